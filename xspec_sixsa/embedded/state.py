@@ -1,0 +1,81 @@
+"""What the embedded engine remembers between calls: one session, as XSPEC has one.
+
+Everything else in `xspec_sixsa.embedded` reads and changes this object, so that `AllData`, `AllModels`, `Fit`
+and `Xset` always speak about the same data, models and settings.  It imports neither torch nor astropy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["EngineSession", "XspecError", "session"]
+
+
+class XspecError(Exception):
+    """Raised where PyXspec raises a plain ``Exception``; the message says what to type next."""
+
+
+@dataclass
+class EngineSession:
+    """The loaded data, models and settings of the one engine session.
+
+    Attributes
+    ----------
+    spectra : list
+        Loaded spectra; spectrum number ``i`` (1-based, as in XSPEC) is ``spectra[i - 1]``.
+    models : dict
+        Models by name in the order of their definition (``""`` = the unnamed one); kept by `model.py`.
+    abund, xsect : str
+        Abundance table and photoelectric cross-sections; XSPEC 12.9.1's own defaults (``Xspec.init``).
+    cosmo : tuple of float
+        H0 (km/s/Mpc), q0 and Lambda0.
+    stat_method, stat_test, weight : str
+        Fit statistic, test statistic and chi-squared weighting given to spectra loaded from now on.
+    chatter, log_chatter : int
+        How much is printed (0-25; 10 is XSPEC's default).
+    allow_prompting : bool
+        Whether XSPEC would ask questions; the engine never does.
+    energies_extend : tuple or None
+        Reserved for `AllModels.setEnergies("extend ...")`, which the engine refuses by name.
+    generation : int
+        Rises with every change of data, noticed channels, responses, statistics, settings or model structure:
+        the key of every cache.  Call `touch` after such a change.
+    """
+
+    spectra: list[Any] = field(default_factory=list)
+    models: dict[str, Any] = field(default_factory=dict)
+    abund: str = "angr"
+    xsect: str = "vern"
+    cosmo: tuple[float, float, float] = (70.0, 0.0, 0.73)
+    stat_method: str = "chi"
+    stat_test: str = "chi"
+    weight: str = "standard"
+    chatter: int = 10
+    log_chatter: int = 10
+    allow_prompting: bool = True
+    energies_extend: tuple[Any, ...] | None = None
+    model_strings: dict[str, str] = field(default_factory=dict)
+    generation: int = 0
+
+    def touch(self) -> int:
+        """Make every cache stale after a change of data, response, setting or model structure."""
+        self.generation += 1
+        return self.generation
+
+    def data_groups(self) -> list[int]:
+        """Return the data group numbers in use, ascending; ``[1]`` when no spectrum is loaded."""
+        return sorted({int(s.dataGroup) for s in self.spectra}) or [1]
+
+    def spectra_of_group(self, group: int) -> list[tuple[int, Any]]:
+        """Return ``(spectrum number, spectrum)`` of every spectrum in a data group."""
+        return [(i, s) for i, s in enumerate(self.spectra, start=1) if int(s.dataGroup) == group]
+
+    @property
+    def settings_key(self) -> tuple[Any, ...]:
+        """What a model's value depends on besides its parameters and energies."""
+        return (self.abund, self.xsect, self.cosmo, tuple(sorted(self.model_strings.items())))
+
+
+session = EngineSession()
+"""The one session; import it as ``from .state import session``."""
