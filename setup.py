@@ -7,17 +7,51 @@ from setuptools import find_packages, setup
 HERE = Path(__file__).parent
 VERSION = next(
     line.split('"')[1]
-    for line in (HERE / "xspec_sixsa" / "__init__.py").read_text().splitlines()
+    for line in (HERE / "xspec_sixsa" / "__init__.py").read_text(encoding="utf-8").splitlines()
     if line.startswith("__version__")
 )
+
+EXTRAS = {
+    "bxa": ["bxa>=5.0"],
+    "nautilus": ["nautilus-sampler>=1.0"],
+    "dask": ["dask", "distributed"],
+    "pandas": ["pandas"],
+    "arviz": ["arviz"],
+    "getdist": ["getdist"],
+}
+# What the test suite needs beyond the package: the linter, the samplers it compares with, and the exports it makes.
+EXTRAS["test"] = ["pytest>=7.4", "ruff>=0.6"] + [p for k in ("bxa", "pandas", "arviz", "getdist") for p in EXTRAS[k]]
 
 setup(
     name="xspec_sixsa",
     version=VERSION,
     description="Exact Bayesian posteriors of X-ray spectral models, inside XSPEC",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="BSD-3-Clause",
+    license_files=["LICENSE"],
     packages=find_packages(include=["xspec_sixsa", "xspec_sixsa.*"]),
+    package_data={"xspec_sixsa.embedded.components": ["tables/*"]},
     include_package_data=True,
     python_requires=">=3.10",
-    install_requires=["numpy", "scipy", "astropy", "torch", "sbi", "zuko", "corner", "matplotlib", "click", "tqdm"],
+    install_requires=[
+        "numpy>=1.24",
+        "scipy>=1.11",
+        "astropy>=6.0",
+        "torch>=2.4",
+        "sbi>=0.25",
+        "zuko>=1.3",
+        "corner>=2.2",
+        "matplotlib>=3.7",
+        "click>=8.1",
+        "tqdm>=4.60",
+        'tomli>=2.0; python_version < "3.11"',
+    ],
+    extras_require=EXTRAS,
     entry_points={"console_scripts": ["sixsa = xspec_sixsa.cli:main"]},
+    classifiers=[
+        "Programming Language :: Python :: 3",
+        "Operating System :: POSIX",
+        "Topic :: Scientific/Engineering :: Astronomy",
+    ],
 )
