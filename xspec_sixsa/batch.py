@@ -1,0 +1,226 @@
+"""Fit a session file outside any XSPEC prompt: check the inputs, choose the engine, restore the session, fit it."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+import logging
+import os
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .result import Result
+
+__all__ = ["ENGINES", "check_inputs", "fit_session", "load_engine", "read_fit_options"]
+
+log = logging.getLogger(__name__)
+
+ENGINES = ("auto", "xspec", "embedded")
+FIT_OPTIONS = ("target_ess", "seed", "budget", "compressor")
+_FILE_COMMAND = re.compile(r"^\s*(data|response|arf|backgrnd)\s+(.*)$")
+_NO_FILE = re.compile(r"^(\d+(:\d+)?(-\d+)?|none|/|,|-)$")
+
+
+def fit_session(
+    session: str | os.PathLike[str],
+    priors: str | os.PathLike[str] | None = None,
+    *,
+    output: str | os.PathLike[str],
+    engine: str = "auto",
+    resume: bool = False,
+    clobber: bool = False,
+    **options: Any,
+) -> Result:
+    """Restore an .xcm session and fit it.
+
+    Parameters
+    ----------
+    session : path
+        What `save all` wrote. Relative data paths start in the current folder, as in XSPEC, or else in the file's.
+    priors : path, optional
+        A TOML file; default: XSPEC's own limits and `bayes` settings. Its `[fit]` table gives options that are not
+        given here.
+    output : path
+        The result's folder.
+    engine : {"auto", "xspec", "embedded"}
+        "auto" takes the real XSPEC where PyXspec can be imported.
+    resume, clobber : bool
+        What to do with an existing output folder; it is refused by default.
+    **options
+        Handed to `xspec_sixsa.fit`; None means "not given".
+
+    Raises
+    ------
+    FileNotFoundError, FileExistsError, ValueError
+        For inputs that cannot work, before anything is loaded or written.
+    """
+    session, output = Path(session).absolute(), Path(output).absolute()
+    folder = check_inputs(session, priors, output=output, resume=resume, clobber=clobber)
+    given = {key: value for key, value in options.items() if value is not None}
+    if priors is not None:
+        priors = Path(priors).absolute()
+        given = read_fit_options(priors) | given
+    module = load_engine(engine)
+    restore_session(module, session, folder)
+
+    from .pipeline import fit
+
+    toml = str(priors) if priors is not None else None
+    return fit(toml, output=output, resume=resume, clobber=clobber, xspec=module, **given)
+
+
+def check_inputs(
+    session: Path, priors: str | os.PathLike[str] | None, *, output: Path, resume: bool, clobber: bool
+) -> Path:
+    """Find what must fail, without loading any engine.
+
+    Returns
+    -------
+    Path
+        The folder from which the session's relative paths are read.
+    """
+    if not session.is_file():
+        raise FileNotFoundError(f"No session file {session}. Write one in XSPEC with: save all {session.name}")
+    if resume and clobber:
+        raise ValueError("--resume and --clobber contradict each other: continue the old run, or replace it?")
+    if output.exists() and not output.is_dir():
+        raise FileExistsError(f"{output} is a file, not a folder: give another --output.")
+    if output.is_dir() and any(output.iterdir()) and not (resume or clobber):
+        raise FileExistsError(
+            f"The output folder {output} exists. Continue its run with --resume, replace it with --clobber, "
+            "or give another --output."
+        )
+    if priors is not None:
+        read_toml(Path(priors))
+    return _session_folder(session)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file; errors name the file."""
+    if not path.is_file():
+        raise FileNotFoundError(f"No priors file {path}.")
+    try:
+        import tomllib
+    except ModuleNotFoundError:  # Python 3.10
+        import tomli as tomllib
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not valid TOML: {error}.") from error
+
+
+def read_fit_options(path: Path) -> dict[str, Any]:
+    """Options in the `[fit]` table of a priors file.
+
+    Raises
+    ------
+    ValueError
+        For an option that does not exist there.
+    """
+    table = read_toml(path).get("fit", {})
+    unknown = sorted(set(table) - set(FIT_OPTIONS))
+    if unknown:
+        raise ValueError(f"{path}: [fit] has no option {unknown[0]!r}; it knows {', '.join(FIT_OPTIONS)}.")
+    return dict(table)
+
+
+def load_engine(name: str = "auto") -> ModuleType:
+    """Import the real XSPEC or the embedded engine.
+
+    Parameters
+    ----------
+    name : {"auto", "xspec", "embedded"}
+        "auto" takes PyXspec where it can be imported, and says which one it took (log level INFO).
+
+    Raises
+    ------
+    ImportError
+        If "xspec" was asked for and cannot be imported.
+    ValueError
+        If there is no engine of that name.
+    """
+    if name not in ENGINES:
+        raise ValueError(f"No engine {name!r}; there are {', '.join(ENGINES)}.")
+    if name != "embedded":
+        reason = "no Python module named xspec"
+        if importlib.util.find_spec("xspec") is not None:
+            try:
+                module = importlib.import_module("xspec")
+            except Exception as error:
+                reason = f"{type(error).__name__}: {error}"
+            else:
+                if hasattr(module, "AllModels") and hasattr(module, "Xset"):
+                    log.info("Engine: XSPEC (%s)", getattr(module, "__file__", "built in"))
+                    return module
+                reason = f"{getattr(module, '__file__', 'the module xspec')} is not PyXspec"
+        if name == "xspec":
+            raise ImportError(
+                f"PyXspec cannot be imported ({reason}). Run HEASoft's headas-init.sh in this shell and use the Python "
+                "that PyXspec was built for, or take --engine embedded. `sixsa doctor` shows more."
+            )
+        log.info("Engine: the embedded one (%s)", reason)
+    return importlib.import_module("xspec_sixsa.embedded")
+
+
+def restore_session(module: ModuleType, session: Path, folder: Path) -> None:
+    """Restore an .xcm file as if from `folder`, without questions asked."""
+    module.Xset.allowPrompting = False
+    module.AllData.clear()
+    module.AllModels.clear()
+    with _working_directory(folder):
+        module.Xset.restore(str(session))
+    if module.AllData.nSpectra == 0:
+        raise ValueError(f"{session} loads no data. Save the session in XSPEC with `save all`, not `save model`.")
+
+
+def _session_folder(session: Path) -> Path:
+    """The folder in which every file of the session exists: the current one, or the session's own."""
+    names = list(_session_files(session))
+    if not names:
+        return Path.cwd()
+    missing = []
+    for folder in dict.fromkeys((Path.cwd(), session.parent)):
+        lost = [(command, name) for command, name in names if not (folder / name).is_file()]
+        if not lost:
+            return folder
+        missing.append((folder, lost))
+    folder, lost = min(missing, key=lambda entry: len(entry[1]))
+    what = ", ".join(f"{name} ({command})" for command, name in lost[:5])
+    raise FileNotFoundError(
+        f"{session.name} needs files that are not there: {what}. Looked in {' and '.join(str(f) for f, _ in missing)}. "
+        "Start from the folder in which the session was saved, or put the files beside it."
+    )
+
+
+def _session_files(session: Path) -> Iterator[tuple[str, Path]]:
+    """Files that the session names outright (a response may also be named in a spectrum's header)."""
+    moved = Path()
+    for line in session.read_text(encoding="utf-8", errors="replace").splitlines():
+        if re.match(r"^\s*cd\s+\S", line):
+            moved = moved / os.path.expanduser(line.split()[1])
+        match = _FILE_COMMAND.match(line)
+        if not match or "$" in line:
+            continue
+        try:
+            words = shlex.split(match.group(2))
+        except ValueError:
+            continue  # an open quote: the engine will name the line
+        for word in words:
+            if not _NO_FILE.match(word):
+                yield match.group(1), moved / os.path.expanduser(re.sub(r"\{.*\}$", "", word))
+
+
+@contextlib.contextmanager
+def _working_directory(folder: Path) -> Iterator[None]:
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)

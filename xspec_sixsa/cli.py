@@ -1,0 +1,213 @@
+"""The command `sixsa`. Exit codes: 0 reliable, 3 unreliable, 2 bad input, 1 a fault of the program.
+
+Nothing heavy is imported before a command needs it, so that `sixsa -h` and refusals of bad input are quick.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from . import __version__
+
+if TYPE_CHECKING:
+    from .result import Result
+
+__all__ = ["main"]
+
+EXIT_FAULT, EXIT_BAD_INPUT, EXIT_UNRELIABLE = 1, 2, 3
+# What a mistake in the program looks like, as opposed to input that cannot work. PyXspec raises plain Exceptions.
+FAULTS = (AssertionError, AttributeError, LookupError, NameError, NotImplementedError, TypeError, ZeroDivisionError)
+
+PATH = click.Path(path_type=Path)
+POSITIVE = click.IntRange(min=1)
+
+
+def guarded(command: Callable[..., int | None]) -> Callable[..., None]:
+    """One clear message on stderr instead of a traceback, and the exit code; `--debug` shows the traceback."""
+
+    @click.option("--debug", is_flag=True, help="Show the traceback of an error, and more messages.")
+    @functools.wraps(command)
+    def run(*args: Any, debug: bool, **kwargs: Any) -> None:
+        logging.basicConfig(format="%(message)s", stream=sys.stderr, level=logging.WARNING, force=True)
+        quiet = kwargs.get("quiet", False)
+        level = logging.DEBUG if debug else logging.WARNING if quiet else logging.INFO
+        logging.getLogger("xspec_sixsa").setLevel(level)
+        try:
+            code = command(*args, **kwargs)
+        except click.ClickException:
+            raise
+        except KeyboardInterrupt:
+            click.echo("Interrupted.", err=True)
+            code = 130
+        except Exception as error:
+            if debug:
+                raise
+            fault = isinstance(error, FAULTS)
+            name = f"{type(error).__name__}: " if fault or not str(error) else ""
+            click.echo(f"Error: {name}{error}", err=True)
+            if fault:
+                click.echo("A fault of xspec_sixsa, it seems: repeat with --debug and report the traceback.", err=True)
+            code = EXIT_FAULT if fault else EXIT_BAD_INPUT
+        sys.exit(code or 0)
+
+    return run
+
+
+def fit_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options that `fit` and `demo` share."""
+    for option in reversed(
+        (
+            click.option("--seed", type=click.IntRange(min=0), help="Same seed, same answer.", show_default="drawn"),
+            click.option("--target-ess", type=POSITIVE, help="Effective sample size wanted.", show_default="1000"),
+            click.option("--budget", type=POSITIVE, help="Most evaluations of the model.", show_default="20000"),
+            click.option(
+                "--compressor",
+                type=click.Choice(["autoencoder", "pca", "bands", "none"]),
+                help="How spectra are summarised for the network.",
+                show_default="autoencoder",
+            ),
+            click.option(
+                "--workers", type=POSITIVE, help="Processes that evaluate real XSPEC.", show_default="all cores"
+            ),
+            click.option("--quiet", "-q", is_flag=True, help="Only the summary and errors."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, "-V", "--version", prog_name="sixsa")
+def main() -> None:
+    """Exact Bayesian posteriors of X-ray spectra, from XSPEC session files.
+
+    Exit codes: 0 reliable, 3 unreliable, 2 bad input.
+    """
+
+
+@main.command()
+@click.argument("session", type=PATH)
+@click.option("--priors", type=PATH, help="TOML file of priors.", show_default="XSPEC's own limits and bayes")
+@click.option("--output", "-o", type=PATH, required=True, help="Folder for the result.")
+@fit_options
+@click.option("--resume", is_flag=True, help="Continue the run that the output folder holds.")
+@click.option("--clobber", is_flag=True, help="Replace the run that the output folder holds (only our own files).")
+@click.option(
+    "--engine",
+    type=click.Choice(["auto", "xspec", "embedded"]),
+    default="auto",
+    show_default=True,
+    help="The real XSPEC, the embedded engine, or the first of them that there is.",
+)
+@guarded
+def fit(session: Path, quiet: bool, **options: Any) -> int:
+    """Fit the SESSION (an .xcm file written by XSPEC's `save all`) and write the posterior to a folder."""
+    from .batch import fit_session
+
+    result = fit_session(session, progress=not quiet, **options)
+    click.echo(result.summary())
+    return _code(result)
+
+
+@main.command()
+@click.option("--output", "-o", type=PATH, default=Path("sixsa_demo"), show_default=True, help="Folder for all files.")
+@fit_options
+@click.option("--clobber", is_flag=True, help="Replace the demo that the output folder holds.")
+@click.option(
+    "--engine",
+    type=click.Choice(["embedded", "xspec", "auto"]),
+    default="embedded",
+    show_default=True,
+    help="The engine that fits; the spectrum is always made by the embedded one.",
+)
+@guarded
+def demo(output: Path, quiet: bool, **options: Any) -> int:
+    """Make an EPIC-pn-like response and spectrum, fit it, and see whether the truth is recovered."""
+    from .demo import run_demo
+
+    report = run_demo(output, progress=not quiet, **options)
+    click.echo(report.result.summary())
+    click.echo()
+    click.echo(report.text())
+    return _code(report.result)
+
+
+@main.command()
+@click.argument("directory", type=PATH)
+@click.option("--format", "suffix", type=click.Choice(["png", "pdf", "svg"]), default="png", show_default=True)
+@guarded
+def plot(directory: Path, suffix: str) -> int:
+    """Draw corner, predictive and rounds pictures of the result in DIRECTORY again."""
+    from .plots import plot_all
+    from .result import Result
+
+    made = plot_all(Result.load(directory), directory, suffix=suffix)
+    for path in made:
+        click.echo(str(path))
+    return 0 if made else EXIT_FAULT
+
+
+@main.command()
+@click.argument("directory", type=PATH)
+@guarded
+def info(directory: Path) -> int:
+    """Print the summary of the result in DIRECTORY."""
+    from .result import Result
+
+    result = Result.load(directory)
+    click.echo(result.summary())
+    return _code(result)
+
+
+@main.command()
+@click.argument("name", required=False)
+@guarded
+def models(name: str | None) -> int:
+    """List the embedded engine's models with their parameters, or only the one of this NAME."""
+    from .embedded.components import REGISTRY, lookup
+
+    kinds = {"add": "additive", "mul": "multiplicative", "con": "convolution"}
+    chosen = [lookup(name)] if name else [REGISTRY[key] for key in sorted(REGISTRY, key=str.lower)]
+    for component in chosen:
+        click.echo(f"{component.name}  ({kinds.get(component.kind, component.kind)})")
+        for p in component.parameters:
+            frozen = "  frozen" if p.delta <= 0 else ""
+            unit = f" {p.unit}" if p.unit else ""
+            click.echo(f"    {p.name:<10} {p.value:<10g}{unit:<8} {p.hard_min:g} .. {p.hard_max:g}{frozen}")
+    if not name:
+        click.echo(f"{len(chosen)} models, besides tables (atable, mtable, etable). Additive ones have a norm as well.")
+        click.echo("Every other model of XSPEC needs HEASoft: `sixsa doctor` says whether it is there.")
+    return 0
+
+
+@main.command()
+@guarded
+def doctor() -> int:
+    """Say what is installed, whether XSPEC works, and what to do."""
+    from .doctor import examine
+
+    click.echo(f"xspec_sixsa {__version__}")
+    findings = examine()
+    for finding in findings:
+        mark = {True: "ok", False: "PROBLEM", None: "-"}[finding.ok]
+        click.echo(f"{mark:<8} {finding.subject:<17} {finding.text}")
+        if finding.remedy and not finding.ok:
+            click.echo(f"{'':<8} {'':<17} -> {finding.remedy}")
+    problems = sum(finding.ok is False for finding in findings)
+    click.echo(f"{problems} problem(s) found." if problems else "All that is needed works.")
+    return EXIT_BAD_INPUT if problems else 0
+
+
+def _code(result: Result) -> int:
+    return 0 if result.reliable else EXIT_UNRELIABLE
+
+
+if __name__ == "__main__":
+    main()

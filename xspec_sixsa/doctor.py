@@ -1,0 +1,118 @@
+"""What is installed, whether the engines work, and what to do where they do not."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+import sys
+from dataclasses import dataclass
+
+__all__ = ["Finding", "examine"]
+
+REQUIRED = ("numpy", "scipy", "astropy", "torch", "sbi", "zuko", "corner", "matplotlib", "click", "tqdm")
+OPTIONAL = {
+    "bxa": "bxa",
+    "nautilus-sampler": "nautilus",
+    "dask": "dask",
+    "pandas": "pandas",
+    "arviz": "arviz",
+    "getdist": "getdist",
+}
+# Each engine evaluates one model in a process of its own: a broken installation may kill it or ask for ever.
+_PROBE = """
+import sys
+{importing}
+xspec.Xset.allowPrompting = False
+xspec.Xset.chatter = 0
+model = xspec.Model("{expression}")
+value = sum(model.values(0))
+version = getattr(xspec.Xset, "version", "")
+version = version[1] if isinstance(version, (tuple, list)) and len(version) > 1 else version
+print("PROBE", value, version)
+"""
+EXPRESSION = "TBabs*powerlaw"
+TIMEOUT = 120
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report: `ok` is None where a missing thing does no harm; `remedy` says what to type."""
+
+    subject: str
+    ok: bool | None
+    text: str
+    remedy: str = ""
+
+
+def examine() -> list[Finding]:
+    """Look at the installation; nothing is changed or loaded into this process."""
+    findings = [_machine()]
+    findings += [_package(name, None) for name in REQUIRED]
+    findings += [_package(name, extra) for name, extra in OPTIONAL.items()]
+    findings.append(
+        _engine(
+            "embedded engine",
+            "import xspec_sixsa.embedded as xspec",
+            True,
+            "the installation is damaged: pip install --force-reinstall xspec_sixsa",
+        )
+    )
+    headas = os.environ.get("HEADAS", "")
+    if not headas:
+        findings.append(
+            Finding(
+                "XSPEC",
+                None,
+                "HEADAS is not set: the embedded engine is used, with the models that `sixsa models` lists",
+                "for all of XSPEC's models install HEASoft with PyXspec, then: source $HEADAS/headas-init.sh",
+            )
+        )
+    elif not os.path.isdir(headas):
+        findings.append(Finding("XSPEC", False, f"HEADAS={headas} is no folder", "set HEADAS to the built HEASoft"))
+    else:
+        findings.append(
+            _engine(
+                "XSPEC",
+                "import xspec",
+                False,
+                f"source {headas}/headas-init.sh and use the Python that PyXspec was built for",
+            )
+        )
+    return findings
+
+
+def _machine() -> Finding:
+    old = sys.version_info < (3, 10)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    text = f"Python {platform.python_version()} on {platform.system()} {platform.machine()}, {cores} cores"
+    return Finding("machine", not old, text, "Python 3.10 or newer is needed" if old else "")
+
+
+def _package(name: str, extra: str | None) -> Finding:
+    try:
+        return Finding(name, True, importlib.metadata.version(name))
+    except importlib.metadata.PackageNotFoundError:
+        if extra is None:
+            return Finding(name, False, "missing", f"pip install {name}")
+        return Finding(name, None, "not installed (optional)", f"pip install 'xspec_sixsa[{extra}]'")
+
+
+def _engine(subject: str, importing: str, needed: bool, remedy: str) -> Finding:
+    code = _PROBE.format(importing=importing, expression=EXPRESSION)
+    try:
+        run = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, timeout=TIMEOUT, stdin=subprocess.DEVNULL
+        )
+    except subprocess.TimeoutExpired:
+        return Finding(subject, False, f"no answer within {TIMEOUT} s when evaluating {EXPRESSION}", remedy)
+    for line in run.stdout.splitlines():
+        if line.startswith("PROBE "):
+            _, value, *version = line.split()
+            # A model whose data files are missing gives zeros without any error.
+            if float(value) > 0:
+                return Finding(subject, True, f"works {' '.join(version)}".strip() + f" ({EXPRESSION} evaluated)")
+            return Finding(subject, False, f"{EXPRESSION} is zero everywhere: its data files are missing", remedy)
+    last = (run.stderr.strip() or run.stdout.strip() or f"exit code {run.returncode}").splitlines()[-1]
+    return Finding(subject, False, f"does not work: {last}", remedy)
