@@ -52,7 +52,8 @@ def test_help_is_everywhere(command: tuple[str, ...]) -> None:
 
 
 def test_help_needs_no_heavy_import_and_is_quick() -> None:
-    code = "import sys; from xspec_sixsa import cli; cli.main(['fit', '-h'], standalone_mode=False); print(*sys.modules)"
+    call = "cli.main(['fit', '-h'], standalone_mode=False)"
+    code = f"import sys; from xspec_sixsa import cli; {call}; print(*sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert not {"torch", "sbi", "astropy", "matplotlib"} & set(out.split())
 
