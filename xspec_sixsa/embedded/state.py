@@ -36,8 +36,12 @@ class EngineSession:
         How much is printed (0-25; 10 is XSPEC's default).
     allow_prompting : bool
         Whether XSPEC would ask questions; the engine never does.
-    energies_extend : tuple or None
-        Reserved for `AllModels.setEnergies("extend ...")`, which the engine refuses by name.
+    allow_new_attributes : bool
+        PyXspec's switch of that name; the engine's objects refuse new attributes in any case.
+    proportional_delta : float
+        `Fit.delta`: fit deltas proportional to the parameter values; 0 for the parameters' own.
+    model_strings : dict
+        What `Xset.addModelString` has set.
     generation : int
         Rises with every change of data, noticed channels, responses, statistics, settings or model structure:
         the key of every cache.  Call `touch` after such a change.
@@ -54,7 +58,8 @@ class EngineSession:
     chatter: int = 10
     log_chatter: int = 10
     allow_prompting: bool = True
-    energies_extend: tuple[Any, ...] | None = None
+    allow_new_attributes: bool = False
+    proportional_delta: float = 0.0
     model_strings: dict[str, str] = field(default_factory=dict)
     generation: int = 0
 

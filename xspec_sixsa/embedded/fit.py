@@ -1,0 +1,453 @@
+"""`Fit`: the fit statistic, fitting, and confidence ranges."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from . import parameter as _parameter
+from .state import XspecError, session
+
+__all__ = ["Fit", "FitManager", "method_of"]
+
+logger = logging.getLogger(__name__)
+
+STATISTICS = ("chi", "cstat", "pstat", "pgstat")
+OTHER_STATISTICS = ("lstat", "whittle", "wstat")
+TEST_STATISTICS = ("chi", "pchi")
+WEIGHTS = ("standard", "gehrels", "churazov", "model")
+
+
+def method_of(spectrum: Any) -> str:
+    """Return the fit statistic of a spectrum: its own, or the session's."""
+    return getattr(spectrum, "statMethod", None) or session.stat_method
+
+
+def _words(value: Any, what: str) -> list[str]:
+    if isinstance(value, str):
+        return value.split()
+    if isinstance(value, (list, tuple)):
+        return [word for item in value for word in str(item).split()]
+    raise XspecError(f"Error: {what} argument must be a string or list")
+
+
+def _spectrum_numbers(words: list[str]) -> list[int]:
+    """Read ``["1-3", "5"]`` into spectrum numbers."""
+    numbers: list[int] = []
+    for word in " ".join(words).replace(",", " ").split():
+        match = re.fullmatch(r"(\d+|\*+)(?:-(\d+|\*+))?", word)
+        if match is None:
+            raise XspecError(f"Error: {word!r} is not a spectrum number or range such as 1-3.")
+        first = 1 if match[1].startswith("*") else int(match[1])
+        last = (len(session.spectra) if (match[2] or match[1]).startswith("*") else int(match[2] or match[1]))
+        if not 1 <= first <= last <= len(session.spectra):
+            raise XspecError(f"Error: spectrum range {word!r}: {len(session.spectra)} spectra are loaded.")
+        numbers += range(first, last + 1)
+    return numbers
+
+
+def _resolve(name: str, known: Iterable[str], what: str, absent: Iterable[str] = ()) -> str:
+    known = tuple(known)
+    name = name.lower()
+    for choice in known:
+        if name == choice:
+            return choice
+    matches = [choice for choice in known if name and choice.startswith(name)]
+    if matches and name not in absent:
+        return matches[0]
+    if name in absent:
+        hint = " (cstat becomes the W-statistic where a background is attached)" if name == "wstat" else ""
+        raise XspecError(f"Error: {what} {name!r} is not available in the embedded engine{hint}: it has {', '.join(known)}.")
+    raise XspecError(f"Error: {what} {name!r} is not known: use one of {', '.join(known)}.")
+
+
+class FitManager:
+    """PyXspec's `Fit`; there is one, `Fit`.
+
+    Attributes
+    ----------
+    statistic, testStatistic : float
+        At the present parameter values.
+    dof : int
+        Noticed bins minus free parameters.
+    statMethod : str
+        ``"cstat"``; ``"cstat 2"`` sets one spectrum's.
+    nIterations, criticalDelta : int, float
+        XSPEC's defaults are 10 and 0.01.
+    covariance : tuple of float
+        Lower triangle, row by row, from the last fit.
+    """
+
+    def __init__(self) -> None:
+        own = self.__dict__
+        own["_bayes"] = False
+        own["_query"] = "on"
+        own["_iterations"], own["_critical"] = 10, 0.01
+        own["_renorm"] = "prefit"
+        own["_fit"] = None
+        own["_error_delta"] = 2.706
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(getattr(type(self), name, None), property) or name in self.__dict__:
+            object.__setattr__(self, name, value)
+            return
+        raise XspecError(f"***Error: Attribute {name} does not exist in class FitManager  Did you misspell?\n")
+
+    @property
+    def bayes(self) -> str:
+        """``"on"`` adds -2 ln prior of the free parameters to the statistic; ``"cons"`` also clears all priors."""
+        return "on" if self._bayes else "off"
+
+    @bayes.setter
+    def bayes(self, value: str) -> None:
+        if not isinstance(value, str) or value.strip().lower() not in ("on", "off", "cons"):
+            raise XspecError("Error: bayes should be set to 'on'|'off'|'cons'; priors are set by Parameter.prior.")
+        word = value.strip().lower()
+        if word == "cons":
+            for record in session.models.values():
+                for state in record.states:
+                    state.prior = ("CONS",)
+        self._bayes = word != "off"
+        _parameter.bump_structure()
+
+    @property
+    def statistic(self) -> float:
+        """The fit statistic at the present values; 0 without data or model, as in PyXspec."""
+        from .evaluate import current
+
+        if not session.spectra or not session.models:
+            return 0.0
+        present = current()
+        if not present._program.parts:
+            return 0.0
+        return present.statistic
+
+    @property
+    def testStatistic(self) -> float:  # noqa: N802
+        """The test statistic (`statTest`) at the present values; 0 without data or model."""
+        from .evaluate import current
+        from .statistic import fit_statistic
+
+        if not session.spectra or not session.models:
+            return 0.0
+        present = current()
+        total = 0.0
+        for number, rate in zip(present._program.modelled, present.rates(), strict=True):
+            total += float(fit_statistic(session.stat_test, session.spectra[number - 1], rate)[0])
+        return total
+
+    @property
+    def dof(self) -> int:
+        """Noticed bins of all modelled spectra minus free parameters."""
+        from .evaluate import program
+
+        if not session.spectra or not session.models:
+            return 0
+        compiled = program()
+        return sum(compiled._groups(number) for number in compiled.modelled) - len(compiled.free)
+
+    @property
+    def nVarPars(self) -> int:  # noqa: N802
+        """Number of free parameters."""
+        from .evaluate import program
+
+        return len(program().free) if session.models else 0
+
+    @property
+    def statMethod(self) -> str:  # noqa: N802
+        """The fit statistic: one name, the first spectrum's, even where they differ (as PyXspec)."""
+        return method_of(session.spectra[0]) if session.spectra else session.stat_method
+
+    @statMethod.setter
+    def statMethod(self, value: Any) -> None:  # noqa: N802
+        words = _words(value, "statMethod")
+        if not words:
+            raise XspecError("Error: statMethod needs a name: " + ", ".join(STATISTICS))
+        if words[0].lower() == "test":
+            self.statTest = words[1:]
+            return
+        name = _resolve(words[0], STATISTICS, "fit statistic", OTHER_STATISTICS)
+        if words[1:]:
+            for number in _spectrum_numbers(words[1:]):
+                session.spectra[number - 1].statMethod = name
+        else:
+            session.stat_method = name
+            for spectrum in session.spectra:
+                spectrum.statMethod = name
+        session.touch()
+
+    @property
+    def statTest(self) -> str:  # noqa: N802
+        """The test statistic: ``"chi"`` (default)."""
+        return session.stat_test
+
+    @statTest.setter
+    def statTest(self, value: Any) -> None:  # noqa: N802
+        words = _words(value, "statTest")
+        if not words:
+            raise XspecError("Error: statTest needs a name: chi")
+        name = _resolve(words[0], ("chi",), "test statistic", ("ad", "cvm", "ks", "pchi", "runs"))
+        if words[1:]:
+            raise XspecError("Error: the embedded engine has one test statistic for all spectra: leave the number out.")
+        session.stat_test = name
+
+    @property
+    def weight(self) -> str:
+        """Weighting of chi-squared: standard, gehrels, churazov or model."""
+        return session.weight
+
+    @weight.setter
+    def weight(self, value: str) -> None:
+        if not isinstance(value, str):
+            raise XspecError("Error: Weight argument must be a string")
+        session.weight = _resolve(value.strip(), WEIGHTS, "weight")
+        session.touch()
+
+    @property
+    def method(self) -> str:
+        """The fitting method; the engine has ``"leven"``."""
+        return "leven"
+
+    @method.setter
+    def method(self, value: Any) -> None:
+        words = [w for w in " ".join(_words(value, "method")).replace(",", " ").split()]
+        if not words:
+            raise XspecError("Error: method needs a name: leven")
+        if words[0][0].isalpha():
+            _resolve(words.pop(0), ("leven",), "fit method", ("migrad", "minimize", "monte", "simplex", "anneal", "genetic"))
+        try:
+            if words:
+                self.nIterations = int(words[0])
+            if words[1:]:
+                self.criticalDelta = float(words[1])
+        except ValueError:
+            raise XspecError(f"Error: method {value!r}: after the name come the number of iterations and the critical "
+                             "delta.") from None
+
+    @property
+    def nIterations(self) -> int:  # noqa: N802
+        """Iterations before XSPEC asks whether to go on (default 10); the bound itself where `query` is "no"."""
+        return self._iterations
+
+    @nIterations.setter
+    def nIterations(self, value: int) -> None:  # noqa: N802
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise XspecError("Error: nIteration argument must be an integer > 0")
+        if value <= 0:
+            raise XspecError("Error: nIterations value must be > 0")
+        self._iterations = value
+
+    @property
+    def criticalDelta(self) -> float:  # noqa: N802
+        """Change of the statistic below which a fit has converged (default 0.01; the engine goes on to 1e-6)."""
+        return self._critical
+
+    @criticalDelta.setter
+    def criticalDelta(self, value: float) -> None:  # noqa: N802
+        if not isinstance(value, float):
+            raise XspecError("Error: Critical delta argument must be a float.")
+        if value <= 0.0:
+            raise XspecError("Error: Critical delta must be > 0.0")
+        self._critical = value
+
+    @property
+    def delta(self) -> float:
+        """Proportional fit delta, 0 for the parameters' own; kept for `Parameter.values`, unused by the engine's fit."""
+        return session.proportional_delta
+
+    @delta.setter
+    def delta(self, value: float) -> None:
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise XspecError("Error: Input argument must be of numeric type")
+        session.proportional_delta = max(float(value), 0.0)
+
+    @property
+    def query(self) -> str:
+        """``"yes"``, ``"no"`` or ``"on"``; the engine never asks and goes on unless it is "no"."""
+        return self._query
+
+    @query.setter
+    def query(self, value: str) -> None:
+        if not isinstance(value, str) or not value:
+            raise XspecError("Error: Query argument must be a string.")
+        choices = {"o": "on", "y": "yes", "n": "no"}
+        if value.lower()[0] not in choices:
+            raise XspecError("Error: Valid query settings are 'yes' | 'no' | 'on'")
+        self._query = choices[value.lower()[0]]
+
+    @property
+    def covariance(self) -> tuple[float, ...]:
+        """Covariance of the free parameters from the last fit: lower triangle, row by row."""
+        matrix = self._last_fit()["covariance"]
+        return tuple(float(x) for x in matrix[np.tril_indices(len(matrix))])
+
+    def perform(self) -> None:
+        """Fit the free parameters.
+
+        Raises
+        ------
+        XspecError
+            Without data, model or free parameter, with more parameters than bins, or from a start where the
+            statistic is not finite.
+        """
+        from .levenberg import minimise
+
+        program = self._ready()
+        if self._renorm != "none":
+            self.renorm()
+        theta = np.array([state.value for state in program.free])
+        iterations = self._iterations if self._query == "no" else max(self._iterations, 200)
+        result = minimise(program, theta, max_iterations=iterations)
+        self._store(program, result.theta)
+        self._finish(program, result.pegged)
+        if not result.converged:
+            logger.warning("The fit stopped after %d iterations without convergence (statistic %.6g).",
+                           result.iterations, result.statistic)
+        self.show()
+
+    def renorm(self, setting: str | None = None) -> None:
+        """Scale the free norms to lower the statistic; or set when that happens: "auto", "prefit" (default), "none".
+
+        "auto" acts before a fit only: the engine never moves norms behind a changed parameter.
+        """
+        if setting is not None:
+            if not isinstance(setting, str):
+                raise XspecError("Error: renorm argument must either be None, or one of the strings:\n"
+                                 "      'auto', 'prefit', or 'none'")
+            self._renorm = _resolve(setting.strip(), ("auto", "prefit", "none"), "renorm setting")
+            return
+        from .renorm import scale_norms
+
+        scale_norms(self._ready())
+
+    def error(self, argString: str) -> None:  # noqa: N803
+        """Find confidence ranges: ``"1-3"``, ``"2.706 1"``, ``"9.0"``, ``"maximum 3.0 1"``, ``"stop 20,,3"``.
+
+        The results are in each parameter's `error`.
+        """
+        if not isinstance(argString, str):
+            raise XspecError("Error: error function argument must be a string")
+        from .confidence import run_error
+
+        run_error(self, argString)
+
+    def ftest(self, chisq2: float, dof2: int, chisq1: float, dof1: int) -> float:
+        """Return the F-test probability for an added component (chisq2, dof2) over the simpler model."""
+        for name, value, kinds in (("chisq2", chisq2, (int, float)), ("dof2", dof2, (int,)),
+                                   ("chisq1", chisq1, (int, float)), ("dof1", dof1, (int,))):
+            if isinstance(value, bool) or not isinstance(value, kinds):
+                raise XspecError(f"Error: Argument {name} must be of type {'int' if kinds == (int,) else 'float'}")
+        if not (dof1 > dof2 > 0 and chisq1 >= chisq2 > 0):
+            raise XspecError(f"Error: the F-test needs dof1 > dof2 > 0 and chisq1 >= chisq2 > 0, not {chisq2}, {dof2}, "
+                             f"{chisq1}, {dof1}.")
+        from scipy.stats import f as f_distribution
+
+        return float(f_distribution.sf((chisq1 - chisq2) / (dof1 - dof2) / (chisq2 / dof2), dof1 - dof2, dof2))
+
+    def improve(self) -> None:
+        """Do nothing, as in XSPEC with the Levenberg-Marquardt method."""
+
+    def goodness(self, nRealizations: int = 100, sim: bool = False) -> float:  # noqa: N803
+        """Not available."""
+        raise XspecError("Fit.goodness is not available in the embedded engine: use posterior-predictive checks, or XSPEC.")
+
+    def steppar(self, argString: str) -> None:  # noqa: N803
+        """Not available."""
+        raise XspecError("Fit.steppar is not available in the embedded engine: use Fit.error or the posterior, or XSPEC.")
+
+    def stepparResults(self, arg: Any) -> None:  # noqa: N802
+        """Not available."""
+        raise XspecError("Fit.stepparResults is not available in the embedded engine, which has no steppar.")
+
+    def show(self) -> None:
+        """Print statistic, degrees of freedom and parameters."""
+        from .show import show_model
+        from .xset import report
+
+        if session.chatter < 10 and session.log_chatter < 10:
+            return
+        for record in session.models.values():
+            show_model(record)
+        bins = self.dof + self.nVarPars
+        report(f"Fit statistic : {self.statMethod} = {self.statistic:.6g} using {bins} PHA bins.\n"
+               f"{'':14}and {self.dof} degrees of freedom.\n")
+
+    def _ready(self) -> Any:
+        """Return the compiled session, or raise what stands in the way of a fit."""
+        from .evaluate import program
+
+        if not session.spectra:
+            raise XspecError("Error: Cannot fit:  no data defined : load a Spectrum first.")
+        compiled = program()
+        if not compiled.parts:
+            raise XspecError("Error: Cannot fit: No models are currently active: define a Model first.")
+        if not compiled.free:
+            raise XspecError("Error: Cannot fit: no variable parameters: thaw one (Parameter.frozen = False).")
+        if self.dof < 0:
+            raise XspecError(f"Error: Cannot fit: {len(compiled.free)} free parameters for "
+                             f"{self.dof + len(compiled.free)} bins.")
+        return compiled
+
+    @staticmethod
+    def _store(program: Any, theta: np.ndarray) -> None:
+        for state, value in zip(program.free, theta, strict=True):
+            state.value = float(value)
+        _parameter.bump_values()
+
+    def _finish(self, program: Any, pegged: np.ndarray) -> None:
+        """Compute covariance and sigmas at the present values."""
+        from .levenberg import curvature
+
+        theta = np.array([state.value for state in program.free])
+        covariance = np.zeros((len(theta), len(theta)))
+        vary = np.flatnonzero(~pegged)
+        if len(vary):
+            half = curvature(program, theta, vary)
+            scale = np.sqrt(np.where(np.diag(half) > 0.0, np.diag(half), 1.0))
+            # A singular value below 1e-12 of the largest is dropped, as XSPEC's fit does, rather than inverted.
+            inverse = np.linalg.pinv(half / np.outer(scale, scale), rcond=1.0e-12, hermitian=True)
+            covariance[np.ix_(vary, vary)] = inverse / np.outer(scale, scale)
+        for k, state in enumerate(program.free):
+            state.sigma = -1.0 if pegged[k] else float(np.sqrt(max(covariance[k, k], 0.0)))
+        self._fit = {"covariance": covariance, "theta": theta, "states": list(program.free),
+                     "generation": session.generation}
+
+    def _last_fit(self) -> dict[str, Any]:
+        if self._fit is None:
+            raise XspecError("Error: there is no covariance: run Fit.perform() first.")
+        return self._fit
+
+    def _simulated_parameters(self) -> tuple[float, ...]:
+        from .xset import random_generator
+
+        fit = self._last_fit()
+        draw = random_generator().multivariate_normal(fit["theta"], fit["covariance"])
+        columns = {id(state): float(np.clip(value, state.hard_min, state.hard_max))
+                   for state, value in zip(fit["states"], draw, strict=True)}
+
+        def of(state: Any) -> float:
+            return state.link.value(of) if state.link is not None else columns.get(id(state), state.value)
+
+        return tuple(float(of(state)) for record in session.models.values() for state in record.states)
+
+
+def _read_only(name: str, message: str) -> None:
+    original = getattr(FitManager, name)
+
+    def refuse(self: FitManager, value: Any) -> None:
+        raise XspecError(message)
+
+    setattr(FitManager, name, original.setter(refuse))
+
+
+_read_only("statistic", "Error: Cannot rebind the Fit statistic value.")
+_read_only("testStatistic", "Error: Cannot rebind the test statistic value.")
+_read_only("dof", "Error: Cannot rebind Fit.dof attribute")
+_read_only("covariance", "Error: Cannot rebind Fit.covariance attribute")
+
+Fit = FitManager()
+"""The fit manager."""

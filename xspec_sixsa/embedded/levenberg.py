@@ -1,0 +1,246 @@
+"""Levenberg-Marquardt minimisation of the fit statistic, within the hard limits.
+
+The folded model is linearised about the present point (central differences of one batched evaluation); the
+statistic's own first and second derivatives in the folded rates come from autograd, bin by bin.  That is the
+Gauss-Newton step with Poisson weights for cstat and its relatives, and the ordinary one for chi
+(More 1978; XSPEC manual, appendix B).
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .evaluate import Program, evaluate
+from .state import XspecError, session
+
+__all__ = ["Minimum", "curvature", "minimise"]
+
+logger = logging.getLogger(__name__)
+
+STEP = 1.0e-5
+"""Relative step of the central differences: near the cube root of the float64 precision."""
+DAMPINGS = (0.1, 1.0, 10.0, 1.0e3)
+"""Factors on the damping tried together in one batch."""
+
+
+@dataclass
+class Minimum:
+    """Where a minimisation ended.
+
+    Attributes
+    ----------
+    theta : ndarray (d,)
+    statistic : float
+    iterations : int
+    converged : bool
+    pegged : ndarray of bool (d,)
+        Parameters held at a hard limit with the statistic falling beyond it.
+    """
+
+    theta: np.ndarray
+    statistic: float
+    iterations: int
+    converged: bool
+    pegged: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
+
+
+def _bounds(program: Program) -> tuple[np.ndarray, np.ndarray]:
+    return (np.array([s.hard_min for s in program.free]), np.array([s.hard_max for s in program.free]))
+
+
+def _linearise(program: Program, theta: np.ndarray, vary: np.ndarray) -> tuple[list[Tensor], list[Tensor], float]:
+    """Return folded rates (m,), their derivatives (m, d') in the varied parameters, and the statistic, by spectrum."""
+    low, high = _bounds(program)
+    deltas = np.array([s.delta for s in program.free])
+    steps = STEP * np.where(theta != 0.0, np.abs(theta), deltas)
+    rows, spans = [theta], []
+    for k in vary:
+        up, down = theta.copy(), theta.copy()
+        up[k], down[k] = min(theta[k] + steps[k], high[k]), max(theta[k] - steps[k], low[k])
+        rows += [up, down]
+        spans.append(up[k] - down[k] or 1.0)
+    with torch.no_grad():
+        result = evaluate(np.array(rows), statistic=False)
+    rates = [rate[0] for rate in result.folded]
+    scale = torch.tensor(spans, dtype=torch.float64)
+    slopes = [((rate[1::2] - rate[2::2]) / scale[:, None]).T for rate in result.folded]
+    return rates, slopes, 0.0
+
+
+def _statistic_derivatives(number: int, rate: Tensor) -> tuple[Tensor, Tensor]:
+    """Return first and second derivatives of one spectrum's statistic in its folded rates, bin by bin."""
+    from .fit import method_of
+    from .statistic import fit_statistic
+
+    spectrum = session.spectra[number - 1]
+    with torch.enable_grad():
+        variable = rate.detach().clone().requires_grad_(True)
+        value = fit_statistic(method_of(spectrum), spectrum, variable[None, :]).sum()
+        (first,) = torch.autograd.grad(value, variable, create_graph=True)
+        if first.requires_grad:
+            (second,) = torch.autograd.grad(first.sum(), variable)
+        else:
+            second = torch.zeros_like(first)
+    return first.detach(), second.detach()
+
+
+def _prior_derivatives(program: Program, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    with torch.enable_grad():
+        row = torch.tensor(theta[None, :], dtype=torch.float64, requires_grad=True)
+        term = program.prior_term(program.values(row))
+        if not isinstance(term, Tensor) or not term.requires_grad:
+            return np.zeros(len(theta)), np.zeros(len(theta))
+        (first,) = torch.autograd.grad(term.sum(), row, create_graph=True)
+        if not first.requires_grad:
+            return first.detach()[0].numpy(), np.zeros(len(theta))
+        (second,) = torch.autograd.grad(first.sum(), row)
+    return first.detach()[0].numpy(), second[0].numpy()
+
+
+def _normal_equations(
+    program: Program, theta: np.ndarray, vary: np.ndarray, observed: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return gradient (d',) and approximate second derivatives (d', d') of the statistic."""
+    from .fit import method_of
+
+    rates, slopes, _ = _linearise(program, theta, vary)
+    gradient, hessian = np.zeros(len(vary)), np.zeros((len(vary), len(vary)))
+    for number, rate, slope in zip(program.modelled, rates, slopes, strict=True):
+        first, second = _statistic_derivatives(number, rate)
+        if not observed and method_of(session.spectra[number - 1]) != "chi":
+            # Far from the minimum the observed curvature 2S/m^2 of a Poisson bin is useless (it explodes where the
+            # model is low); its expectation 2t/m is not.  Backgrounds flatten it, hence the lower bound only.
+            expected = 2.0 * float(session.spectra[number - 1].exposure) / rate.clamp(min=1.0e-30)
+            second = torch.minimum(second.clamp(min=0.0) if _has_background(number) else expected, expected)
+            second = torch.maximum(second, 1.0e-3 * expected)
+        good = torch.isfinite(first) & torch.isfinite(second) & torch.isfinite(slope).all(dim=1)
+        first, second = torch.where(good, first, 0.0), torch.where(good, second, 0.0).clamp(min=0.0)
+        slope = torch.where(good[:, None], slope, 0.0)
+        gradient += (slope.T @ first).numpy()
+        hessian += (slope.T @ (second[:, None] * slope)).numpy()
+    first_prior, second_prior = _prior_derivatives(program, theta)
+    gradient += first_prior[vary]
+    hessian[np.diag_indices(len(vary))] += np.maximum(second_prior[vary], 0.0)
+    return gradient, hessian
+
+
+def _has_background(number: int) -> bool:
+    try:
+        return session.spectra[number - 1].background is not None
+    except Exception:  # noqa: BLE001 - PyXspec raises where there is no background
+        return False
+
+
+def minimise(
+    program: Program,
+    theta: np.ndarray,
+    vary: np.ndarray | None = None,
+    max_iterations: int = 100,
+    tolerance: float = 1.0e-6,
+) -> Minimum:
+    """Minimise the statistic over some of the free parameters.
+
+    Parameters
+    ----------
+    program : Program
+        From `evaluate.program`.
+    theta : ndarray (d,)
+        Where to start; not changed.
+    vary : ndarray of int, optional
+        Which to vary (default all).
+    max_iterations : int
+        Bound on the number of accepted steps (default 100).
+    tolerance : float
+        Change of the statistic below which a step counts as the last (default 1e-6).
+
+    Raises
+    ------
+    XspecError
+        Where the statistic is not finite at the start.
+    """
+    low, high = _bounds(program)
+    theta = np.clip(np.array(theta, dtype=float), low, high)
+    vary = np.arange(len(theta)) if vary is None else np.asarray(vary, dtype=int)
+    with torch.no_grad():
+        best = float(evaluate(theta[None, :]).statistic[0])
+    if not np.isfinite(best):
+        raise XspecError(f"Error: Unable to fit when starting with fit statistic = {best}: give starting values where the "
+                         "model is finite and positive.")
+    damping, converged, iteration, quiet = 1.0e-3, not len(vary), 0, 0
+    pegged = np.zeros(len(theta), bool)
+    while not converged and iteration < max_iterations:
+        iteration += 1
+        gradient, hessian = _normal_equations(program, theta, vary, observed=False)
+        at_low, at_high = theta[vary] <= low[vary], theta[vary] >= high[vary]
+        held = (at_low & (gradient > 0.0)) | (at_high & (gradient < 0.0))
+        pegged[:] = False
+        pegged[vary[held]] = True
+        loose = np.flatnonzero(~held)
+        step_taken = False
+        if not len(loose):
+            converged = True
+            break
+        while damping < 1.0e14:
+            trials = np.array([_trial(theta, vary, loose, gradient, hessian, damping * f, low, high) for f in DAMPINGS])
+            with torch.no_grad():
+                statistics = evaluate(trials).statistic.numpy()
+            statistics = np.where(np.isfinite(statistics), statistics, np.inf)
+            winner = int(np.argmin(statistics))
+            if statistics[winner] < best:
+                gained, best, theta = best - statistics[winner], float(statistics[winner]), trials[winner]
+                damping = max(damping * DAMPINGS[winner], 1.0e-12)
+                step_taken = True
+                break
+            damping *= 1.0e4
+        if not step_taken:
+            # No direction lowers it: a minimum to the precision of the numbers.
+            converged = True
+        elif gained <= tolerance:
+            quiet += 1
+            converged = quiet >= 2
+        else:
+            quiet = 0
+        logger.debug("iteration %d: statistic %.8g, damping %.1e", iteration, best, damping)
+    return Minimum(theta, best, iteration, converged, pegged)
+
+
+def _trial(
+    theta: np.ndarray, vary: np.ndarray, loose: np.ndarray, gradient: np.ndarray, hessian: np.ndarray,
+    damping: float, low: np.ndarray, high: np.ndarray,
+) -> np.ndarray:
+    """Return a damped step, parameters that would leave their hard limits stopped there and the rest solved again."""
+    target = theta.copy()
+    active = loose.copy()
+    offset = np.zeros(len(vary))
+    for _ in range(len(loose)):
+        if not len(active):
+            break
+        block = hessian[np.ix_(active, active)]
+        diagonal = np.diag(block).copy()
+        scale = np.sqrt(np.where(diagonal > 0.0, diagonal, 1.0))
+        stopped = np.setdiff1d(loose, active)
+        right = -(gradient[active] + hessian[np.ix_(active, stopped)] @ offset[stopped])
+        normal = block / np.outer(scale, scale) + damping * np.eye(len(active))
+        solution = np.linalg.lstsq(normal, right / scale, rcond=1.0e-14)[0] / scale
+        flat = diagonal <= 0.0
+        solution[flat] = 0.0
+        offset[active] = solution
+        wanted = theta[vary[active]] + solution
+        beyond = (wanted < low[vary[active]]) | (wanted > high[vary[active]])
+        if not beyond.any():
+            break
+        limited = active[beyond]
+        offset[limited] = np.clip(wanted[beyond], low[vary[limited]], high[vary[limited]]) - theta[vary[limited]]
+        active = active[~beyond]
+    target[vary] += offset
+    return np.clip(target, low, high)
+
+
+def curvature(program: Program, theta: np.ndarray, vary: np.ndarray) -> np.ndarray:
+    """Return half the second derivatives of the statistic, with observed weights, as XSPEC's covariance uses."""
+    return 0.5 * _normal_equations(program, np.asarray(theta, float), np.asarray(vary, int), observed=True)[1]
