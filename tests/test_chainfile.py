@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +14,7 @@ from astropy.io import fits
 
 from xspec_sixsa.chainfile import read_chain, write_chain
 
+ROOT = Path(__file__).resolve().parents[1]
 NAMES = ["nH__1", "PhoIndex__5", "norm__bkg__3"]
 UNITS = ["10^22", "", ""]
 
@@ -89,3 +94,81 @@ def test_results_chain_has_the_posteriors_mean_and_each_rows_own_statistic(tmp_p
     assert np.abs((chain.samples.mean(axis=0) - MEAN) / SD).max() < 5 / np.sqrt(result.ess)  # 5 standard errors
     assert chain.statistic == pytest.approx(np.sum(((chain.samples - MEAN) / SD) ** 2, axis=1))
     assert "effective sample size" in str(chain.header["HISTORY"])
+
+
+IN_XSPEC = """
+import json, sys
+import numpy as np
+import xspec
+from xspec_sixsa.chainfile import read_chain, write_chain
+
+xspec.Xset.allowPrompting = False
+xspec.Xset.abund, xspec.Xset.xsect = "wilm", "vern"
+spectrum = xspec.Spectrum("PN_spectrum_grp20.fits")
+spectrum.background = None
+spectrum.ignore("0.0-0.5 10.0-**")
+xspec.Fit.statMethod = "cstat"
+model = xspec.Model("TBabs*(bbodyrad+powerlaw)", setPars=(0.096, 0.744, 0.1956, 2.03, 2.618e-4))
+xspec.Fit.perform()
+parameters = [model(i) for i in range(1, 6)]
+names = [f"{p.name}__{i}" for i, p in enumerate(parameters, 1)]
+units = [p.unit for p in parameters]
+best = np.array([p.values[0] for p in parameters])
+lower = np.array(xspec.Fit.covariance)
+covariance = np.zeros((5, 5))
+covariance[np.tril_indices(5)] = lower
+covariance = covariance + covariance.T - np.diag(np.diag(covariance))
+draws = np.random.default_rng(0).multivariate_normal(best, covariance, 700)
+draws = draws[(draws[:, 0] > 0) & (draws[:, 2] > 0)][:600]
+statistic = []
+for row in draws:
+    model.setPars(*row.tolist())
+    statistic.append(xspec.Fit.statistic)
+model.setPars(*best.tolist())
+xspec.Fit.perform()
+write_chain(sys.argv[1], names, units, draws, statistic)
+xspec.AllChains += sys.argv[1]
+xspec.Fit.error("1-5")
+errors = [list(p.error) for p in parameters]
+xspec.AllModels.calcFlux("2. 10. err 200 90")
+flux = list(spectrum.flux[:3])
+xspec.AllChains.show()
+# XSPEC's own chain of the same session, read back by us.
+xspec.AllChains.clear()
+own = xspec.Chain(sys.argv[2], fileType="fits", burn=0, runLength=40, algorithm="gw", walkers=20)
+theirs = read_chain(sys.argv[2])
+print("RESULT", json.dumps({
+    "draws": draws.tolist(), "errors": errors, "flux": flux, "units": units, "names": names,
+    "theirs": {"names": theirs.names, "units": theirs.units, "header": {k: str(v) for k, v in theirs.header.items()}},
+}))
+"""
+
+
+@pytest.mark.xspec
+def test_real_xspec_uses_the_chain_for_its_errors_and_fluxes(tmp_path: Path, shared_data: Path) -> None:
+    script = tmp_path / "in_xspec.py"
+    script.write_text(IN_XSPEC)
+    run = subprocess.run(
+        [sys.executable, str(script), str(tmp_path / "chain.fits"), str(tmp_path / "own.fits")],
+        cwd=shared_data / "ngc7793_ulx4_pn",
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])},
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        timeout=300,
+    )
+    assert run.returncode == 0, run.stdout[-2000:] + run.stderr[-2000:]
+    assert "Errors calculated from chains" in run.stdout
+    result = json.loads(next(line for line in run.stdout.splitlines() if line.startswith("RESULT"))[7:])
+    values = np.array(result["draws"])
+    for i in range(5):
+        low, high, _ = result["errors"][i]
+        # XSPEC takes the 5th and 95th percentiles of the 600 rows; one row more or less is all the freedom there is.
+        ranked = np.sort(values[:, i])
+        assert ranked[28] <= low <= ranked[32] and ranked[567] <= high <= ranked[571], result["names"][i]
+    mid, low, high = result["flux"]
+    assert low < mid < high
+    # Names, units and keywords are those that XSPEC writes itself for this session.
+    assert result["theirs"]["names"] == result["names"]
+    assert result["theirs"]["units"] == result["units"]
+    assert result["theirs"]["header"]["CHAINTYP"] == "GoodmanWeare"
