@@ -43,7 +43,7 @@ def gaussian_result(n: int = 4000, seed: int = 1, **changes: object) -> Result:
         best_statistic=95.85,
         seed=7,
         versions={"xspec_sixsa": "0.1.0"},
-        fingerprint={"model": "TBabs*(bbodyrad+powerlaw)"},
+        fingerprint={"model": "TBabs*(bbodyrad+powerlaw)", "exposures": np.array([20265.0]), "file": Path("a.pha")},
         rounds=[
             {
                 "round": i,
@@ -129,7 +129,10 @@ def test_saved_result_loads_identically_and_holds_no_pickle(tmp_path: Path) -> N
     again = Result.load(tmp_path / "run")
     for key in ("samples", "log_weights", "log_likelihood", "log_proposal", "best_fit"):
         assert np.array_equal(getattr(again, key), getattr(result, key)), key
-    assert again.as_dict() == json.loads(json.dumps(result.as_dict()))
+    stored = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert json.loads(json.dumps(again.as_dict())) == stored
+    assert stored["parameters"]["kT__2"]["interval_68"] == list(result.interval(0.68)[1])
+    assert stored["fingerprint"] == {"model": "TBabs*(bbodyrad+powerlaw)", "exposures": [20265.0], "file": "a.pha"}
     assert np.array_equal(again.rounds[2]["samples"], result.rounds[2]["samples"])
     assert np.array_equal(again.predictive_data[0].counts, result.predictive_data[0].counts)
     # Stored as 32-bit floats: 6e-8 relative.

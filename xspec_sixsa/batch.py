@@ -67,6 +67,8 @@ def fit_session(
         priors = Path(priors).absolute()
         given = read_fit_options(priors) | given
     module = load_engine(engine)
+    if not given.get("progress", True):
+        module.Xset.chatter = 0
     restore_session(module, session, folder)
 
     from .pipeline import fit

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -111,6 +113,7 @@ def fit(session: Path, quiet: bool, **options: Any) -> int:
     """Fit the SESSION (an .xcm file written by XSPEC's `save all`) and write the posterior to a folder."""
     from .batch import fit_session
 
+    _end_as_an_interrupt()
     result = fit_session(session, progress=not quiet, **options)
     click.echo(result.summary())
     return _code(result)
@@ -132,6 +135,7 @@ def demo(output: Path, quiet: bool, **options: Any) -> int:
     """Make an EPIC-pn-like response and spectrum, fit it, and see whether the truth is recovered."""
     from .demo import run_demo
 
+    _end_as_an_interrupt()
     report = run_demo(output, progress=not quiet, **options)
     click.echo(report.result.summary())
     click.echo()
@@ -203,6 +207,19 @@ def doctor() -> int:
     problems = sum(finding.ok is False for finding in findings)
     click.echo(f"{problems} problem(s) found." if problems else "All that is needed works.")
     return EXIT_BAD_INPUT if problems else 0
+
+
+def _end_as_an_interrupt() -> None:
+    """Let a batch queue's SIGTERM end the run as Ctrl-C does: what it has is saved, and can be resumed."""
+    owner = os.getpid()
+
+    def end(signum: int, frame: object) -> None:
+        # Workers are forked from here and inherit this; they shall just die.
+        if os.getpid() != owner:
+            os._exit(128 + signum)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, end)
 
 
 def _code(result: Result) -> int:

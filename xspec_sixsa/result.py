@@ -22,7 +22,7 @@ FORMAT = 1
 INTERVALS = {"68": 0.68, "90": 0.90}
 
 
-@dataclass
+@dataclass(eq=False)
 class SpectrumPredictive:
     """One spectrum beside k equal-weight posterior draws of its expected counts (what `predictive.png` shows).
 
@@ -57,7 +57,7 @@ class SpectrumPredictive:
     statistic: str = "cstat"
 
 
-@dataclass
+@dataclass(eq=False)
 class Result:
     """Posterior of a fit: n draws, each an exact evaluation of the fit statistic, with importance weights.
 
@@ -499,9 +499,8 @@ def _plain(value: Any) -> Any:
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
-    if isinstance(value, Path):
-        return str(value)
-    return value
+    # A long run must not be lost because something in its fingerprint has no JSON form.
+    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
 
 
 def _number(value: Any) -> float:
