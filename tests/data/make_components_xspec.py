@@ -4,15 +4,17 @@ Made with XSPEC 12.9.1 (HEASoft 6.20), HEASoft initialised::
 
     python tests/data/make_components_xspec.py ../shared/data
 
-Every case is a model at 200 random parameter sets (50 for further abundance tables and cross-sections), folded through EPIC-pn
-(NGC 7793 ULX-4, 0.5-10 keV, grouped) and RXTE PCA (3-25 keV).  Arrays: ``cases`` (JSON: name -> component, abund, xsect),
-``<case>/parameters`` (sets, parameters), ``<case>/pn`` and ``<case>/rxte`` (sets, groups) in counts/s at norm 1; multiplicative
-components times ``powerlaw`` of PhoIndex 1.7 and norm 1.  Six digits of the parameters are kept, as PyXspec passes them on as text.
+Every case is a model at 200 random parameter sets (50 for further abundance tables and cross-sections), folded
+through EPIC-pn (NGC 7793 ULX-4, 0.5-10 keV, grouped) and RXTE PCA (3-25 keV).  Arrays: ``cases`` (JSON: name ->
+component, abund, xsect), ``<case>/parameters`` (sets, parameters), ``<case>/pn`` and ``<case>/rxte`` (sets, groups)
+in counts/s at norm 1; multiplicative components times ``powerlaw`` of PhoIndex 1.7 and norm 1.  Six digits of the
+parameters are kept, as PyXspec passes them on as text.
 """
 
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import sys
 from pathlib import Path
@@ -62,12 +64,16 @@ RANGES = {
 }
 MULTIPLICATIVE = list(RANGES)[: list(RANGES).index("powerlaw")]
 TABLES = ("wilm", "angr", "aspl", "lodd", "feld", "aneb", "grsa")
+SPECTRA = {
+    "pn": ("ngc7793_ulx4_pn", "PN_spectrum_grp20.fits", "0.0-0.5 10.0-**"),
+    "rxte": ("rxte_pca", "rxte.pha", "0.0-3.0 25.0-**"),
+}
 SETS, FEW = 200, 50
 SIX_DIGITS = "{:.6g}".format
 
 
 def draw(component: str, count: int, seed: int) -> np.ndarray:
-    """Return random parameters (count, parameters), rounded to six digits; a tenth of the widths and redshifts are 0."""
+    """Return random parameters (count, parameters), rounded to six digits; a tenth of the lines have no width."""
     rng = np.random.default_rng(seed)
     columns = []
     for kind, low, high in RANGES[component]:
@@ -93,6 +99,25 @@ def cases() -> dict[str, dict[str, object]]:
     return {name: {**case, "seed": i} for i, (name, case) in enumerate(table.items())}
 
 
+def folded(name: str) -> np.ndarray:
+    """Return the folded rates of a case on the loaded spectrum, (sets, groups)."""
+    import xspec
+
+    case = cases()[name]
+    component = str(case["component"])
+    xspec.Xset.abund, xspec.Xset.xsect = str(case["abund"]), str(case["xsect"])
+    bare = component not in MULTIPLICATIVE
+    model = xspec.Model(component if bare else f"{component}*powerlaw")
+    rates = []
+    for row in draw(component, int(str(case["sets"])), int(str(case["seed"]))):
+        model.setPars(*[SIX_DIGITS(v) for v in row], *(["1.0"] if bare else ["1.7", "1.0"]))
+        read = [model(i + 1).values[0] for i in range(len(row))]
+        if not np.allclose(read, row, rtol=1e-6, atol=0):
+            raise ValueError(f"XSPEC kept {read} instead of {row.tolist()} in {component}")
+        rates.append(model.folded(1))
+    return np.array(rates, np.float32)
+
+
 def main(shared: Path) -> None:
     import xspec
 
@@ -100,31 +125,17 @@ def main(shared: Path) -> None:
     xspec.Xset.allowPrompting = False
     output = Path(__file__).resolve().with_name("components_xspec.npz")
     arrays: dict[str, np.ndarray] = {"cases": np.array(json.dumps(cases()))}
-    spectra = {
-        "pn": ("ngc7793_ulx4_pn", "PN_spectrum_grp20.fits", "0.0-0.5 10.0-**"),
-        "rxte": ("rxte_pca", "rxte.pha", "0.0-3.0 25.0-**"),
-    }
-    for label, (folder, name, ignored) in spectra.items():
+    for name, case in cases().items():
+        arrays[f"{name}/parameters"] = draw(str(case["component"]), int(str(case["sets"])), int(str(case["seed"])))
+    for label, (folder, file, ignored) in SPECTRA.items():
         os.chdir(shared / folder)
         xspec.AllData.clear()
-        spectrum = xspec.Spectrum(name)
-        spectrum.ignore(ignored)
-        for case_name, case in cases().items():
-            component = str(case["component"])
-            xspec.Xset.abund, xspec.Xset.xsect = str(case["abund"]), str(case["xsect"])
-            bare = component not in MULTIPLICATIVE
-            model = xspec.Model(component if bare else f"{component}*powerlaw")
-            parameters = draw(component, int(str(case["sets"])), int(str(case["seed"])))
-            folded = []
-            for row in parameters:
-                values = [SIX_DIGITS(v) for v in row] + (["1.0"] if bare else ["1.7", "1.0"])
-                model.setPars(*values)
-                read = [model(i + 1).values[0] for i in range(len(row))]
-                if not np.allclose(read, row, rtol=1e-6, atol=0):
-                    raise ValueError(f"XSPEC kept {read} instead of {row.tolist()} in {component}")
-                folded.append(model.folded(1))
-            arrays[f"{case_name}/parameters"] = parameters
-            arrays[f"{case_name}/{label}"] = np.array(folded, np.float32)
+        xspec.Spectrum(file).ignore(ignored)
+        # a process for each case: TBabs 2.3 caches cross-sections for every energy it meets and crashes when 2^20 are
+        # full, after 507 redshifts on the EPIC-pn grid
+        with multiprocessing.get_context("fork").Pool(1, maxtasksperchild=1) as pool:
+            for name, rates in zip(cases(), pool.imap(folded, cases(), chunksize=1), strict=True):
+                arrays[f"{name}/{label}"] = rates
     np.savez_compressed(output, **arrays)
 
 

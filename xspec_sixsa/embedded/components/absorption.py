@@ -1,4 +1,4 @@
-"""Photoelectric absorption: exp(-nH sigma), sigma in each bin the mean of its two ends, as XSPEC has it."""
+"""Photoelectric absorption: exp(-nH sigma), sigma averaged over each bin as XSPEC does it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from .component import ComponentType, parameter
-from .crosssections import CrossSection, check_xsect, dusty_gas, gas_with_molecules, photoelectric
+from .crosssections import BalucinskaChurch, check_xsect, dusty_gas, gas_with_molecules, photoelectric
 from .numerics import column, redshifted
 
 __all__ = ["COMPONENTS"]
@@ -29,24 +29,25 @@ MM83_BELOW = 0.03  # keV; below, 33.6 E^-3
 
 
 @functools.lru_cache(maxsize=16)
-def _mean_section(kind: str, table: str, xsect: str, raw_edges: bytes) -> torch.Tensor:
-    edges = torch.frombuffer(bytearray(raw_edges), dtype=torch.float64)
+def _fixed_section(kind: str, table: str, xsect: str, raw_edges: bytes) -> torch.Tensor:
+    edges = torch.frombuffer(bytearray(raw_edges), dtype=torch.float64)[None]
     # phabs sees energies in single precision, which decides on which side of a threshold an edge lies
-    return _bin_section(_section(kind, table, xsect), edges.float().double() if kind == "phabs" else edges, kind)
+    return _section(kind, table, xsect, edges.float().double() if kind == "phabs" else edges)
 
 
-def _section(kind: str, table: str, xsect: str) -> CrossSection:
-    return photoelectric(table, check_xsect(xsect)) if kind == "phabs" else gas_with_molecules(table)
-
-
-def _bin_section(section: CrossSection, edges: torch.Tensor, kind: str) -> torch.Tensor:
-    sigma = section(edges)
-    if kind == "phabs":
-        mean = 0.5 * (sigma[..., :-1] + sigma[..., 1:])
-        low = edges[..., :-1]
-        return torch.where((low < LYMAN) | (low > HIGHEST), 0.0, mean)
-    sigma = torch.where(edges < HIGHEST, sigma, 0.0)
-    return 0.5 * (sigma[..., :-1] + sigma[..., 1:])
+def _section(kind: str, table: str, xsect: str, edges: torch.Tensor) -> torch.Tensor:
+    """Return the cross-section in each bin, (rows, nE + 1) -> (rows, nE)."""
+    if kind != "phabs":
+        sigma = torch.where(edges < HIGHEST, gas_with_molecules(table)(edges), 0.0)
+        return 0.5 * (sigma[:, :-1] + sigma[:, 1:])
+    section = photoelectric(table, check_xsect(xsect))
+    if isinstance(section, BalucinskaChurch):
+        mean = section(edges)
+    else:
+        sigma = section(edges)
+        mean = 0.5 * (sigma[:, :-1] + sigma[:, 1:])
+    low = edges[:, :-1]
+    return torch.where((low < LYMAN) | (low > HIGHEST), 0.0, mean)
 
 
 def _transmission(
@@ -56,9 +57,9 @@ def _transmission(
     shifted = edges if z is None else redshifted(edges, z)
     if shifted.dim() == 1 or shifted.shape[0] == 1:
         raw = shifted.detach().contiguous().numpy().tobytes()
-        sigma = dusty_gas(table, raw) if kind == "TBabs" else _mean_section(kind, table, xsect, raw)
+        sigma = dusty_gas(table, raw) if kind == "TBabs" else _fixed_section(kind, table, xsect, raw)
     else:
-        sigma = _bin_section(_section(kind, table, xsect), shifted, kind)
+        sigma = _section(kind, table, xsect, shifted)
     return torch.exp(-nh * sigma)
 
 

@@ -19,16 +19,22 @@ REDSHIFT = parameter("Redshift", "", 0.0, -0.999, -0.999, 10.0, 10.0, -0.01)
 SPHERE = 1.0344e-3
 # the same normalised to 1e39 erg/s at 10 kpc: 15 / (4 pi^5) 1e39 / (10 kpc)^2 / (1 keV), times kT**-4
 LUMINOSITY = 8.0525
+HIGHEST_X = 60.0
+# photons/keV/cm2/s of the disk; XSPEC's constant, 0.4 % above (8/3) SPHERE
+DISK = 1.0 / 361.0
 SMALLEST_DISK_TEMPERATURE = 1e-6  # keV; the disk of Tin = 0 is dark
 
 
 def _planck(edges: torch.Tensor, kt: torch.Tensor) -> torch.Tensor:
-    """E^2 / (exp(E/kT) - 1) by the two-point rule, which is what XSPEC does."""
+    """E^2 / (exp(E/kT) - 1) by the two-point rule; nothing in bins that end above 60 kT.  Both are what XSPEC does."""
     energy = edges.clamp_min(TINY_ENERGY)
     # E/kT below 1e-13 only for the stand-in of an edge at zero; exp(-x) never overflows and 1 - exp(-x) stays positive
     x = (energy / kt).clamp_min(1e-13)
     q = torch.exp(-x)
-    return trapezoid(energy * energy * q / (1.0 - q), edges)
+    flux = trapezoid(energy * energy * q / (1.0 - q), edges)
+    if float(x.detach()[..., -1].max()) <= HIGHEST_X:
+        return flux
+    return torch.where(x[..., 1:] > HIGHEST_X, 0.0, flux)
 
 
 def bbody(edges: torch.Tensor, p: torch.Tensor, settings: Any = None) -> torch.Tensor:
@@ -77,15 +83,15 @@ def _interpolate(start: float, step: float, table: torch.Tensor, x: torch.Tensor
 def diskbb(edges: torch.Tensor, p: torch.Tensor, settings: Any = None) -> torch.Tensor:
     """A disk of black-body rings, T ~ r^(-3/4) (Mitsuda et al. 1984, PASJ 36, 741), norm 1 = 1 km at 10 kpc, face-on.
 
-    Per keV, ``(8/3) SPHERE Tin^2 x^(-2/3) J(x)`` with ``x = E/Tin`` and ``J(x)`` the integral of s^(5/3)/(e^s - 1) from x
-    up; XSPEC uses an interpolation formula that follows the same integral within 1e-4.
+    Per keV, ``DISK Tin^2 x^(-2/3) J(x)`` with ``x = E/Tin`` and ``J(x)`` the integral of s^(5/3)/(e^s - 1) from x up;
+    XSPEC uses an interpolation formula that follows the same integral within 1e-4.
     """
     tin = column(p, 0).clamp_min(SMALLEST_DISK_TEMPERATURE)
     points = torch.cat([edges, 0.5 * (edges[1:] + edges[:-1])]).sort()
     smooth = smooth_energies(points.values)
     ln_x = smooth.nodes.log() - tin.log()
     log_density = _interpolate(*_disk_table(), ln_x) - ln_x.exp() - (2.0 / 3.0) * ln_x
-    density = smooth.spread(log_density) * (8.0 / 3.0 * SPHERE * tin * tin)
+    density = smooth.spread(log_density) * (DISK * tin * tin)
     return simpson(density[:, 0::2], density[:, 1::2], edges)
 
 

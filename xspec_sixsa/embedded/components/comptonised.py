@@ -111,11 +111,21 @@ def compTT(edges: torch.Tensor, p: torch.Tensor, settings: Any = None) -> torch.
     escape = escape * torch.exp(-torch.lgamma(2.0 * alpha + 4.0)) / alpha
     slope = 2.0 * alpha + 3.0
     scattered = escape * torch.exp(-(alpha + 1.0) * soft.log() - x) * slope * lower_gamma(3.0 + alpha, soft)
-    seed = soft * soft * torch.exp(-soft) / (alpha + 3.0)
-    density = alpha * (alpha + 3.0) / (2.0 * slope) * (scattered + seed) / t0 * kt
+    norm = alpha * (alpha + 3.0) / (2.0 * slope) / t0 * kt
     # far in the Wien tail the density underflows: 1e-300 stands for nothing
-    fine = smooth.spread(torch.log(density.clamp_min(1e-300)))
-    return trapezoid(fine, edges)
+    fine = smooth.spread(torch.log((norm * scattered).clamp_min(1e-300)))
+    fine = torch.where(_in_range(edges * (1.0 + z), alpha, kt, t0, slope), fine, 0.0)
+    soft = edges * ((1.0 + z) / t0)
+    return trapezoid(fine + norm / (alpha + 3.0) * (soft * soft * torch.exp(-soft)), edges)
+
+
+def _in_range(
+    energy: torch.Tensor, alpha: torch.Tensor, kt: torch.Tensor, t0: torch.Tensor, slope: torch.Tensor
+) -> torch.Tensor:
+    """Return where XSPEC computes scattered photons: it drops them where a factor passes 10**(+-27)."""
+    x = energy.detach()
+    exponent = (-1.0 - alpha) * torch.log10((x / t0).clamp_min(1e-300)) - 0.4343 * x / kt + torch.log10(slope)
+    return exponent.abs() < 27.0
 
 
 COMPONENTS = (

@@ -11,11 +11,12 @@ import torch
 
 from ..state import XspecError
 
-__all__ = ["ABUNDANCES", "CrossSection", "dusty_gas", "gas_with_molecules", "photoelectric"]
+__all__ = ["ABUNDANCES", "BalucinskaChurch", "CrossSection", "dusty_gas", "gas_with_molecules", "photoelectric"]
 
 ABUNDANCES = ("angr", "feld", "aneb", "grsa", "wilm", "lodd", "aspl")
 XSECTS = ("vern", "bcmc", "obcm")
 TABLE = Path(__file__).with_name("tables") / "absorption.npz"
+LOWEST_EDGE = 0.09  # keV; the resonances of helium below are no edges
 H2 = 1000  # the molecule's number in the tables
 COLUMN = 1e22  # cm^-2; the unit of nH
 
@@ -120,14 +121,51 @@ class CrossSection:
     def __call__(self, energy: torch.Tensor) -> torch.Tensor:
         """Return sigma at energies (any shape, keV); held constant outside 0.01-100 keV."""
         x = energy.clamp(0.01, 100.0).log()
-        i = torch.searchsorted(self.x, x.detach(), right=True).clamp(1, self.x.numel() - 1) - 1
+        i = torch.searchsorted(self.x, x.detach().contiguous(), right=True).clamp(1, self.x.numel() - 1) - 1
         return torch.exp(self.y[i] + self.slope[i] * (x - self.x[i]))
 
 
+class BalucinskaChurch:
+    """Cross-section in each bin with ``xsect bcmc`` or ``obcm``, in 1e-22 cm^2 per hydrogen atom.
+
+    XSPEC takes it at the middle of the bin; in a bin that contains an edge of an element, that element's
+    ln(sigma E^3) is averaged over the two parts, each taken at its own middle and weighted with its width.
+    """
+
+    def __init__(self, set_name: str, weights: dict[int, float]) -> None:
+        self.total = CrossSection(set_name, weights)
+        self.edges: list[tuple[float, CrossSection]] = []
+        for z, weight in weights.items():
+            x, y = _elements(set_name)[z]
+            jumps = np.flatnonzero((np.diff(x) < 3e-7) & (np.abs(np.diff(y)) > 0.01) & (x[:-1] > np.log(LOWEST_EDGE)))
+            single = CrossSection(set_name, {z: weight})
+            self.edges += [(float(np.exp(x[j + 1])), single) for j in jumps]
+
+    def __call__(self, edges: torch.Tensor) -> torch.Tensor:
+        """Return the cross-section in bins given by their edges, (rows, nE + 1) -> (rows, nE)."""
+        low, high = edges[:, :-1], edges[:, 1:]
+        middle = 0.5 * (low + high)
+        sigma = self.total(middle)
+        for energy, single in self.edges:
+            bin_of = (
+                torch.searchsorted(edges.detach().contiguous(), torch.full((edges.shape[0], 1), energy), right=True) - 1
+            )
+            inside = (bin_of >= 0) & (bin_of < low.shape[1])
+            where = bin_of.clamp(0, low.shape[1] - 1)
+            a, b, c = (e.gather(1, where) for e in (low, high, middle))
+            first, second = 0.5 * (a + energy), 0.5 * (b + energy)
+            share = (energy - a) / (b - a)
+            log_mean = share * (single(first) * first**3).log() + (1.0 - share) * (single(second) * second**3).log()
+            change = torch.exp(log_mean) / c**3 - single(c)
+            sigma = sigma.scatter_add(1, where, torch.where(inside, change, 0.0))
+        return sigma
+
+
 @functools.lru_cache(maxsize=16)
-def photoelectric(table: str, xsect: str) -> CrossSection:
+def photoelectric(table: str, xsect: str) -> CrossSection | BalucinskaChurch:
     """Return the cross-section of neutral gas with an abundance table: that of phabs and its relatives."""
-    return CrossSection(xsect, _weights(table, molecules=False))
+    weights = _weights(table, molecules=False)
+    return CrossSection(xsect, weights) if xsect == "vern" else BalucinskaChurch(xsect, weights)
 
 
 @functools.lru_cache(maxsize=16)
