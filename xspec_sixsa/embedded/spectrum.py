@@ -1,0 +1,509 @@
+"""Spectra and their backgrounds: PyXspec's `Spectrum` and `Background` (PyXspec 2.0 of XSPEC 12.9.1)."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from .grouping import GroupedSpectrum, Grouping, group_spectrum, make_grouping
+from .ogip import PHA, read_pha
+from .ranges import ChannelRange, RangeMemory, channels_of_energies, compact, parse_ranges
+from .response import Folding, MultiResponse, Response, load_response, make_folding
+from .state import XspecError, session
+from .weighting import weighted_variance
+
+__all__ = ["Background", "Spectrum", "ignore_memory", "notice_memory"]
+
+log = logging.getLogger(__name__)
+
+ignore_memory = RangeMemory()
+notice_memory = RangeMemory()
+
+
+class _Restricted:
+    """Objects that refuse new attributes and rebinding of get-only ones, as PyXspec's do."""
+
+    _settable: ClassVar[frozenset[str]] = frozenset()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        kind = type(self).__name__
+        if name.startswith("_") or name in self._settable:
+            object.__setattr__(self, name, value)
+        elif hasattr(type(self), name):
+            raise XspecError(f"Error: Cannot rebind a {kind} object's {name}")
+        else:
+            raise XspecError(f"***Error: Attribute {name} does not exist in class {kind}. Did you misspell?")
+
+
+def _floats(values: np.ndarray) -> tuple[float, ...]:
+    return tuple(values.tolist())
+
+
+class Background(_Restricted):
+    """A background (or correction) spectrum of a spectrum; every attribute is get-only.
+
+    Attributes
+    ----------
+    fileName : str
+    exposure : float
+        Seconds.
+    areaScale, backScale : float or tuple of float
+        A number where the file has a keyword, else one value a channel (grouped).
+    isPoisson : bool
+    values, variance : tuple of float
+        Rate of the source's noticed channels, scaled to the source region and per unit of AREASCAL; its variance.
+    """
+
+    def __init__(self, spectrum: Spectrum, pha: PHA, grouped: GroupedSpectrum, correction: bool = False) -> None:
+        self._spectrum, self._pha, self._grouped, self._correction = spectrum, pha, grouped, correction
+        self._exposure = pha.exposure
+
+    @property
+    def fileName(self) -> str:  # noqa: N802
+        return self._pha.path
+
+    @property
+    def exposure(self) -> float:
+        return self._exposure
+
+    @property
+    def areaScale(self) -> float | tuple[float, ...]:  # noqa: N802
+        return _scale(self._grouped.area_scale, self._pha.area_is_key)
+
+    @property
+    def backScale(self) -> float | tuple[float, ...]:  # noqa: N802
+        return _scale(self._grouped.back_scale, self._pha.back_is_key)
+
+    @property
+    def isPoisson(self) -> bool:  # noqa: N802
+        return self._grouped.poisson
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        return _floats(self._grouped.rate[self._spectrum._noticed])
+
+    @property
+    def variance(self) -> tuple[float, ...]:
+        if self._correction:
+            return ()
+        return _floats(self._weighted()[self._spectrum._noticed])
+
+    def _to_counts(self) -> np.ndarray:
+        """Counts in the background file per unit of rate, by group."""
+        ratio = self._grouped.back_scale / self._spectrum._grouped.back_scale
+        return self._exposure * self._grouped.area_scale * ratio
+
+    def _weighted(self) -> np.ndarray:
+        return weighted_variance(session.weight, self._grouped.rate, self._grouped.variance, self._to_counts())
+
+
+def _scale(values: np.ndarray, is_key: bool) -> float | tuple[float, ...]:
+    return float(values[0]) if is_key else _floats(values)
+
+
+class Spectrum(_Restricted):
+    """One loaded spectrum; constructing one reads the file and adds it to `AllData`.
+
+    Parameters
+    ----------
+    dataFile : str
+        OGIP type I file; ``.pha`` is added to a name without extension.
+    backFile, respFile, arfFile : str, optional
+        Instead of those in the file's header (newer PyXspec has these too).
+
+    Attributes
+    ----------
+    fileName, index, dataGroup, exposure, isPoisson
+    areaScale, backScale : float or tuple of float
+    background, correction : Background
+        Raise where there is none; set a file name, or None to remove.
+    cornorm : float
+    response : Response
+        Of source 1; set a file name or None.
+    multiresponse
+        By source from 0.
+    values, variance : tuple of float
+        Raw rate (background not subtracted) of noticed channels, counts/s per unit of AREASCAL, and its variance.
+    rate : tuple of 4 floats
+        Net rate, its error, total rate, model rate over the noticed channels.
+    energies : tuple of (float, float)
+        keV, of noticed channels.
+    noticed, ignored : list of int
+        Channel numbers (of the grouped spectrum, from 1).
+    flux, lumin : tuple of 6 floats a model
+        Last calculation by AllModels.calcFlux / calcLumin.
+    eqwidth : tuple of 3 floats
+    """
+
+    _settable = frozenset({"background", "correction", "cornorm", "response", "statMethod"})
+
+    def __init__(self, dataFile: str, backFile: str | None = None, respFile: str | None = None,  # noqa: N803
+                 arfFile: str | None = None) -> None:  # noqa: N803  # fmt: skip
+        if not isinstance(dataFile, str) or not dataFile.strip():
+            raise XspecError("Error: Data file name is required.")
+        self._load(dataFile.strip(), group=1, back=backFile, resp=respFile, arf=arfFile)
+        session.spectra.append(self)
+        session.touch()
+
+    # ------------------------------------------------------------------------------------------------- loading
+
+    @classmethod
+    def _unlisted(cls, name: str, group: int) -> Spectrum:
+        """Read a file without adding it to the session: the caller lists it when everything else succeeded."""
+        spectrum = cls.__new__(cls)
+        spectrum._load(name, group)
+        return spectrum
+
+    def _load(
+        self, name: str, group: int, back: str | None = None, resp: str | None = None, arf: str | None = None
+    ) -> None:
+        if "{" not in name and "." not in Path(name).name:
+            name += ".pha"
+        pha = read_pha(name)
+        self._set_pha(pha, group)
+        rmf_name = pha.respfile if resp is None else resp
+        arf_name = pha.ancrfile if arf is None else arf
+        if rmf_name:
+            self._responses[1] = load_response(self, pha, rmf_name, arf_name, 1, name)
+        elif arf_name:
+            log.warning("%s: ANCRFILE %s without RESPFILE is not used", name, arf_name)
+        self._background = self._read_background(pha.backfile if back is None else back, name)
+        self._correction = self._read_background(pha.corrfile, name, correction=True)
+        if self._background is not None and not self._background.isPoisson and pha.poisson:
+            log.info("%s: the background %s has Gaussian errors", name, self._background.fileName)
+
+    def _set_pha(self, pha: PHA, group: int) -> None:
+        self._pha, self._data_group = pha, group
+        self._grouping: Grouping = make_grouping(pha)
+        self._grouped: GroupedSpectrum = group_spectrum(pha, self._grouping)
+        self._noticed = np.ones(self._grouping.size, bool)
+        self._responses: dict[int, Response] = {}
+        self._background: Background | None = None
+        self._correction: Background | None = None
+        self._cornorm = pha.corr_scale
+        self._stat_method = session.stat_method
+        self._flux: tuple[float, ...] = (0.0,) * 6
+        self._lumin: tuple[float, ...] = (0.0,) * 6
+        self._eqwidth: tuple[float, ...] = (0.0,) * 3
+        self._cache: dict[Any, Any] = {}
+        if not (pha.values > 0).any():
+            log.warning("%s: the spectrum has no counts at all", pha.path)
+
+    def _read_background(self, name: str, beside: str | None, correction: bool = False) -> Background | None:
+        if not name:
+            return None
+        what = "correction" if correction else "background"
+        if Path(name).name == Path(self.fileName).name and not correction:
+            log.warning("%s is its own background; nothing is left after subtraction", name)
+        pha = read_pha(name, beside, what)
+        source = self._pha
+        if pha.detchans != source.detchans or pha.values.size != source.values.size or pha.offset != source.offset:
+            raise XspecError(
+                f"{what.capitalize()} file {name}: {pha.values.size} channels from {pha.channels[0]} (DETCHANS {pha.detchans}), "
+                f"data file {source.path}: {source.values.size} from {source.channels[0]} (DETCHANS {source.detchans}). "
+                "They must be the same; extract the background with the spectrum's channels."
+            )
+        return Background(self, pha, group_spectrum(pha, self._grouping, self._grouped.back_scale), correction)
+
+    def _changed(self) -> None:
+        self._cache.clear()
+        session.touch()
+
+    # ------------------------------------------------------------------------------------------- what it is
+
+    @property
+    def fileName(self) -> str:  # noqa: N802
+        return self._pha.path
+
+    @property
+    def index(self) -> int:
+        for number, spectrum in enumerate(session.spectra, start=1):
+            if spectrum is self:
+                return number
+        raise XspecError(
+            f"Error: the spectrum {self.fileName} is no longer loaded. Load it again: Spectrum({self.fileName!r})."
+        )
+
+    @property
+    def dataGroup(self) -> int:  # noqa: N802
+        return self._data_group
+
+    @property
+    def exposure(self) -> float:
+        return self._pha.exposure
+
+    @property
+    def areaScale(self) -> float | tuple[float, ...]:  # noqa: N802
+        return _scale(self._grouped.area_scale, self._pha.area_is_key)
+
+    @property
+    def backScale(self) -> float | tuple[float, ...]:  # noqa: N802
+        return _scale(self._grouped.back_scale, self._pha.back_is_key)
+
+    @property
+    def isPoisson(self) -> bool:  # noqa: N802
+        return self._grouped.poisson
+
+    @property
+    def statMethod(self) -> str:  # noqa: N802
+        """Fit statistic of this spectrum (engine only; PyXspec shows only ``Fit.statMethod``)."""
+        return self._stat_method
+
+    @statMethod.setter
+    def statMethod(self, name: str) -> None:  # noqa: N802
+        self._stat_method = name
+        self._changed()
+
+    @property
+    def flux(self) -> tuple[float, ...]:
+        return self._flux
+
+    @property
+    def lumin(self) -> tuple[float, ...]:
+        return self._lumin
+
+    @property
+    def eqwidth(self) -> tuple[float, ...]:
+        return self._eqwidth
+
+    # --------------------------------------------------------------------------------------- what belongs to it
+
+    @property
+    def background(self) -> Background:
+        if self._background is None:
+            raise XspecError("Error: Spectrum has no background.")
+        return self._background
+
+    @background.setter
+    def background(self, name: str | None) -> None:
+        self._background = self._read_background(_given(name), self.fileName)
+        self._changed()
+
+    @property
+    def has_background(self) -> bool:
+        """Whether a background is attached (engine only; `background` raises without one, as PyXspec's)."""
+        return self._background is not None
+
+    @property
+    def correction(self) -> Background:
+        if self._correction is None:
+            raise XspecError("Error: Spectrum has no correction.")
+        return self._correction
+
+    @correction.setter
+    def correction(self, name: str | None) -> None:
+        self._correction = self._read_background(_given(name), self.fileName, correction=True)
+        self._changed()
+
+    @property
+    def cornorm(self) -> float:
+        return self._cornorm
+
+    @cornorm.setter
+    def cornorm(self, value: float) -> None:
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise XspecError("Error: cornorm argument must be a numeric value")
+        self._cornorm = float(value)
+        self._changed()
+
+    @property
+    def response(self) -> Response:
+        if 1 not in self._responses:
+            raise XspecError(
+                f"Error: No response is assigned to source 1 for spectrum {self.fileName}. Set .response = file."
+            )
+        return self._responses[1]
+
+    @response.setter
+    def response(self, name: str | None) -> None:
+        if name is not None and not isinstance(name, str):
+            raise XspecError("Error: Response setting must be a filename string or None.")
+        self._set_response(1, name)
+
+    @property
+    def has_response(self) -> bool:
+        """Whether source 1 has a response (engine only)."""
+        return 1 in self._responses
+
+    @property
+    def multiresponse(self) -> MultiResponse:
+        return MultiResponse(self)
+
+    def _set_response(self, source: int, name: str | None) -> None:
+        text = _given(name)
+        if text:
+            self._responses[source] = load_response(self, self._pha, text, source=source)
+        else:
+            self._responses.pop(source, None)
+        self._changed()
+
+    # ------------------------------------------------------------------------------------------------- numbers
+
+    @property
+    def noticed(self) -> list[int]:
+        return (np.flatnonzero(self._noticed) + 1).tolist()
+
+    @property
+    def ignored(self) -> list[int]:
+        return (np.flatnonzero(~self._noticed) + 1).tolist()
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        return _floats(self._grouped.rate[self._noticed])
+
+    @property
+    def variance(self) -> tuple[float, ...]:
+        return _floats(self._weighted()[self._noticed])
+
+    def _weighted(self) -> np.ndarray:
+        to_counts = self.exposure * self._grouped.area_scale
+        return weighted_variance(session.weight, self._grouped.rate, self._grouped.variance, to_counts)
+
+    @property
+    def counts(self) -> np.ndarray:
+        """Source counts per noticed group, background not subtracted, float (engine only)."""
+        return (self._grouped.rate * self.exposure * self._grouped.area_scale)[self._noticed]
+
+    @property
+    def n_bins(self) -> int:
+        """Number of noticed groups (engine only)."""
+        return int(self._noticed.sum())
+
+    @property
+    def energies(self) -> tuple[tuple[float, float], ...]:
+        low, high = self._bounds(self.response)
+        # PyXspec pairs each channel's lower energy with that of the next channel.
+        edges = np.append(low, high[-1])
+        return tuple((float(edges[i]), float(edges[i + 1])) for i in np.flatnonzero(self._noticed))
+
+    def _bounds(self, response: Response) -> tuple[np.ndarray, np.ndarray]:
+        """Nominal lower and upper energy of every group, keV."""
+        first, last = self._grouping.ends()
+        rmf, offset = response._rmf, self._pha.offset
+        low, high = rmf.e_min[offset + np.array([first, last])], rmf.e_max[offset + np.array([first, last])]
+        return low.min(axis=0), high.max(axis=0)
+
+    @property
+    def rate(self) -> tuple[float, float, float, float]:
+        noticed, area = self._noticed, self._grouped.area_scale[self._noticed]
+        total = float(area @ self._grouped.rate[noticed])
+        net, spread = total, float(area**2 @ self._weighted()[noticed])
+        if self._background is not None:
+            net -= float(area @ self._background._grouped.rate[noticed])
+            spread += float(area**2 @ self._background._weighted()[noticed])
+        if self._correction is not None:
+            corrected = self._cornorm * float(area @ self._correction._grouped.rate[noticed])
+            net, total = net - corrected, total - corrected
+        return net, spread**0.5, total, self._model_rate()
+
+    def _model_rate(self) -> float:
+        from .manager import AllModels
+
+        if self not in session.spectra:
+            return 0.0
+        number, rate = self.index, 0.0
+        for source, name in AllModels.sources.items():
+            if source in self._responses:
+                rate += float(np.sum(AllModels(self.dataGroup, name).folded(number)))
+        return rate
+
+    def folding(self, source: int = 1) -> Folding:
+        """Return the matrix that folds a model onto the noticed groups (engine only; kept until something changes).
+
+        Raises
+        ------
+        XspecError
+            When there is no response for `source`.
+        """
+        key = ("folding", source)
+        if key not in self._cache:
+            if source not in self._responses:
+                raise XspecError(
+                    f"Error: No response is assigned to source {source} for spectrum {self.fileName}: a model cannot be "
+                    f"compared with it. Set .response = file, or .multiresponse[{source - 1}] = file."
+                )
+            self._cache[key] = make_folding(self._responses[source], self._pha, self._grouping, self._noticed)
+        return self._cache[key]
+
+    # ---------------------------------------------------------------------------------------- ignore and notice
+
+    def ignore(self, ignoreRange: str) -> None:  # noqa: N803
+        """Ignore channels, e.g. ``"**-0.5 10.0-**"`` (keV) or ``"1-3,5"`` (channels); see `ranges`."""
+        self._ranges(ignoreRange, False)
+
+    def notice(self, noticeRange: str) -> None:  # noqa: N803
+        """Notice channels; ``"all"`` for every one."""
+        self._ranges(noticeRange, True)
+
+    def _ranges(self, text: str, notice: bool) -> None:
+        command = "notice" if notice else "ignore"
+        if not isinstance(text, str):
+            raise XspecError(f"Error: Argument to {command} function must be a string.")
+        if notice and "all" in text.lower():
+            text = "**"
+        if text.strip().lower() == "bad":
+            raise XspecError('"bad" applies to all spectra: type AllData.ignore("bad").')
+        for part in parse_ranges(f"{self.index}: {text}", notice_memory if notice else ignore_memory, command):
+            self._apply(part, notice)
+
+    def _apply(self, part: ChannelRange, notice: bool) -> None:
+        if part.energies:
+            if not self._responses:
+                raise XspecError(
+                    f" no energy defined range for spectrum {self.fileName}: it has no response. "
+                    "Give channels (integers), or set .response first."
+                )
+            low, high = self._bounds(self._responses[min(self._responses)])
+            taken = channels_of_energies(low, high, part.low, part.high)
+        else:
+            numbers = np.arange(1, self._grouping.size + 1)
+            low_channel = 1 if part.low is None else part.low
+            high_channel = numbers[-1] if part.high is None else part.high
+            taken = (numbers >= min(low_channel, high_channel)) & (numbers <= max(low_channel, high_channel))
+        self._noticed = np.where(taken, notice, self._noticed)
+        self._changed()
+
+    def _ignore_bad(self) -> None:
+        self._noticed = self._noticed & (self._grouping.quality == 0)
+        self._changed()
+
+    def ignoredString(self) -> str:  # noqa: N802
+        """Return the ignored channels, e.g. ``"1 3-5 7"``."""
+        return compact(self.ignored)
+
+    def noticedString(self) -> str:  # noqa: N802
+        """Return the noticed channels, e.g. ``"1 3-5 7"``."""
+        return compact(self.noticed)
+
+    # ---------------------------------------------------------------------------------------------------- other
+
+    def dummyrsp(self, *args: Any, **kwargs: Any) -> None:
+        """Raise: dummy responses exist only in XSPEC."""
+        del args, kwargs
+        raise XspecError(
+            "dummyrsp is not available in the embedded engine. Give a response file, or use XSPEC (HEASoft)."
+        )
+
+    def show(self) -> None:
+        """Print file, exposure, channels and rates."""
+        if not session.chatter:
+            return
+        net, error, total, model = self.rate
+        print(
+            f"Spectrum {self.index}  Spectral Data File: {self.fileName}\n"
+            f"Net count rate (cts/s) {net:.4g} +/- {error:.3g}, total {total:.4g}, model {model:.4g}\n"
+            f" Assigned to Data Group {self.dataGroup}; Exposure Time: {self.exposure:g} sec\n"
+            f" Noticed Channels: {self.noticedString()}\n"
+            f" Background: {self._background.fileName if self._background else 'none'}; "
+            f"Response: {', '.join(r.rmf for r in self._responses.values()) or 'none'}"
+        )
+
+
+def _given(name: str | None) -> str:
+    if name is not None and not isinstance(name, str):
+        raise XspecError(f"Error: a file name or None is needed, got {name!r}.")
+    text = (name or "").strip()
+    return "" if text.lower() == "none" else text
