@@ -220,3 +220,34 @@ def test_the_readmes_commands_exist() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     used = {shlex.split(line)[1] for line in re.findall(r"^sixsa .*$", text, re.M)}
     assert used <= set(cli.main.commands) and {"fit", "doctor"} <= used
+
+
+@pytest.mark.xspec
+def test_demo_session_is_the_same_in_real_xspec(tmp_path: Path) -> None:
+    session = demo.make_demo_data(tmp_path)
+    code = """
+import sys
+from pathlib import Path
+from xspec_sixsa.batch import load_engine, restore_session
+from xspec_sixsa.demo import TRUTH
+module = load_engine(sys.argv[1])
+restore_session(module, Path(sys.argv[2]), Path(sys.argv[2]).parent)
+module.AllModels(1).setPars(*TRUTH.values())
+print("STATISTIC", len(module.AllData(1).noticed), module.Fit.statistic)
+"""
+    found = {}
+    for engine in ("xspec", "embedded"):
+        run = subprocess.run(
+            [sys.executable, "-c", code, engine, str(session)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=120,
+        )
+        assert run.returncode == 0, run.stdout[-2000:] + run.stderr[-2000:]
+        line = next(line for line in run.stdout.splitlines() if line.startswith("STATISTIC"))
+        found[engine] = [float(word) for word in line.split()[1:]]
+    assert found["xspec"][0] == found["embedded"][0]
+    # What the project promises of the embedded engine: C-stat within 0.2 on 10^4 counts.
+    assert found["xspec"][1] == pytest.approx(found["embedded"][1], abs=0.2)
