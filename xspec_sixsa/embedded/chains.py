@@ -1,0 +1,433 @@
+"""`Chain` and `AllChains`: chains in XSPEC's FITS format, loaded or run with Goodman and Weare's stretch moves."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.stats import chi2
+
+from .state import XspecError, session
+from .xset import random_generator, report
+
+__all__ = ["AllChains", "Chain", "ChainManager", "LoadedChain", "ParameterId", "draw", "in_sync", "interval"]
+
+log = logging.getLogger(__name__)
+
+_COLUMN = re.compile(r"^\s*(?P<name>.+?)__(?:(?P<model>.+)__)?(?P<index>\d+)$")
+ALGORITHMS = ("gw", "mh")
+STATISTIC_NAMES = {"chi": "Chi-Squared", "cstat": "C-Statistic", "pstat": "Pearson", "pgstat": "PG-Statistic"}
+
+
+@dataclass(frozen=True)
+class ParameterId:
+    """What XSPEC compares to see whether a chain belongs to the present free parameters."""
+
+    name: str
+    model: str
+    index: int
+    unit: str
+
+    @property
+    def column(self) -> str:
+        """Column name in a chain file: ``<par>__[<model>__]<index>``."""
+        return f"{self.name}__{self.model}__{self.index}" if self.model else f"{self.name}__{self.index}"
+
+
+@dataclass(frozen=True)
+class LoadedChain:
+    """A chain in memory: where it came from, its parameters, `samples` (n, d) physical, `statistic` (n,)."""
+
+    file_name: str
+    parameters: tuple[ParameterId, ...]
+    samples: np.ndarray
+    statistic: np.ndarray
+    walkers: int
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+
+def free_parameter_ids() -> tuple[ParameterId, ...]:
+    """The free parameters in XSPEC's order."""
+    from .evaluate import free_parameters
+
+    return tuple(ParameterId(s.name, s.record.name, s.global_index, s.unit) for s in free_parameters())
+
+
+def in_sync() -> bool:
+    """Whether the loaded chains are those of the free parameters: names, order, indices and units, as XSPEC demands.
+
+    False without a chain. Only then do `error` and the like take their answers from the chains.
+    """
+    return bool(AllChains._chains) and AllChains._chains[0].parameters == free_parameter_ids()
+
+
+def interval(parameter: int, delta: float = 2.706, model: str = "") -> tuple[float, float]:
+    """Central interval of a parameter over all loaded chains, as XSPEC's `error` reports it.
+
+    Parameters
+    ----------
+    parameter : int
+        Global parameter index within its model.
+    delta : float
+        Delta statistic; the interval holds the probability of chi-squared with one degree of freedom below it (2.706:
+        90 %), centred on the median.
+    model : str
+        Name of the model, empty for the unnamed one.
+
+    Raises
+    ------
+    XspecError
+        If no chain is loaded, or the parameter is not in it.
+    """
+    if not delta > 0:
+        raise XspecError(f"Delta-stat confidence value must be > 0.0, not {delta:g}.")
+    values = np.sort(np.concatenate([chain.samples[:, _position(parameter, model)] for chain in _loaded()]))
+    if len(values) < 2:
+        raise XspecError("Sample array size not large enough to get a confidence range: a chain of one row.")
+    tail = len(values) * (1 - float(chi2.cdf(delta, 1))) / 2
+    return float(values[int(tail + 0.5)]), float(values[int(len(values) - tail - 0.5)])
+
+
+def draw(n: int) -> np.ndarray:
+    """Rows (n, d) drawn at random from the loaded chains, e.g. for the error of a flux."""
+    samples = np.concatenate([chain.samples for chain in _loaded()])
+    return samples[random_generator().integers(len(samples), size=n)]
+
+
+def _loaded() -> list[LoadedChain]:
+    if not AllChains._chains:
+        raise XspecError("No chains loaded. Load one with AllChains += 'chain.fits', or run Chain('new.fits').")
+    return AllChains._chains
+
+
+def _position(parameter: int, model: str) -> int:
+    for i, known in enumerate(_loaded()[0].parameters):
+        if (known.index, known.model) == (parameter, model):
+            return i
+    label = f"{model}:{parameter}" if model else str(parameter)
+    raise XspecError(f"Cannot find parameter {label} in chains. The loaded chains have "
+                     f"{', '.join(p.column for p in _loaded()[0].parameters)}.")  # fmt: skip
+
+
+def load_file(path: str) -> LoadedChain:
+    """Read a chain file, refusing what XSPEC would refuse."""
+    from ..chainfile import read_chain
+
+    try:
+        data = read_chain(path)
+    except (FileNotFoundError, ValueError) as error:
+        raise XspecError(f"Chain {path} cannot be loaded: {error}") from error
+    header = data.header
+    if len(data.samples) == 0:
+        raise XspecError(f"Chain {path} has no length, it will not be loaded.")
+    if str(header.get("CHAINTYP", "")) == "GoodmanWeare":
+        walkers = int(header.get("NWALKERS", 0))
+        if not walkers:
+            raise XspecError(f"Chain {path} is of type GoodmanWeare and lacks the keyword NWALKERS.")
+    else:
+        walkers = 0
+        if not float(header.get("TEMPR001", 0)) > 0 or "STROW001" not in header:
+            raise XspecError(f"At least 1 pair of TEMPR001 (> 0) and STROW001 keywords is required in {path}.")
+    parameters = []
+    for name, unit in zip(data.names, data.units, strict=True):
+        match = _COLUMN.match(name)
+        if match is None:
+            raise XspecError(f"Column {name!r} of {path} is not <parameter>__[<model>__]<index>, e.g. nH__1.")
+        parameters.append(ParameterId(match["name"], match["model"] or "", int(match["index"]), unit))
+    return LoadedChain(str(path), tuple(parameters), data.samples, data.statistic, walkers)
+
+
+class ChainManager:
+    """PyXspec's ``AllChains``: loads with ``+=``, unloads with ``-=``, and keeps the defaults of new chains.
+
+    Attributes
+    ----------
+    defAlgorithm, defBurn, defFileType, defLength, defProposal, defRand, defTemperature, defWalkers
+        Defaults of `Chain`: gw, 0, fits, 100, gaussian fit, False, 1.0, 10.
+    """
+
+    _DEFAULTS = {"defAlgorithm": "gw", "defBurn": 0, "defFileType": "fits", "defLength": 100,
+                 "defProposal": "gaussian fit", "defRand": False, "defTemperature": 1.0, "defWalkers": 10}  # fmt: skip
+
+    def __init__(self) -> None:
+        object.__setattr__(self, "_chains", [])
+        for name, value in self._DEFAULTS.items():
+            object.__setattr__(self, name, value)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in self._DEFAULTS:
+            raise XspecError(f"AllChains has no attribute {name!r}. Did you misspell it?")
+        object.__setattr__(self, name, _validated(name.removeprefix("def").lower(), value))
+
+    def __call__(self, index: int) -> Chain:
+        """The loaded chain of an index; chains are in the order of their file names, as in XSPEC."""
+        if isinstance(index, bool) or not isinstance(index, int) or index < 1:
+            raise XspecError("Error: Argument must be an integer > 0")
+        if index > len(self._chains):
+            raise XspecError(f"Error: Chain index number: {index} is out of range. "
+                             f"{len(self._chains)} chains are currently loaded.")  # fmt: skip
+        return Chain._of_loaded(self._chains[index - 1])
+
+    def __iadd__(self, chain: Chain | str) -> ChainManager:
+        """Load a chain file or a `Chain`; a name of no file runs a new chain with the default settings."""
+        if isinstance(chain, Chain):
+            self._load(load_file(chain.fileName))
+        elif isinstance(chain, (str, os.PathLike)):
+            path = os.fspath(chain)
+            if os.path.exists(path):
+                self._load(load_file(path))
+            else:
+                Chain(path)
+        else:
+            raise XspecError("Error: Invalid type for += operator")
+        return self
+
+    def __isub__(self, chain: Chain | str | int) -> ChainManager:
+        """Unload by index, file name, `Chain`, or ``"*"`` for all."""
+        if isinstance(chain, int) and not isinstance(chain, bool):
+            if not 1 <= chain <= len(self._chains):
+                raise XspecError(f"Error: there is no chain {chain}: {len(self._chains)} are loaded.")
+            del self._chains[chain - 1]
+        elif isinstance(chain, (Chain, str)):
+            name = chain.fileName if isinstance(chain, Chain) else chain
+            if name.startswith("*"):
+                self.clear()
+            elif not any(known.file_name == name for known in self._chains):
+                report(f"***Error: Chain with fileName: {name} is not currently loaded.")
+            self._chains[:] = [known for known in self._chains if known.file_name != name]
+        else:
+            raise XspecError("Error: Invalid type for -= operator")
+        return self
+
+    def __len__(self) -> int:
+        return len(self._chains)
+
+    def clear(self) -> None:
+        """Unload all chains; the files stay."""
+        self._chains.clear()
+
+    def show(self) -> None:
+        """Print the defaults and the loaded chains, and whether they fit the present free parameters."""
+        lines = [f"{name.removeprefix('def')}: {getattr(self, name)}" for name in self._DEFAULTS]
+        lines.append("Currently loaded chains:" if self._chains else "No chains are currently loaded.")
+        lines += [f"{i}  {chain.file_name}  length {len(chain)}" for i, chain in enumerate(self._chains, start=1)]
+        if self._chains and not in_sync():
+            lines.append("They do not match the current fit parameters and are not used.")
+        report("\n".join(lines))
+
+    def stat(self, parIdx: int | str) -> dict[str, Any]:  # noqa: N803
+        """Print and return the statistics of a parameter over the chains: ``3``, ``"3"`` or ``"bkg:3"``.
+
+        Returns
+        -------
+        dict
+            ``means`` (one a chain), ``mean``, ``variance_of_means``, ``variance``, ``rubin_gelman``, ``repeats``.
+        """
+        model, _, index = str(parIdx).rpartition(":")
+        if not index.strip().isdigit():
+            raise XspecError(f"AllChains.stat({parIdx!r}): give a parameter index, or 'model:index'.")
+        column = _position(int(index), model)
+        chains = _loaded()
+        length = len(chains[0])
+        if length < 2:
+            raise XspecError("Chain lengths not large enough to calculate stats.")
+        means = np.array([chain.samples[:, column].mean() for chain in chains])
+        within = sum(chain.samples[:, column].var() * length for chain in chains) / (length * len(chains) - 1)
+        between = float(means.var(ddof=1)) if len(chains) > 1 else 0.0
+        rhat = ((length - 1) * within / length + between * (1 + 1 / len(chains))) / within if within else float("nan")
+        repeats = [_repeats(chain) for chain in chains]
+        lines = [" Means in chains : " + "  ".join(f"{mean:.8g}" for mean in means)]
+        if len(chains) > 1:
+            lines.append(f" Mean over all chains : {means.mean():.8g} and variance of chain means : {between:.8g}")
+        lines.append(f" Variance over all chains : {within:.8g}")
+        if len(chains) > 1:
+            lines.append(f" Rubin-Gelman convergence measure : {rhat:.8g}")
+        lines.append(" Fraction of repeated values: " + "  ".join(f"{value:.8g}" for value in repeats))
+        report("\n".join(lines))
+        return {"means": means.tolist(), "mean": float(means.mean()), "variance_of_means": between,
+                "variance": float(within), "rubin_gelman": float(rhat), "repeats": repeats}  # fmt: skip
+
+    def best(self) -> tuple[list[float], float]:
+        """The row of smallest statistic over all chains: (parameter values, statistic)."""
+        chain = min(_loaded(), key=lambda loaded: loaded.statistic.min())
+        row = int(chain.statistic.argmin())
+        return chain.samples[row].tolist(), float(chain.statistic[row])
+
+    def margin(self, *args: Any) -> None:
+        """Refused: there is no margin grid."""
+        raise XspecError("AllChains.margin is not in the embedded engine: histogram the rows of the chain file "
+                         "(xspec_sixsa.chainfile.read_chain), or use real XSPEC.")  # fmt: skip
+
+    def _load(self, chain: LoadedChain) -> None:
+        others = [known for known in self._chains if known.file_name != chain.file_name]
+        if others and [p.column for p in others[0].parameters] != [p.column for p in chain.parameters]:
+            raise XspecError(f"{chain.file_name} contains different pars than the already loaded chain(s). Therefore, "
+                             "it cannot be loaded at this time: AllChains.clear() first.")  # fmt: skip
+        if others and len(others[0]) != len(chain):
+            raise XspecError(f"{chain.file_name} has {len(chain)} rows, the loaded chains have {len(others[0])} (XSPEC "
+                             "would ask whether to go on): AllChains.clear() first.")  # fmt: skip
+        self._chains[:] = sorted([*others, chain], key=lambda known: known.file_name)
+        report(f"  New chain {chain.file_name} is now loaded.")
+        if not in_sync():
+            log.info("chain %s does not match the free parameters (names, order, units): loaded but not used",
+                     chain.file_name)  # fmt: skip
+
+
+class Chain:
+    """PyXspec's chain: running it writes the file and loads it into `AllChains`.
+
+    Parameters
+    ----------
+    fileName : str
+        FITS file to write; a file that exists is refused.
+    fileType : {"fits"}
+        "ascii" chains are not in the engine.
+    burn, runLength, walkers : int
+        Steps thrown away, rows written, and number of walkers (even); lengths are cut to multiples of `walkers`.
+    algorithm : {"gw"}
+        Goodman-Weare; "mh" is not in the engine.
+    proposal : str
+        Only "gaussian fit", for the first walkers.
+    rand, temperature
+        Metropolis-Hastings settings, kept for scripts.
+    """
+
+    _SETTINGS = ("burn", "runLength", "proposal", "rand", "temperature", "algorithm", "walkers")
+
+    def __init__(
+        self,
+        fileName: str,  # noqa: N803
+        fileType: str | None = None,  # noqa: N803
+        burn: int | None = None,
+        runLength: int | None = None,  # noqa: N803
+        proposal: str | None = None,
+        rand: bool | None = None,
+        temperature: float | None = None,
+        algorithm: str | None = None,
+        walkers: int | None = None,
+    ) -> None:
+        if not isinstance(fileName, str) or not fileName.split():
+            raise XspecError("Error: Chain needs a file name.")
+        self._start(fileName.split()[0], fileType or AllChains.defFileType, 0)
+        given = {"burn": burn, "runLength": runLength, "proposal": proposal, "rand": rand, "temperature": temperature,
+                 "algorithm": algorithm, "walkers": walkers}  # fmt: skip
+        for name, value in given.items():
+            if value is not None:
+                setattr(self, name, value)
+        if os.path.exists(self.fileName):
+            raise XspecError(f"{self.fileName} exists and is not replaced (XSPEC would ask): remove it, or load it "
+                             f"with AllChains += {self.fileName!r}.")  # fmt: skip
+        self.run(append=False)
+
+    @classmethod
+    def _of_loaded(cls, loaded: LoadedChain) -> Chain:
+        chain = cls.__new__(cls)
+        chain._start(loaded.file_name, "fits", len(loaded))
+        return chain
+
+    def _start(self, file_name: str, file_type: str, length: int) -> None:
+        own = self.__dict__
+        own["fileName"], own["fileType"], own["totalLength"] = file_name, _validated("filetype", file_type), length
+        for name in self._SETTINGS:
+            default = "defLength" if name == "runLength" else "def" + name[0].upper() + name[1:]
+            own[name] = getattr(AllChains, default)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in self._SETTINGS:
+            known = name in ("fileName", "fileType", "totalLength")
+            raise XspecError(f"Error: Cannot rebind a Chain object's {name}" if known
+                             else f"Chain has no attribute {name!r}. Did you misspell it?")  # fmt: skip
+        self.__dict__[name] = _validated("length" if name == "runLength" else name.lower(), value)
+
+    def run(self, append: bool = True) -> None:
+        """Run the chain: append to its file (default) or write it anew, and load it.
+
+        Raises
+        ------
+        XspecError
+            For settings the engine lacks, or where there is nothing free to sample.
+        """
+        from ..chainfile import write_chain
+        from .stretch import goodman_weare
+
+        if self.algorithm != "gw":
+            raise XspecError("Chain algorithm 'mh' (Metropolis-Hastings) is not in the embedded engine: use 'gw'.")
+        if self.proposal.split() != ["gaussian", "fit"]:
+            raise XspecError(f"Chain proposal {self.proposal!r} is not in the embedded engine: use 'gaussian fit'.")
+        if self.fileType != "fits":
+            raise XspecError("ASCII chains are not in the embedded engine: use fileType='fits'.")
+        parameters = free_parameter_ids()
+        if not parameters:
+            raise XspecError("Chain: there is no free parameter. Load data, define a model, thaw a parameter.")
+        steps = self.runLength // self.walkers
+        if steps < 1:
+            raise XspecError(f"Chain length {self.runLength} is less than {self.walkers}, the number of walkers.")
+        old: LoadedChain | None = None
+        if append and self.totalLength:
+            old = load_file(self.fileName)
+            if old.parameters != parameters:
+                raise XspecError(f"{self.fileName} does not match the current fit parameters: nothing is appended.")
+            if old.walkers != self.walkers:
+                raise XspecError(f"This GW chain may only be appended to with walkers = {old.walkers}")
+        start = None if old is None else (old.samples[-self.walkers :], old.statistic[-self.walkers :])
+        burn = 0 if old is not None else -(-self.burn // self.walkers)
+        samples, statistic = goodman_weare(self.walkers, burn, steps, start)
+        if old is not None:
+            samples, statistic = np.vstack([old.samples, samples]), np.concatenate([old.statistic, statistic])
+        write_chain(
+            self.fileName, [p.column for p in parameters], [p.unit for p in parameters], samples, statistic,
+            walkers=self.walkers, statistic_unit=STATISTIC_NAMES.get(session.stat_method, "Total_Stat"),
+            history=["Created by xspec_sixsa.embedded, Chain (Goodman-Weare)"],
+        )  # fmt: skip
+        self.__dict__["totalLength"] = len(samples)
+        AllChains._chains[:] = [known for known in AllChains._chains if known.file_name != self.fileName]
+        AllChains._load(load_file(self.fileName))
+
+    def show(self) -> None:
+        """Print the settings."""
+        names = ("fileName", "fileType", *self._SETTINGS, "totalLength")
+        report("\n".join(f"{name}: {getattr(self, name)}" for name in names))
+
+
+def _repeats(chain: LoadedChain) -> float:
+    """Fraction of rows equal to the same walker's row before."""
+    rows = np.column_stack([chain.samples, chain.statistic])
+    lag = chain.walkers or 1
+    return float((rows[lag:] == rows[:-lag]).all(axis=1).sum() / len(rows))
+
+
+def _validated(kind: str, value: Any) -> Any:
+    integer = isinstance(value, int) and not isinstance(value, bool)
+    if kind in ("burn", "length"):
+        if not integer or value < 0:
+            raise XspecError(f"Error: {kind} argument must be an int of at least 0")
+    elif kind == "filetype":
+        value = value.strip().lower() if isinstance(value, str) else value
+        if value not in ("fits", "ascii"):
+            raise XspecError('Error: fileType must be "fits" or "ascii"')
+    elif kind == "proposal" and not isinstance(value, str):
+        raise XspecError("Error: proposal argument must be a string")
+    elif kind == "rand" and not isinstance(value, bool):
+        raise XspecError("Error: rand argument must be a bool")
+    elif kind == "temperature" and not (integer or isinstance(value, float)):
+        raise XspecError("Error: temperature argument must be a float or int")
+    elif kind == "algorithm":
+        value = value.strip().lower() if isinstance(value, str) else value
+        if value not in ALGORITHMS:
+            raise XspecError('Error: algorithm must be "gw" or "mh"')
+    elif kind == "walkers":
+        if not integer or value % 2:
+            raise XspecError("Error: walkers value must be an even integer")
+        if value <= 0:
+            raise XspecError("Error: walkers value must be > 0")
+    return value
+
+
+AllChains = ChainManager()
+"""The one container of chains."""

@@ -1,0 +1,177 @@
+"""The session written as XSPEC commands, in the order and form of XSPEC's own `save all`."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from .state import XspecError, session
+
+__all__ = ["save"]
+
+HEADER = "#PyXspec: Output generated from Xset.save().  DO NOT MODIFY."
+_SPECIAL = re.compile(r"([\s\[\]{}$\";\\])")
+
+
+def save(path: str | os.PathLike[str], data: bool = True, model: bool = True) -> Path:
+    """Write the session.
+
+    Values keep all their digits (XSPEC writes six). `weight` and `bayes`, which XSPEC's `save all` drops, are written.
+
+    Parameters
+    ----------
+    path : path
+        File to write (replaced if it exists; `Xset.save` refuses that beforehand).
+    data, model : bool
+        Whether to write the data commands, and the settings and models.
+    """
+    lines = [HEADER, ""]
+    if data:
+        lines += data_lines()
+    if model:
+        lines += setting_lines() + model_lines()
+    path = Path(path)
+    try:
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise XspecError(f"The session cannot be written to {path} ({error.strerror}).") from error
+    return path
+
+
+def data_lines() -> list[str]:
+    """`statistic`, `data`, `response`, `arf`, `backgrnd`, `corfile` and `ignore` commands of the loaded spectra."""
+    lines = [f"statistic {session.stat_method}"]
+    ignored, statistics = [], []
+    for number, spectrum in enumerate(session.spectra, start=1):
+        if number > 1:
+            lines.append("")
+        lines.append(f"data {spectrum.dataGroup}:{number} {_path(spectrum.fileName)}")
+        for source, response in _responses(spectrum):
+            lines.append(f"response  {source}:{number} {_path(response.rmf, spectrum.fileName)}")
+            if response.arf:
+                lines.append(f"arf {source}:{number} {_path(response.arf, spectrum.fileName)}")
+        background = _optional(spectrum, "background")
+        name = "none" if background is None else _path(background.fileName, spectrum.fileName)
+        lines.append(f"backgrnd {number} {name}")
+        correction = _optional(spectrum, "correction")
+        if correction is not None:
+            lines.append(f"cornorm {number} {float(spectrum.cornorm)!r}")
+            lines.append(f"corfile {number} {_path(correction.fileName, spectrum.fileName)}")
+        channels = channel_ranges(spectrum.ignored)
+        if channels:
+            ignored.append(f"{number}:{channels}")
+        method = getattr(spectrum, "statMethod", session.stat_method)
+        if method != session.stat_method:
+            statistics.append(f"statistic {method} {number}")
+    if ignored:
+        lines.append("ignore " + " ".join(ignored))
+    return [*lines, *statistics, ""] if session.spectra else [lines[0]]
+
+
+def setting_lines() -> list[str]:
+    """`method`, `abund`, `xsect`, `cosmo`, `xset`, `systematic`, and `weight` where it is not XSPEC's default."""
+    from . import AllModels, Fit, Xset
+
+    lines = [
+        f"method {Fit.method} {Fit.nIterations} {Fit.criticalDelta:g}",
+        f"abund {session.abund}",
+        f"xsect {session.xsect}",
+        "cosmo " + " ".join(f"{value:g}" for value in session.cosmo),
+        f"xset delta {Fit.delta:g}",
+    ]
+    lines += [f"xset {key}  {value}" for key, value in Xset.modelStrings]
+    lines.append(f"systematic {AllModels.systematic:g}")
+    if Fit.weight != "standard":
+        lines.append(f"weight {Fit.weight}")
+    return lines
+
+
+def model_lines() -> list[str]:
+    """`model` commands with one line per parameter, late links as `newpar`, and the priors as `bayes`.
+
+    Inactive models come first, as XSPEC writes them, so that the active ones take their sources over.
+    """
+    from . import Fit
+
+    lines, links, priors = [], [], []
+    for record in sorted(session.models.values(), key=lambda record: (record.active, record.source)):
+        prefix = f"{record.name}:" if record.name else ""
+        name = f" {record.source}:{record.name}" if record.name else ""
+        lines.append(f"model {name} {record.expression.text}")
+        for state in record.states:
+            if state.link is None:
+                lines.append(_parameter_line(state))
+            elif any(m.record is record and m.global_index > state.global_index for m in state.link.members):
+                lines.append("/")
+                links.append(f"newpar {prefix}{state.global_index} {state.link.text}")
+            else:
+                lines.append(state.link.text)
+            if state.prior[0].lower() != "cons":
+                numbers = " ".join(map(_number, state.prior[1:]))
+                priors.append(f"bayes {prefix}{state.global_index} {state.prior[0].lower()} {numbers}")
+    if priors or Fit.bayes == "on":
+        priors.append(f"bayes {Fit.bayes}")
+    return [*lines, *links, *priors]
+
+
+def channel_ranges(channels: Iterable[int]) -> str:
+    """``1-20,35,40-**`` without the stars: the ignored channels as XSPEC writes them.
+
+    Examples
+    --------
+    >>> channel_ranges([1, 2, 3, 7])
+    '1-3,7'
+    """
+    ranges: list[list[int]] = []
+    for channel in sorted(int(c) for c in channels):
+        if ranges and channel == ranges[-1][1] + 1:
+            ranges[-1][1] = channel
+        else:
+            ranges.append([channel, channel])
+    return ",".join(str(low) if low == high else f"{low}-{high}" for low, high in ranges)
+
+
+def _responses(spectrum: Any) -> list[tuple[int, Any]]:
+    """(source number, response) of every response of a spectrum."""
+    found = []
+    for source in range(1, 11):
+        try:
+            found.append((source, spectrum.multiresponse[source - 1]))
+        except XspecError:
+            continue
+    return found
+
+
+def _optional(spectrum: Any, name: str) -> Any:
+    try:
+        return getattr(spectrum, name)
+    except XspecError:
+        return None
+
+
+def _path(name: str, beside: str = "") -> str:
+    """A path that can be found from here, with the characters escaped that Tcl would take for its own."""
+    base, brace, row = name.partition("{")
+    if not os.path.isfile(base) and beside and not os.path.isabs(base):
+        neighbour = os.path.join(os.path.dirname(beside), base)
+        base = neighbour if os.path.isfile(neighbour) else base
+    return _SPECIAL.sub(r"\\\1", base) + brace + row
+
+
+def _parameter_line(state: Any) -> str:
+    """Value, delta (the parameter's own, negative where frozen) and limits; a switch or scale has its value only."""
+    if state.kind != "variable":
+        return _number(state.value).rjust(15)
+    delta = -state.delta if state.frozen else state.delta
+    numbers = (state.value, delta, state.hard_min, state.soft_min, state.soft_max, state.hard_max)
+    return " ".join([_number(numbers[0]).rjust(15), *(_number(number).rjust(10) for number in numbers[1:])])
+
+
+def _number(value: float) -> str:
+    """XSPEC's six digits where they suffice, else as many as give the same double again."""
+    number = float(value)
+    text = f"{number:g}"
+    return text if float(text) == number else repr(number)
