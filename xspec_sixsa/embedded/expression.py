@@ -62,21 +62,24 @@ class Expression:
         Component types from left to right; component number ``i`` (1-based) is ``components[i - 1]``.
     tree : Leaf, Product or Sum
         How they combine; nested sums and products are flattened.
+    layout : tuple of int or str
+        The expression as XSPEC prints it, components by their 0-based number.
     text : str
-        The expression as XSPEC prints it: full names, no ``*`` beside a parenthesis, spaces around ``+``.
+        The same with full names: no ``*`` beside a parenthesis, spaces around ``+``.
     words : tuple of str
         The text of each component within `text` (a table keeps its file name there).
     """
 
     components: tuple[ComponentType, ...]
     tree: Node
+    layout: tuple[int | str, ...]
     text: str
     words: tuple[str, ...]
 
     @property
     def numbered(self) -> str:
         """The expression with component numbers, as the heading of XSPEC's parameter table has it."""
-        return _render(self.tree, [f"{word}<{i}>" for i, word in enumerate(self.words, start=1)])
+        return _render(self.layout, [f"{word}<{i}>" for i, word in enumerate(self.words, start=1)])
 
 
 def parse(
@@ -98,12 +101,19 @@ def parse(
     XspecError
         Naming the component or the place in the expression at fault.
     """
-    if lookup is None or load_table is None:
-        from . import components
+    return _Parser(text, lookup or _lookup, load_table or _load_table).parse()
 
-        lookup = lookup or components.lookup
-        load_table = load_table or components.load_table
-    return _Parser(text, lookup, load_table).parse()
+
+def _lookup(name: str) -> ComponentType:
+    from . import components
+
+    return components.lookup(name)
+
+
+def _load_table(kind: str, path: str) -> ComponentType:
+    from . import components
+
+    return components.load_table(kind, path)
 
 
 def attribute_names(names: list[str]) -> list[str]:
@@ -142,7 +152,8 @@ class _Parser:
             self._fail(f"standalone model must be additive ({self.words[0]} is not).")
         if not self._additive(node):
             self._fail("Each '+' delimited subexpression must contain an add component.")
-        return Expression(tuple(self.components), node, _render(node, self.words), tuple(self.words))
+        standard = tuple(_standard(self.tokens))
+        return Expression(tuple(self.components), node, standard, _render(standard, self.words), tuple(self.words))
 
     def _tokenize(self, text: str) -> list[tuple[str, str, str]]:
         tokens, place = [], 0
@@ -249,17 +260,49 @@ class _Parser:
         raise XspecError(f'Model Command Error: {reason} In "{self.source.strip()}".')
 
 
-def _render(node: Node, words: list[str] | tuple[str, ...]) -> str:
-    if isinstance(node, Leaf):
-        return words[node.index]
-    if isinstance(node, Sum):
-        return " + ".join(_render(member, words) for member in node.members)
-    text, after_group = "", True
-    for member in node.members:
-        group = isinstance(member, Sum)
-        if group:
-            text += f"({_render(member, words)})"
+def _standard(tokens: list[tuple[str, str, str]]) -> list[int | str]:
+    """Return the tokens as XSPEC prints them: components by their 0-based number, stars and parentheses as strings.
+
+    A star beside a parenthesis goes, and so do parentheses around one component (a star takes their place beside
+    another component) and those that nothing multiplies.
+    """
+    plain: list[int | str] = []
+    count = 0
+    for kind, _, _ in tokens:
+        if kind in ("word", "table"):
+            plain.append(count)
+            count += 1
+        elif kind == "(" and plain and plain[-1] == "*":
+            plain[-1] = "("
+        elif not (kind == "*" and plain and plain[-1] == ")"):
+            plain.append(kind)
+    return _without_redundant(plain)
+
+
+def _without_redundant(tokens: list[int | str]) -> list[int | str]:
+    result: list[int | str] = []
+    place = 0
+    while place < len(tokens):
+        if tokens[place] != "(":
+            result.append(tokens[place])
+            place += 1
+            continue
+        depth, end = 1, place
+        while depth:
+            end += 1
+            depth += {"(": 1, ")": -1}.get(tokens[end], 0)  # type: ignore[arg-type]
+        inner = _without_redundant(tokens[place + 1 : end])
+        before = tokens[place - 1] if place else "+"
+        after = tokens[end + 1] if end + 1 < len(tokens) else "+"
+        if len(inner) == 1:
+            result += ["*"] * isinstance(before, int) + inner + ["*"] * isinstance(after, int)
+        elif isinstance(before, int) or before == ")" or isinstance(after, int) or after == "(":
+            result += ["(", *inner, ")"]
         else:
-            text += ("" if after_group else "*") + _render(member, words)
-        after_group = group
-    return text
+            result += inner
+        place = end + 1
+    return result
+
+
+def _render(standard: tuple[int | str, ...], words: list[str] | tuple[str, ...]) -> str:
+    return "".join(words[t] if isinstance(t, int) else " + " if t == "+" else t for t in standard)

@@ -95,7 +95,7 @@ def calculate(command: str, luminosity: bool) -> None:
     if not session.spectra:
         for record in session.models.values():
             ergs, photons = band_flux(evaluate.dummy_edges(), present.dummy_flux(record), low, high)
-            setattr(record, attribute, (ergs * factor, 0.0, 0.0, photons * (factor if luminosity else 1.0), 0.0, 0.0))
+            setattr(record, attribute, (ergs * factor, 0.0, 0.0, photons, 0.0, 0.0))
         return
     for number, spectrum in enumerate(session.spectra, start=1):
         result: list[float] = []
@@ -107,5 +107,5 @@ def calculate(command: str, luminosity: bool) -> None:
                 raise XspecError(f"{what.capitalize()} Command Error: {low:g}-{high:g} keV lies outside the response of "
                                  f"spectrum {number} ({edges[0]:g}-{edges[-1]:g} keV).")
             ergs, photons = band_flux(edges, present.flux(record, number), low, high)
-            result += [ergs * factor, 0.0, 0.0, photons * (factor if luminosity else 1.0), 0.0, 0.0]
+            result += [ergs * factor, 0.0, 0.0, photons, 0.0, 0.0]
         spectrum.__dict__[f"_{attribute}"] = tuple(result)

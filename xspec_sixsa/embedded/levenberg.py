@@ -26,6 +26,8 @@ STEP = 1.0e-5
 """Relative step of the central differences: near the cube root of the float64 precision."""
 DAMPINGS = (0.1, 1.0, 10.0, 1.0e3)
 """Factors on the damping tried together in one batch."""
+RADII = (0.1, 0.3, 1.0, 3.0)
+"""Trust-region radii tried in the same batch, in units of the largest single step (`_reach`)."""
 
 
 @dataclass
@@ -53,8 +55,8 @@ def _bounds(program: Program) -> tuple[np.ndarray, np.ndarray]:
     return (np.array([s.hard_min for s in program.free]), np.array([s.hard_max for s in program.free]))
 
 
-def _linearise(program: Program, theta: np.ndarray, vary: np.ndarray) -> tuple[list[Tensor], list[Tensor], float]:
-    """Return folded rates (m,), their derivatives (m, d') in the varied parameters, and the statistic, by spectrum."""
+def _linearise(program: Program, theta: np.ndarray, vary: np.ndarray) -> tuple[list[Tensor], list[Tensor]]:
+    """Return folded rates (m,) and their derivatives (m, d') in the varied parameters, by spectrum."""
     low, high = _bounds(program)
     deltas = np.array([s.delta for s in program.free])
     steps = STEP * np.where(theta != 0.0, np.abs(theta), deltas)
@@ -69,7 +71,7 @@ def _linearise(program: Program, theta: np.ndarray, vary: np.ndarray) -> tuple[l
     rates = [rate[0] for rate in result.folded]
     scale = torch.tensor(spans, dtype=torch.float64)
     slopes = [((rate[1::2] - rate[2::2]) / scale[:, None]).T for rate in result.folded]
-    return rates, slopes, 0.0
+    return rates, slopes
 
 
 def _statistic_derivatives(number: int, rate: Tensor) -> tuple[Tensor, Tensor]:
@@ -108,7 +110,7 @@ def _normal_equations(
     """Return gradient (d',) and approximate second derivatives (d', d') of the statistic."""
     from .fit import method_of
 
-    rates, slopes, _ = _linearise(program, theta, vary)
+    rates, slopes = _linearise(program, theta, vary)
     gradient, hessian = np.zeros(len(vary)), np.zeros((len(vary), len(vary)))
     for number, rate, slope in zip(program.modelled, rates, slopes, strict=True):
         first, second = _statistic_derivatives(number, rate)
@@ -186,14 +188,17 @@ def minimise(
             converged = True
             break
         while damping < 1.0e14:
-            trials = np.array([_trial(theta, vary, loose, gradient, hessian, damping * f, low, high) for f in DAMPINGS])
+            near, far = _reach(program, theta)
+            trials = [_trial(theta, vary, loose, gradient, hessian, damping * f, near, far) for f in DAMPINGS]
+            trials = np.array(trials + _trust_trials(theta, vary, loose, gradient, hessian, near, far))
             with torch.no_grad():
                 statistics = evaluate(trials).statistic.numpy()
             statistics = np.where(np.isfinite(statistics), statistics, np.inf)
             winner = int(np.argmin(statistics))
             if statistics[winner] < best:
                 gained, best, theta = best - statistics[winner], float(statistics[winner]), trials[winner]
-                damping = max(damping * DAMPINGS[winner], 1.0e-12)
+                if winner < len(DAMPINGS):
+                    damping = max(damping * DAMPINGS[winner], 1.0e-12)
                 step_taken = True
                 break
             damping *= 1.0e4
@@ -209,11 +214,25 @@ def minimise(
     return Minimum(theta, best, iteration, converged, pegged)
 
 
+def _reach(program: Program, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return how far one step may go: within the hard limits, and not so far that a component is lost for good.
+
+    A norm driven to zero, or a temperature to its limit, no longer changes the spectrum and would never come back.
+    """
+    low, high = _bounds(program)
+    deltas = np.array([s.delta for s in program.free])
+    norms = np.array([s.norm for s in program.free])
+    span = np.maximum(0.5 * np.abs(theta), 50.0 * deltas)
+    down = np.where(norms & (theta > 0.0), 0.75 * theta, span)
+    up = np.where(norms, np.where(theta > 0.0, 9.0 * theta, np.inf), span)
+    return np.maximum(low, theta - down), np.minimum(high, theta + up)
+
+
 def _trial(
     theta: np.ndarray, vary: np.ndarray, loose: np.ndarray, gradient: np.ndarray, hessian: np.ndarray,
     damping: float, low: np.ndarray, high: np.ndarray,
 ) -> np.ndarray:
-    """Return a damped step, parameters that would leave their hard limits stopped there and the rest solved again."""
+    """Return a damped step, parameters that would leave `low` to `high` stopped there and the rest solved again."""
     target = theta.copy()
     active = loose.copy()
     offset = np.zeros(len(vary))
@@ -239,6 +258,41 @@ def _trial(
         active = active[~beyond]
     target[vary] += offset
     return np.clip(target, low, high)
+
+
+def _trust_trials(
+    theta: np.ndarray, vary: np.ndarray, loose: np.ndarray, gradient: np.ndarray, hessian: np.ndarray,
+    near: np.ndarray, far: np.ndarray,
+) -> list[np.ndarray]:
+    """Return steps of bounded length, measured parameter by parameter in what one step may change at most.
+
+    Marquardt's scaling lets a parameter that hardly matters yet (the temperature of a component of tiny norm) run
+    away; this one does not.
+    """
+    free = vary[loose]
+    down, up = theta[free] - near[free], far[free] - theta[free]
+    reach = np.where(np.isfinite(up), np.maximum(down, up), np.maximum(down, 1.0))
+    reach = np.where(reach > 0.0, reach, 1.0e-300)
+    values, vectors = np.linalg.eigh(hessian[np.ix_(loose, loose)] * np.outer(reach, reach))
+    values = np.maximum(values, 0.0)
+    slope = vectors.T @ (gradient[loose] * reach)
+    trials = []
+    for radius in RADII:
+        low, high = 0.0, 1.0
+        top = max(float(values[-1]), 1.0e-300)
+        if np.linalg.norm(slope / (values + 1.0e-14 * top)) > radius:
+            low, high = np.log(1.0e-14 * top), np.log(max(float(np.linalg.norm(slope)) / radius, top) * 10.0)
+            for _ in range(60):
+                middle = 0.5 * (low + high)
+                longer = np.linalg.norm(slope / (values + np.exp(middle))) > radius
+                low, high = (middle, high) if longer else (low, middle)
+            shift = np.exp(high)
+        else:
+            shift = 1.0e-14 * top
+        target = theta.copy()
+        target[free] -= reach * (vectors @ (slope / (values + shift)))
+        trials.append(np.clip(target, near, far))
+    return trials
 
 
 def curvature(program: Program, theta: np.ndarray, vary: np.ndarray) -> np.ndarray:

@@ -46,7 +46,7 @@ class Link:
     def __init__(self, text: str, find: Callable[[str, int], Any]) -> None:
         self.members: list[Any] = []
         self._tokens: list[tuple[str, str]] = []
-        python = []
+        python: list[str] = []
         place = 0
         text = text.strip()
         while place < len(text):
@@ -56,6 +56,10 @@ class Link:
             place = match.end()
             kind = str(match.lastgroup)
             token = match[kind]
+            before = self._tokens[-1] if self._tokens else ("", "")
+            operand = before[0] in ("number", "parameter") or before[1] == ")"
+            if operand and (token == "(" or (before[1] == ")" and kind != "symbol" and kind != "power")):
+                python.append("*")  # XSPEC understands 2(p1) and (p1)p2 as products
             if kind == "parameter":
                 python.append(self._parameter(token, text, find))
             elif kind == "word":
@@ -91,9 +95,11 @@ class Link:
         """The link as XSPEC shows it (``= p2*0.5 + 1.0``), with the parameters' present indices."""
         parts = []
         members = iter(self.members)
-        for kind, token in self._tokens:
+        for i, (kind, token) in enumerate(self._tokens):
             if kind == "parameter":
                 parts.append(next(members).reference)
+            elif token == "*" and (self._tokens[i - 1][1] == ")" or self._tokens[i + 1][1] == "("):
+                continue
             else:
                 parts.append(f" {token} " if token in "+-" else token)
         return "= " + "".join(parts)

@@ -358,6 +358,9 @@ class Parameter:
         if len(value) - 1 < _PRIORS[kind]:
             raise XspecError(f"Error executing bayes command: {kind} needs {_PRIORS[kind]} hyperparameter(s), got "
                              f"{len(value) - 1}.")
+        if kind != "cons" and not self._state().free:
+            raise XspecError(f"Error executing bayes command: {self._state().label} is not a currently active fit "
+                             "parameter: thaw or untie it first.")
         hyper = tuple(float(number) for number in value[1 : 1 + _PRIORS[kind]])
         self._state().prior = (kind.upper(), *hyper)
         _Versions.values += 1

@@ -39,7 +39,7 @@ class EngineSession:
     allow_new_attributes : bool
         PyXspec's switch of that name; the engine's objects refuse new attributes in any case.
     proportional_delta : float
-        `Fit.delta`: fit deltas proportional to the parameter values; 0 for the parameters' own.
+        `Fit.delta`: fit deltas proportional to the parameter values (``Xspec.init``: 0.01); 0 for the parameters' own.
     model_strings : dict
         What `Xset.addModelString` has set.
     generation : int
@@ -59,7 +59,7 @@ class EngineSession:
     log_chatter: int = 10
     allow_prompting: bool = True
     allow_new_attributes: bool = False
-    proportional_delta: float = 0.0
+    proportional_delta: float = 0.01
     model_strings: dict[str, str] = field(default_factory=dict)
     generation: int = 0
 
