@@ -2,7 +2,7 @@
 
 Integers are channels (of the grouped spectrum, from 1), numbers with a point or an exponent are energies in keV,
 ``**`` is an end, ``*`` the previous value.  XSPEC remembers, from one command to the next, the last ranges and
-whether they were energies, and so does this module: after ``ignore **-0.5``, ``ignore 8-**`` means 8 keV.
+whether they were energies, and so does this module: after ``ignore 2.0-3.0``, ``ignore *-5`` means 2-5 keV.
 """
 
 from __future__ import annotations
@@ -90,7 +90,8 @@ def parse_ranges(text: str, memory: RangeMemory, command: str = "ignore") -> lis
         channels = _pair(match["c1"], match["c2"], memory.channels)
         parts = [match["c1"], match["c2"]]
         marked = any(p and re.search(r"[.eE]", p) for p in parts)
-        wild = match["c1"] is None or any(p and p.startswith("*") for p in parts)
+        # "*" and a missing range repeat the previous one, kind included; "**" does not.
+        wild = match["c1"] is None or "*" in (match["s1"], match["s2"], *parts)
         memory.energies = marked or (memory.energies and wild)
         if not memory.energies:
             channels = tuple(1.0 if c == 0 else float(int(c)) for c in channels)

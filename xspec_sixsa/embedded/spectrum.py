@@ -71,11 +71,12 @@ class Background(_Restricted):
 
     @property
     def areaScale(self) -> float | tuple[float, ...]:  # noqa: N802
-        return _scale(self._grouped.area_scale, self._pha.area_is_key)
+        # PyXspec looks at the source's file for this, not only at the background's.
+        return _scale(self._grouped.area_scale, self._pha.area_is_key and self._spectrum._pha.area_is_key)
 
     @property
     def backScale(self) -> float | tuple[float, ...]:  # noqa: N802
-        return _scale(self._grouped.back_scale, self._pha.back_is_key)
+        return _scale(self._grouped.back_scale, self._pha.back_is_key and self._spectrum._pha.back_is_key)
 
     @property
     def isPoisson(self) -> bool:  # noqa: N802

@@ -34,16 +34,16 @@ def weighted_variance(weight: str, rate: np.ndarray, variance: np.ndarray, to_co
     if weight == "gehrels":
         return ((np.sqrt(counts + 0.75) + 1.0) / to_counts) ** 2
     if weight == "churazov":
-        n, sums = counts.size, np.concatenate([[0.0], np.cumsum(counts)])
+        # Summed outwards one by one, as XSPEC does: whether a window of whole counts reaches 20 hangs on rounding.
+        n = counts.size
         out = np.empty(n)
         for i in range(n):
-            reach = 0
-            while True:
-                low, high = max(i - reach, 0), min(i + reach + 1, n)
-                total = sums[high] - sums[low]
-                if total >= 20.0 or (i - reach < 0 and i + reach + 1 > n):
-                    break
+            total, bins, reach = counts[i], 1, 0
+            while total < 20.0 and (i - reach >= 0 or i + reach < n):
                 reach += 1
-            out[i] = total / (high - low) / to_counts[i] ** 2
+                for j in (i - reach, i + reach):
+                    if 0 <= j < n:
+                        total, bins = total + counts[j], bins + 1
+            out[i] = total / (bins * to_counts[i] ** 2)
         return out
     raise XspecError(f"*** Unrecognized weighting scheme: {weight!r}. Choose one of {', '.join(WEIGHTS)}.")
