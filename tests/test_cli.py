@@ -7,14 +7,16 @@ import logging
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy.io import fits
 from click.testing import CliRunner, Result
 from test_result import gaussian_result
 
@@ -109,6 +111,81 @@ def test_bad_input_is_one_message_exit_2_and_nothing_left_behind(tmp_path: Path,
     result = sixsa("fit", *arguments, "--output", tmp_path / "run")
     assert result.exit_code == 2
     assert re.search(message, result.output) and "Traceback" not in result.output
+    assert sorted(tmp_path.rglob("*")) == before
+    assert time.perf_counter() - start < 5  # what the project promises
+
+
+@pytest.fixture(scope="module")
+def demo_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("demo")
+    demo.make_demo_data(folder)
+    return folder
+
+
+def truncate_response(folder: Path) -> None:
+    (folder / "demo_pn.rmf").write_bytes((folder / "demo_pn.rmf").read_bytes()[:40000])
+
+
+def replace_response_by_text(folder: Path) -> None:
+    (folder / "demo_pn.rmf").write_text("404 not found\n" * 1000)
+
+
+def drop_channels(folder: Path) -> None:
+    with fits.open(folder / "demo_pn.pha", mode="update") as hdus:
+        hdus[1].data = hdus[1].data[:700]
+        hdus[1].header.update({"DETCHANS": 700, "TLMAX1": 699})
+
+
+def spoil_area(folder: Path) -> None:
+    with fits.open(folder / "demo_pn.arf", mode="update") as hdus:
+        hdus[1].data["SPECRESP"][500:600] = np.nan
+
+
+def lose_response(folder: Path) -> None:
+    (folder / "demo_pn.rmf").unlink()
+
+
+def lose_response_named_in_the_header(folder: Path) -> None:
+    edit_session(folder, r"(?m)^(response|arf) .*\n", "")
+    (folder / "demo_pn.rmf").unlink()
+
+
+def name_an_unknown_model(folder: Path) -> None:
+    edit_session(folder, "bbodyrad", "relxill")
+
+
+def edit_session(folder: Path, old: str, new: str) -> None:
+    path = folder / "session.xcm"
+    path.write_text(re.sub(old, new, path.read_text()))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (truncate_response, r"demo_pn\.rmf: no extension .*EBOUNDS"),
+        (replace_response_by_text, r"demo_pn\.rmf: cannot be read as FITS"),
+        (drop_channels, r"1500 .*700 .*do not match"),
+        (spoil_area, r"demo_pn\.arf: 100 effective areas are NaN"),
+        (lose_response, r"demo_pn\.rmf \(response\)"),
+        (lose_response_named_in_the_header, r"demo_pn\.rmf"),
+        (name_an_unknown_model, "'relxill' is not a valid model component"),
+    ],
+)
+def test_spoilt_files_are_one_message_exit_2_and_nothing_left_behind(
+    demo_files: Path, tmp_path: Path, spoil: Callable[[Path], None], message: str
+) -> None:
+    folder = tmp_path / "demo"
+    shutil.copytree(demo_files, folder)
+    spoil(folder)
+    before = sorted(tmp_path.rglob("*"))
+    start = time.perf_counter()
+    result = sixsa(
+        "fit", folder / "session.xcm", "--priors", folder / "priors.toml", "--engine", "embedded", "--output",
+        tmp_path / "run", "--quiet",
+    )  # fmt: skip
+    assert result.exit_code == 2
+    assert re.search(message, result.output) and "Traceback" not in result.output
+    assert len(result.output.strip().splitlines()) == 1
     assert sorted(tmp_path.rglob("*")) == before
     assert time.perf_counter() - start < 5  # what the project promises
 

@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,6 +42,9 @@ def guarded(command: Callable[..., int | None]) -> Callable[..., None]:
         quiet = kwargs.get("quiet", False)
         level = logging.DEBUG if debug else logging.WARNING if quiet else logging.INFO
         logging.getLogger("xspec_sixsa").setLevel(level)
+        if not debug:
+            # Warnings of libraries speak to programmers; ours are log messages.
+            warnings.simplefilter("ignore")
         try:
             code = command(*args, **kwargs)
         except click.ClickException:
@@ -51,7 +55,9 @@ def guarded(command: Callable[..., int | None]) -> Callable[..., None]:
         except Exception as error:
             if debug:
                 raise
-            fault = isinstance(error, FAULTS)
+            fault = isinstance(error, FAULTS) or (
+                isinstance(error, ImportError) and str(error.name).startswith("xspec_sixsa")
+            )
             name = f"{type(error).__name__}: " if fault or not str(error) else ""
             click.echo(f"Error: {name}{error}", err=True)
             if fault:
