@@ -51,8 +51,9 @@ def data_lines() -> list[str]:
         lines.append(f"data {spectrum.dataGroup}:{number} {_path(spectrum.fileName)}")
         for source, response in _responses(spectrum):
             lines.append(f"response  {source}:{number} {_path(response.rmf, spectrum.fileName)}")
-            if response.arf:
-                lines.append(f"arf {source}:{number} {_path(response.arf, spectrum.fileName)}")
+            arf = _optional(response, "arf")
+            if arf:
+                lines.append(f"arf {source}:{number} {_path(arf, spectrum.fileName)}")
         background = _optional(spectrum, "background")
         name = "none" if background is None else _path(background.fileName, spectrum.fileName)
         lines.append(f"backgrnd {number} {name}")
@@ -145,9 +146,10 @@ def _responses(spectrum: Any) -> list[tuple[int, Any]]:
     return found
 
 
-def _optional(spectrum: Any, name: str) -> Any:
+def _optional(owner: Any, name: str) -> Any:
+    """An attribute that raises where there is none, or None."""
     try:
-        return getattr(spectrum, name)
+        return getattr(owner, name)
     except XspecError:
         return None
 
