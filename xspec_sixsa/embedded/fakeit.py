@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .grouping import GroupedSpectrum
 from .ogip import PHA, read_pha, write_pha
 from .response import load_response
 from .spectrum import Background, Spectrum
@@ -108,7 +109,7 @@ def fakeit(
     no_write : bool, default False
         Keep the spectra in memory only.
     rng : numpy.random.Generator, optional
-        By default one that `Xset.seed` started, else from the operating system.
+        By default the engine's own, started by `Xset.seed`.
 
     Raises
     ------
@@ -125,7 +126,10 @@ def fakeit(
         original = originals[i] if i < len(originals) else None
         fakes.append(_from_original(original, record) if original else _from_response(record, i + 1))
         names.append(_file_name(original, record, i + 1, file_prefix))
-    rng = rng if rng is not None else _generator()
+    if rng is None:
+        from .xset import random_generator
+
+        rng = random_generator()
     try:
         session.spectra[:] = fakes
         session.touch()
@@ -147,20 +151,6 @@ def fakeit(
         session.touch()
         raise
     session.touch()
-
-
-def _generator() -> np.random.Generator:
-    """One generator per seed of the session, which goes on from call to call."""
-    seed = getattr(session, "seed", None)
-    if seed is None:
-        return np.random.default_rng()
-    known = _generators.get("seed")
-    if known is None or known[0] != seed:
-        _generators["seed"] = (seed, np.random.default_rng(seed))
-    return _generators["seed"][1]
-
-
-_generators: dict[str, tuple[int, np.random.Generator]] = {}
 
 
 def _from_original(original: Spectrum, record: FakeitSettings) -> Spectrum:
@@ -259,6 +249,11 @@ def _spread(fake: Spectrum, grouped: np.ndarray) -> np.ndarray:
     return out
 
 
+def _fill(fake: Spectrum, grouped: np.ndarray) -> np.ndarray:
+    """Give every channel the value of its group; that of the first group to channels that are dropped."""
+    return grouped[np.maximum(fake._grouping.group_of, 0)]
+
+
 def _draw(
     rate: np.ndarray,
     variance: np.ndarray,
@@ -269,7 +264,7 @@ def _draw(
 ) -> tuple[np.ndarray, np.ndarray, bool]:
     """Noise on rates: (rate, variance, whether Poisson)."""
     if not apply_stats:
-        return rate, np.zeros_like(rate) if poisson else variance, False
+        return rate, variance, False
     if poisson:
         drawn = rng.poisson(np.maximum(rate * to_counts, 0.0)) / to_counts
         return drawn, drawn / to_counts, True
@@ -288,13 +283,15 @@ def _simulate(fake: Spectrum, model: np.ndarray, apply_stats: bool, rng: np.rand
     if background is not None:
         rate += background._grouped.rate
     to_counts = fake.exposure * grouped.area_scale
-    new, variance, poisson = _draw(rate, grouped.variance, to_counts, grouped.poisson, apply_stats, rng)
+    # As in XSPEC: without noise a Poisson source has no errors at all, its background keeps those it had.
+    variance = np.zeros_like(rate) if grouped.poisson else grouped.variance
+    new, variance, poisson = _draw(rate, variance, to_counts, grouped.poisson, apply_stats, rng)
     fake._grouped = dataclasses.replace(grouped, rate=new, variance=variance, poisson=poisson)
     path = Path(name)
     back_name = str(path.with_name(f"{path.stem}_bkg{path.suffix}"))
     response = fake._responses.get(1)
     fake._pha = dataclasses.replace(
-        fake._pha, path=name, **_file_columns(fake, new, variance, poisson, grouped.area_scale, fake.exposure),
+        fake._pha, path=name, **_file_columns(fake, new, variance, poisson, grouped, fake.exposure),
         corr_scale=fake._cornorm, backfile="" if background is None else back_name,
         respfile="" if response is None else response.rmf,
         ancrfile="" if response is None or not response.has_arf else response.arf,
@@ -310,7 +307,7 @@ def _simulate(fake: Spectrum, model: np.ndarray, apply_stats: bool, rng: np.rand
     )
     own = dataclasses.replace(
         background._pha, path=back_name, exposure=background._exposure, backfile="", respfile="", ancrfile="",
-        **_file_columns(fake, drawn * ratio, back_variance * ratio**2, back_poisson, old.area_scale, background._exposure),
+        **_file_columns(fake, drawn * ratio, back_variance * ratio**2, back_poisson, old, background._exposure),
     )  # fmt: skip
     new_grouped = dataclasses.replace(old, rate=drawn, variance=back_variance, poisson=back_poisson)
     fake._background = Background(fake, own, new_grouped)
@@ -318,9 +315,10 @@ def _simulate(fake: Spectrum, model: np.ndarray, apply_stats: bool, rng: np.rand
 
 
 def _file_columns(
-    fake: Spectrum, rate: np.ndarray, variance: np.ndarray, poisson: bool, area: np.ndarray, exposure: float
+    fake: Spectrum, rate: np.ndarray, variance: np.ndarray, poisson: bool, scales: GroupedSpectrum, exposure: float
 ) -> dict[str, object]:
     """The columns of a PHA file that gives these grouped rates when it is read."""
+    area = scales.area_scale
     if poisson:
         values, error = np.round(_spread(fake, rate * area * exposure)), None
     else:
@@ -329,4 +327,6 @@ def _file_columns(
         "values": values, "is_counts": poisson, "poisson": poisson, "stat_err": error, "sys_err": None, "net": False,
         "quality": np.where(fake._grouping.group_of < 0, 1, 0) if fake._pha.quality is None else fake._pha.quality,
         "grouping": fake._pha.grouping,
+        # One value in all channels of a group, so that grouping gives it back whatever the counts.
+        "area_scale": _fill(fake, scales.area_scale), "back_scale": _fill(fake, scales.back_scale),
     }  # fmt: skip
