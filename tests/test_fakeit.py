@@ -1,5 +1,6 @@
 """fakeit against real XSPEC (without noise) and against Poisson statistics (with noise)."""
 
+# ruff: noqa: F811  (fixtures are imported by name)
 from __future__ import annotations
 
 import os
@@ -25,7 +26,10 @@ def no_models() -> None:
 
 @pytest.mark.parametrize("kind,name", [(k, n) for k in ("shared", "tiny") for n in REFERENCE[k]])
 def test_fakeit_without_noise_gives_the_spectrum_of_xspec(
-    kind: str, name: str, tiny: Path, request: pytest.FixtureRequest  # noqa: F811
+    kind: str,
+    name: str,
+    tiny: Path,
+    request: pytest.FixtureRequest,
 ) -> None:
     case = REFERENCE[kind][name]
     shared = request.getfixturevalue("shared_data") if kind == "shared" else None
@@ -38,7 +42,7 @@ def test_fakeit_without_noise_gives_the_spectrum_of_xspec(
 
 @pytest.mark.parametrize("name", ["grouped", "vectors", "net", "rate", "channel0", "plain"])
 @pytest.mark.parametrize("noise", [False, True])
-def test_written_spectrum_reads_back_as_the_one_in_memory(name: str, noise: bool, tiny: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_written_spectrum_reads_back_as_the_one_in_memory(name: str, noise: bool, tiny: Path, tmp_path: Path) -> None:
     os.chdir(tiny)
     Spectrum(f"{name}.pha")
     Model("powerlaw", setPars={2: 0.05})
@@ -55,7 +59,7 @@ def test_written_spectrum_reads_back_as_the_one_in_memory(name: str, noise: bool
         assert read.background.fileName == f"{prefix}out_bkg.fak"
 
 
-def test_noise_is_poisson_about_model_plus_background(tiny: Path) -> None:  # noqa: F811
+def test_noise_is_poisson_about_model_plus_background(tiny: Path) -> None:
     os.chdir(tiny)
     Spectrum("grouped.pha")
     Model("powerlaw", setPars={2: 0.01})
@@ -76,7 +80,7 @@ def test_noise_is_poisson_about_model_plus_background(tiny: Path) -> None:  # no
         assert sample.var(0) / mean == pytest.approx(1.0, abs=5 * np.sqrt(2 / 300 + 1 / (300 * mean.min())))
 
 
-def test_same_seed_gives_the_same_spectra(tiny: Path) -> None:  # noqa: F811
+def test_same_seed_gives_the_same_spectra(tiny: Path) -> None:
     os.chdir(tiny)
     Model("powerlaw", setPars={2: 0.05})
     settings = FakeitSettings("tiny.rmf", "tiny.arf", exposure=100.0)
@@ -90,7 +94,7 @@ def test_same_seed_gives_the_same_spectra(tiny: Path) -> None:  # noqa: F811
     assert AllData(1).fileName == "tiny_1.fak" and len(drawn[0]) == 24
 
 
-def test_fakeit_without_data_takes_channels_and_scales_of_the_background(tiny: Path) -> None:  # noqa: F811
+def test_fakeit_without_data_takes_channels_and_scales_of_the_background(tiny: Path) -> None:
     os.chdir(tiny)
     Model("powerlaw")
     AllData.fakeit(2, {2: FakeitSettings("tiny.rmf", "tiny.arf", "grouped_bkg.pha"),
@@ -110,7 +114,7 @@ def test_fakeit_without_data_takes_channels_and_scales_of_the_background(tiny: P
         ({4: FakeitSettings("tiny.rmf")}, "beyond the number"),
     ],
 )
-def test_impossible_settings_are_refused_and_nothing_is_replaced(settings: object, message: str, tiny: Path) -> None:  # noqa: F811
+def test_impossible_settings_are_refused_and_nothing_is_replaced(settings: object, message: str, tiny: Path) -> None:
     os.chdir(tiny)
     Spectrum("plain.pha")
     Model("powerlaw")
@@ -119,7 +123,7 @@ def test_impossible_settings_are_refused_and_nothing_is_replaced(settings: objec
     assert AllData.nSpectra == 1 and AllData(1).fileName == "plain.pha"
 
 
-def test_fakeit_needs_a_model(tiny: Path) -> None:  # noqa: F811
+def test_fakeit_needs_a_model(tiny: Path) -> None:
     os.chdir(tiny)
     Spectrum("plain.pha")
     with pytest.raises(XspecError, match="needs a model"):

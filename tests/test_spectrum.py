@@ -73,7 +73,8 @@ def same(ours: object, theirs: object, what: str) -> None:
         ours = list(ours)
         middle = len(ours) // 2
         assert len(ours) == theirs["n"], what
-        np.testing.assert_allclose(ours[:2] + ours[middle : middle + 2] + ours[-2:], theirs["some"], rtol=CLOSE, err_msg=what)
+        some = ours[:2] + ours[middle : middle + 2] + ours[-2:]
+        np.testing.assert_allclose(some, theirs["some"], rtol=CLOSE, err_msg=what)
         np.testing.assert_allclose(sum(ours), theirs["sum"], rtol=CLOSE, err_msg=what)
     elif isinstance(theirs, (str, bool)) or theirs is None:
         assert ours == theirs, what
@@ -136,8 +137,8 @@ def test_lxm_response_folds_as_in_xspec(shared_data: Path) -> None:
     os.chdir(shared_data / "responses_lxm")
     rmf, arf = ogip.read_rmf("xrs_mucal.rmf"), ogip.read_arf("xrs_mucal_3x10.arf")
     n = rmf.detchans
-    pha = ogip.PHA("fake", np.ones(n), np.arange(n) + rmf.first_channel, 1000.0, first_channel=rmf.first_channel, detchans=n,
-                   area_scale=np.ones(n), back_scale=np.ones(n))  # fmt: skip
+    pha = ogip.PHA("fake", np.ones(n), np.arange(n) + rmf.first_channel, 1000.0, first_channel=rmf.first_channel,
+                   detchans=n, area_scale=np.ones(n), back_scale=np.ones(n))  # fmt: skip
     spectrum = Spectrum.__new__(Spectrum)
     spectrum._set_pha(pha, 1)
     from xspec_sixsa.embedded.response import Response

@@ -89,9 +89,12 @@ def write_tiny(folder: Path) -> None:
     )
     write(
         "offset",
-        make_pha(values=np.arange(1.0, 17.0), channels=np.arange(5, 21), area_scale=np.ones(16), back_scale=np.ones(16)),
+        make_pha(
+            values=np.arange(1.0, 17.0), channels=np.arange(5, 21), area_scale=np.ones(16), back_scale=np.ones(16)
+        ),  # fmt: skip
         None,
     )
-    write("channel0", make_pha(9, channels=np.arange(n), first_channel=0, respfile="tiny0.rmf", grouping=grouping), None)
+    from_zero = {"channels": np.arange(n), "first_channel": 0, "respfile": "tiny0.rmf"}
+    write("channel0", make_pha(9, grouping=grouping, **from_zero), None)
     write("grating", make_pha(10, grouping=grouping, respfile="grating.rmf"), None)
     write("rate", make_pha(values=np.arange(n) / 1024.0, is_counts=False, poisson=True), None)

@@ -34,8 +34,10 @@ SHARED = {
     "rxte": ("rxte_pca", "rxte.pha", "", ["0.0-3.0 25.0-**"]),
 }
 COMMANDS = [
-    "ignore bad", "ignore **-0.5", "notice **", "ignore 10.0-**", "ignore 3-5", "ignore 6-**", "notice 1:**", "ignore 0.55",
-    "ignore 1.0-1.0", "ignore 8-**", "notice all", "ignore 30.0-40.0", "ignore 2.0-1.0", "ignore 7,9-12 20", "notice *-8",
+    "ignore bad", "ignore **-0.5", "notice **", "ignore 10.0-**", "ignore 3-5", "ignore 6-**", "notice 1:**",
+    "ignore 0.55",
+    "ignore 1.0-1.0", "ignore 8-**", "notice all", "ignore 30.0-40.0", "ignore 2.0-1.0", "ignore 7,9-12 20",
+    "notice *-8",
     "ignore 1e0-2", "ignore 0-2", "ignore .9-1.1", "ignore **-0.01", "ignore 2-**", "notice 3-500",
 ]  # fmt: skip
 
@@ -61,7 +63,8 @@ def describe(spectrum) -> dict:
     return out | {
         "background": {
             "exposure": background.exposure, "areaScale": background.areaScale, "backScale": background.backScale,
-            "isPoisson": background.isPoisson, "values": digest(background.values), "variance": digest(background.variance),
+            "isPoisson": background.isPoisson, "values": digest(background.values),
+            "variance": digest(background.variance),
         }
     }  # fmt: skip
 

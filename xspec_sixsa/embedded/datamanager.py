@@ -197,7 +197,8 @@ def _replace_spectra(records: list[tuple[int, int, str]]) -> None:
             number = len(spectra) + 1
         if group > number:
             raise XspecError(
-                f"Data group {group} of spectrum {number} ({name}) may not exceed the spectrum number. Write {number}:{number}."
+                f"Data group {group} of spectrum {number} ({name}) may not exceed the spectrum number. "
+                f"Write {number}:{number}."
             )
         if name.lower() in ("none", "none/"):
             new, keep_rest = None, name.endswith("/")

@@ -52,7 +52,8 @@ class FakeitSettings:
             setattr(copy, name, str(getattr(copy, name)).strip())
         if "none" in (copy.response.lower(), copy.arf.lower(), copy.background.lower(), copy.fileName.lower()):
             raise XspecError(
-                'Error: "none" is not a valid option in PyXspec fakeit. When fakeit sets are based on pre-existing spectra, '
+                'Error: "none" is not a valid option in PyXspec fakeit. When fakeit sets are based on '
+                "pre-existing spectra, "
                 "remove any unwanted auxiliary files prior to running fakeit."
             )
         return copy

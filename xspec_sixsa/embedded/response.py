@@ -53,8 +53,9 @@ def _check_arf(arf: ARF, rmf: RMF) -> None:
     worst = int(np.argmax((shift / width)[1:])) + 1 if n > 1 else 0
     if n > 1 and shift[worst] > 0.5 * width[worst]:
         raise XspecError(
-            f"{arf.path}: energy bin {worst + 1} is {arf.energy_lo[worst]:g}-{arf.energy_hi[worst]:g} keV, in {rmf.path} "
-            f"{rmf.energy_lo[worst]:g}-{rmf.energy_hi[worst]:g} keV: the effective area would be applied at wrong energies. "
+            f"{arf.path}: energy bin {worst + 1} is {arf.energy_lo[worst]:g}-{arf.energy_hi[worst]:g} keV, "
+            f"in {rmf.path} {rmf.energy_lo[worst]:g}-{rmf.energy_hi[worst]:g} keV: the "
+            "effective area would be applied at wrong energies. "
             "Make the ARF on the RMF's energy grid."
         )
 
@@ -62,7 +63,8 @@ def _check_arf(arf: ARF, rmf: RMF) -> None:
 def _check_channels(rmf: RMF, pha: PHA) -> None:
     if rmf.detchans != pha.detchans:
         raise XspecError(
-            f"Response DETCHANS: {rmf.detchans} ({rmf.path}), and data DETCHANS: {pha.detchans} ({pha.path}) do not match. "
+            f"Response DETCHANS: {rmf.detchans} ({rmf.path}), and data DETCHANS: {pha.detchans} ({pha.path}) "
+            "do not match. "
             "Give the response made for this spectrum (RESPFILE keyword, or Spectrum.response = file)."
         )
 

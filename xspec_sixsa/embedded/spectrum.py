@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
+from .background import Background, Restricted, floats, scale_of
 from .grouping import GroupedSpectrum, Grouping, group_spectrum, make_grouping
 from .ogip import PHA, read_pha
 from .ranges import ChannelRange, RangeMemory, channels_of_energies, compact, parse_ranges
@@ -23,89 +24,7 @@ ignore_memory = RangeMemory()
 notice_memory = RangeMemory()
 
 
-class _Restricted:
-    """Objects that refuse new attributes and rebinding of get-only ones, as PyXspec's do."""
-
-    _settable: ClassVar[frozenset[str]] = frozenset()
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        kind = type(self).__name__
-        if name.startswith("_") or name in self._settable:
-            object.__setattr__(self, name, value)
-        elif hasattr(type(self), name):
-            raise XspecError(f"Error: Cannot rebind a {kind} object's {name}")
-        else:
-            raise XspecError(f"***Error: Attribute {name} does not exist in class {kind}. Did you misspell?")
-
-
-def _floats(values: np.ndarray) -> tuple[float, ...]:
-    return tuple(values.tolist())
-
-
-class Background(_Restricted):
-    """A background (or correction) spectrum of a spectrum; every attribute is get-only.
-
-    Attributes
-    ----------
-    fileName : str
-    exposure : float
-        Seconds.
-    areaScale, backScale : float or tuple of float
-        A number where the file has a keyword, else one value a channel (grouped).
-    isPoisson : bool
-    values, variance : tuple of float
-        Rate of the source's noticed channels, scaled to the source region and per unit of AREASCAL; its variance.
-    """
-
-    def __init__(self, spectrum: Spectrum, pha: PHA, grouped: GroupedSpectrum, correction: bool = False) -> None:
-        self._spectrum, self._pha, self._grouped, self._correction = spectrum, pha, grouped, correction
-        self._exposure = pha.exposure
-
-    @property
-    def fileName(self) -> str:  # noqa: N802
-        return self._pha.path
-
-    @property
-    def exposure(self) -> float:
-        return self._exposure
-
-    @property
-    def areaScale(self) -> float | tuple[float, ...]:  # noqa: N802
-        # PyXspec looks at the source's file for this, not only at the background's.
-        return _scale(self._grouped.area_scale, self._pha.area_is_key and self._spectrum._pha.area_is_key)
-
-    @property
-    def backScale(self) -> float | tuple[float, ...]:  # noqa: N802
-        return _scale(self._grouped.back_scale, self._pha.back_is_key and self._spectrum._pha.back_is_key)
-
-    @property
-    def isPoisson(self) -> bool:  # noqa: N802
-        return self._grouped.poisson
-
-    @property
-    def values(self) -> tuple[float, ...]:
-        return _floats(self._grouped.rate[self._spectrum._noticed])
-
-    @property
-    def variance(self) -> tuple[float, ...]:
-        if self._correction:
-            return ()
-        return _floats(self._weighted()[self._spectrum._noticed])
-
-    def _to_counts(self) -> np.ndarray:
-        """Counts in the background file per unit of rate, by group."""
-        ratio = self._grouped.back_scale / self._spectrum._grouped.back_scale
-        return self._exposure * self._grouped.area_scale * ratio
-
-    def _weighted(self) -> np.ndarray:
-        return weighted_variance(session.weight, self._grouped.rate, self._grouped.variance, self._to_counts())
-
-
-def _scale(values: np.ndarray, is_key: bool) -> float | tuple[float, ...]:
-    return float(values[0]) if is_key else _floats(values)
-
-
-class Spectrum(_Restricted):
+class Spectrum(Restricted):
     """One loaded spectrum; constructing one reads the file and adds it to `AllData`.
 
     Parameters
@@ -203,9 +122,9 @@ class Spectrum(_Restricted):
         source = self._pha
         if pha.detchans != source.detchans or pha.values.size != source.values.size or pha.offset != source.offset:
             raise XspecError(
-                f"{what.capitalize()} file {name}: {pha.values.size} channels from {pha.channels[0]} (DETCHANS {pha.detchans}), "
-                f"data file {source.path}: {source.values.size} from {source.channels[0]} (DETCHANS {source.detchans}). "
-                "They must be the same; extract the background with the spectrum's channels."
+                f"{what.capitalize()} file {name}: {pha.values.size} channels from {pha.channels[0]} "
+                f"(DETCHANS {pha.detchans}), data file {source.path}: {source.values.size} from {source.channels[0]} "
+                f"(DETCHANS {source.detchans}). They must be the same; extract the background with the spectrum's channels."
             )
         return Background(self, pha, group_spectrum(pha, self._grouping, self._grouped.back_scale), correction)
 
@@ -238,11 +157,11 @@ class Spectrum(_Restricted):
 
     @property
     def areaScale(self) -> float | tuple[float, ...]:  # noqa: N802
-        return _scale(self._grouped.area_scale, self._pha.area_is_key)
+        return scale_of(self._grouped.area_scale, self._pha.area_is_key)
 
     @property
     def backScale(self) -> float | tuple[float, ...]:  # noqa: N802
-        return _scale(self._grouped.back_scale, self._pha.back_is_key)
+        return scale_of(self._grouped.back_scale, self._pha.back_is_key)
 
     @property
     def isPoisson(self) -> bool:  # noqa: N802
@@ -353,11 +272,11 @@ class Spectrum(_Restricted):
 
     @property
     def values(self) -> tuple[float, ...]:
-        return _floats(self._grouped.rate[self._noticed])
+        return floats(self._grouped.rate[self._noticed])
 
     @property
     def variance(self) -> tuple[float, ...]:
-        return _floats(self._weighted()[self._noticed])
+        return floats(self._weighted()[self._noticed])
 
     def _weighted(self) -> np.ndarray:
         to_counts = self.exposure * self._grouped.area_scale
@@ -423,8 +342,8 @@ class Spectrum(_Restricted):
         if key not in self._cache:
             if source not in self._responses:
                 raise XspecError(
-                    f"Error: No response is assigned to source {source} for spectrum {self.fileName}: a model cannot be "
-                    f"compared with it. Set .response = file, or .multiresponse[{source - 1}] = file."
+                    f"Error: No response is assigned to source {source} for spectrum {self.fileName}: a model cannot "
+                    f"be compared with it. Set .response = file, or .multiresponse[{source - 1}] = file."
                 )
             self._cache[key] = make_folding(self._responses[source], self._pha, self._grouping, self._noticed)
         return self._cache[key]

@@ -63,7 +63,8 @@ def bin_statistic(method: str, spectrum: Spectrum, folded: torch.Tensor) -> torc
     """Return the contribution of every noticed group, shape of `folded`; see `fit_statistic`."""
     if method not in STATISTICS:
         raise XspecError(
-            f"The fit statistic {method!r} is not available in the embedded engine; choose one of {', '.join(STATISTICS)}, "
+            f"The fit statistic {method!r} is not available in the embedded engine; choose one of "
+            f"{', '.join(STATISTICS)}, "
             "or use XSPEC (HEASoft) for lstat, whittle and the test statistics."
         )
     data = _constants(spectrum)

@@ -1,0 +1,99 @@
+"""Backgrounds and corrections of spectra (PyXspec's `Background`), and what all data objects share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from .grouping import GroupedSpectrum
+from .ogip import PHA
+from .state import XspecError, session
+from .weighting import weighted_variance
+
+if TYPE_CHECKING:
+    from .spectrum import Spectrum
+
+__all__ = ["Background", "Restricted", "floats", "scale_of"]
+
+
+class Restricted:
+    """Objects that refuse new attributes and rebinding of get-only ones, as PyXspec's do."""
+
+    _settable: ClassVar[frozenset[str]] = frozenset()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        kind = type(self).__name__
+        if name.startswith("_") or name in self._settable:
+            object.__setattr__(self, name, value)
+        elif hasattr(type(self), name):
+            raise XspecError(f"Error: Cannot rebind a {kind} object's {name}")
+        else:
+            raise XspecError(f"***Error: Attribute {name} does not exist in class {kind}. Did you misspell?")
+
+
+def floats(values: np.ndarray) -> tuple[float, ...]:
+    return tuple(values.tolist())
+
+
+class Background(Restricted):
+    """A background (or correction) spectrum of a spectrum; every attribute is get-only.
+
+    Attributes
+    ----------
+    fileName : str
+    exposure : float
+        Seconds.
+    areaScale, backScale : float or tuple of float
+        A number where the file has a keyword, else one value a channel (grouped).
+    isPoisson : bool
+    values, variance : tuple of float
+        Rate of the source's noticed channels, scaled to the source region and per unit of AREASCAL; its variance.
+    """
+
+    def __init__(self, spectrum: Spectrum, pha: PHA, grouped: GroupedSpectrum, correction: bool = False) -> None:
+        self._spectrum, self._pha, self._grouped, self._correction = spectrum, pha, grouped, correction
+        self._exposure = pha.exposure
+
+    @property
+    def fileName(self) -> str:  # noqa: N802
+        return self._pha.path
+
+    @property
+    def exposure(self) -> float:
+        return self._exposure
+
+    @property
+    def areaScale(self) -> float | tuple[float, ...]:  # noqa: N802
+        # PyXspec looks at the source's file for this, not only at the background's.
+        return scale_of(self._grouped.area_scale, self._pha.area_is_key and self._spectrum._pha.area_is_key)
+
+    @property
+    def backScale(self) -> float | tuple[float, ...]:  # noqa: N802
+        return scale_of(self._grouped.back_scale, self._pha.back_is_key and self._spectrum._pha.back_is_key)
+
+    @property
+    def isPoisson(self) -> bool:  # noqa: N802
+        return self._grouped.poisson
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        return floats(self._grouped.rate[self._spectrum._noticed])
+
+    @property
+    def variance(self) -> tuple[float, ...]:
+        if self._correction:
+            return ()
+        return floats(self._weighted()[self._spectrum._noticed])
+
+    def _to_counts(self) -> np.ndarray:
+        """Counts in the background file per unit of rate, by group."""
+        ratio = self._grouped.back_scale / self._spectrum._grouped.back_scale
+        return self._exposure * self._grouped.area_scale * ratio
+
+    def _weighted(self) -> np.ndarray:
+        return weighted_variance(session.weight, self._grouped.rate, self._grouped.variance, self._to_counts())
+
+
+def scale_of(values: np.ndarray, is_key: bool) -> float | tuple[float, ...]:
+    return float(values[0]) if is_key else floats(values)
