@@ -7,7 +7,7 @@ from . import absorption, additive_thermal, comptonised, lines, multiplicative, 
 from .component import ComponentType, ParameterInfo
 from .names import XSPEC_NAMES, resolve
 
-__all__ = ["REGISTRY", "ComponentType", "ParameterInfo", "lookup"]
+__all__ = ["REGISTRY", "ComponentType", "ParameterInfo", "load_table", "lookup"]
 
 REGISTRY: dict[str, ComponentType] = {
     component.name: component
@@ -20,7 +20,8 @@ REGISTRY: dict[str, ComponentType] = {
 def lookup(name: str) -> ComponentType:
     """Return a component by its name or by XSPEC's abbreviation of it, in any case.
 
-    An abbreviation means what it means in XSPEC: the first name of *its* list that begins so, even where the engine lacks it.
+    An abbreviation means what it means in XSPEC: the first name of *its* list that begins so, even one that the
+    engine lacks.
 
     Raises
     ------
@@ -35,9 +36,16 @@ def lookup(name: str) -> ComponentType:
         meant = full if full.lower() == name.lower() else f"{name} (= {full})"
         raise XspecError(
             f"Model component {meant} is one of XSPEC's that the embedded engine does not have. It has: {have}. "
-            "For the others, install HEASoft (https://heasarc.gsfc.nasa.gov/docs/software/heasoft/) and use its PyXspec."
+            "For the others, use the PyXspec of HEASoft (https://heasarc.gsfc.nasa.gov/docs/software/heasoft/)."
         )
     raise XspecError(
         f"{name!r} is not a valid model component name. The embedded engine has: {have}. "
         "Local models need HEASoft (https://heasarc.gsfc.nasa.gov/docs/software/heasoft/)."
     )
+
+
+def load_table(kind: str, path: str) -> ComponentType:
+    """Return the component of a table-model file; see `xspec_sixsa.embedded.tablemodel.load_table`."""
+    from ..tablemodel import load_table as load  # astropy is imported only for those who have tables
+
+    return load(kind, path)

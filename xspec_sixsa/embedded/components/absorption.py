@@ -9,7 +9,7 @@ import torch
 
 from .component import ComponentType, parameter
 from .crosssections import BalucinskaChurch, check_xsect, dusty_gas, gas_with_molecules, photoelectric
-from .numerics import column, redshifted
+from .numerics import column, differentiated, redshifted
 
 __all__ = ["COMPONENTS"]
 
@@ -55,7 +55,7 @@ def _transmission(
 ) -> torch.Tensor:
     table, xsect = settings.abund.lower(), settings.xsect.lower()
     shifted = edges if z is None else redshifted(edges, z)
-    if shifted.dim() == 1 or shifted.shape[0] == 1:
+    if shifted.dim() == 1 or (shifted.shape[0] == 1 and not differentiated(shifted)):
         raw = shifted.detach().contiguous().numpy().tobytes()
         sigma = dusty_gas(table, raw) if kind == "TBabs" else _fixed_section(kind, table, xsect, raw)
     else:
@@ -74,7 +74,7 @@ def zTBabs(edges: torch.Tensor, p: torch.Tensor, settings: Any) -> torch.Tensor:
 
 
 def phabs(edges: torch.Tensor, p: torch.Tensor, settings: Any) -> torch.Tensor:
-    """Neutral gas with the session's abundances and cross-sections (Verner et al. 1996; Balucinska-Church & McCammon 1992)."""
+    """Neutral gas with the session's abundances and cross-sections (vern: Verner et al. 1996, bcmc)."""
     return _transmission("phabs", edges, column(p, 0), None, settings)
 
 

@@ -18,7 +18,7 @@ __all__ = ["ComponentType", "ParameterInfo", "parameter"]
 class ParameterInfo:
     """One parameter as XSPEC's ``model.dat`` describes it (12.9.1); ``delta < 0`` means frozen by default.
 
-    ``kind`` is ``"variable"``, ``"scale"`` (fixed unless set by hand; XSPEC never fits it) or ``"switch"`` (an integer).
+    ``kind`` is ``"variable"``, ``"scale"`` (set by hand, never fitted) or ``"switch"`` (an integer).
     """
 
     name: str

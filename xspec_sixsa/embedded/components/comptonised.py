@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from .component import ComponentType, parameter
-from .numerics import column, lower_gamma, smooth_energies, trapezoid
+from .numerics import column, differentiated, lower_gamma, smooth_energies, trapezoid
 
 __all__ = ["COMPONENTS"]
 
@@ -36,7 +36,7 @@ def _beta(tau: torch.Tensor, sphere: torch.Tensor) -> torch.Tensor:
 
 
 def _correction(tau: torch.Tensor, kt: torch.Tensor, sphere: torch.Tensor) -> torch.Tensor:
-    """Return the factor by which scattering in a finite cloud shifts the photons (Hua & Titarchuk 1995, ApJ 449, 188)."""
+    """Return the factor by which scattering in a finite cloud shifts photons (Hua & Titarchuk 1995, ApJ 449, 188)."""
     effective = tau / (1.0 + (kt / 39.2) ** 0.86)
     small = effective < 0.01
     t = torch.where(small, 1.0, effective)
@@ -74,12 +74,11 @@ def _index(beta: torch.Tensor, theta: torch.Tensor) -> torch.Tensor:
             if not bool(running.any()):
                 break
             alpha = torch.where(running, following, alpha)
-    if not (beta.requires_grad or theta.requires_grad):
-        # an iteration that never settles ends on its 50th value
-        return torch.where(running, alpha, _next_index(alpha, beta, theta)).clamp_max(STEEPEST)
-    with torch.enable_grad():
-        start = alpha.detach().requires_grad_(True)
-        (slope,) = torch.autograd.grad(_next_index(start, beta.detach(), theta.detach()).sum(), start)
+        if not (differentiated(beta) or differentiated(theta)):
+            # an iteration that never settles ends on its 50th value
+            return torch.where(running, alpha, _next_index(alpha, beta, theta)).clamp_max(STEEPEST)
+        step = 1e-5 * alpha
+        slope = (_next_index(alpha + step, beta, theta) - _next_index(alpha - step, beta, theta)) / (2.0 * step)
     value = _next_index(alpha, beta, theta)
     # implicit function theorem; a slope of 1 would mean that there is no isolated solution
     value = value.detach() + (value - value.detach()) / (1.0 - slope).clamp_min(1e-3)
@@ -89,9 +88,10 @@ def _index(beta: torch.Tensor, theta: torch.Tensor) -> torch.Tensor:
 def compTT(edges: torch.Tensor, p: torch.Tensor, settings: Any = None) -> torch.Tensor:  # noqa: N802  (XSPEC's name)
     """Thermal Comptonisation of a Wien spectrum of temperature T0 in a plasma of kT and depth taup (Titarchuk 1994).
 
-    ``approx <= 1``: a disk, above: a sphere; beta from Titarchuk's analytic approximation (XSPEC's other choice, ``approx < 0``,
-    lies outside the parameter's hard limits).  The integral over escape is Gauss-Laguerre of order 10, as in XSPEC.
-    The density is computed on coarse energies (`SmoothEnergies`), spread to the edges and integrated by the two-point rule.
+    ``approx <= 1``: a disk, above: a sphere; beta from Titarchuk's analytic approximation (XSPEC's other choice,
+    ``approx < 0``, lies outside the parameter's hard limits).  The integral is Gauss-Laguerre of order 10, as in XSPEC.
+    The density is computed on coarse energies (`SmoothEnergies`), spread to the edges and integrated by the
+    two-point rule.
     """
     z, t0, kt, tau, approx = (column(p, i) for i in range(5))
     sphere = approx > 1.0

@@ -1,4 +1,4 @@
-"""Photoelectric cross-sections per hydrogen atom, from the packaged tables (``tables/make_absorption.py`` made them)."""
+"""Photoelectric cross-sections per hydrogen atom, from packaged tables (made by ``tables/make_absorption.py``)."""
 
 from __future__ import annotations
 
@@ -178,13 +178,15 @@ def gas_with_molecules(table: str) -> CrossSection:
 def dusty_gas(table: str, raw_edges: bytes) -> torch.Tensor:
     """Return the cross-section of TBabs in each bin, in 1e-22 cm^2 per hydrogen atom, for edges given as bytes.
 
-    Gas, H2 and grains of sizes ``a^-3.5`` whose interiors are shielded (Wilms et al. 2000, appendix): a grain of radius a has
-    the depth ``c a`` with ``c = (4/3) rho sigma / m``; sigma is the mean cross-section and m the mean mass per atom in dust.
+    Gas, H2 and grains of sizes ``a^-3.5`` whose interiors are shielded (Wilms et al. 2000, appendix): a grain of
+    radius a has the depth ``c a`` with ``c = (4/3) rho sigma / m``; sigma is the mean cross-section and m the mean
+    mass per atom in dust.
     Integrated over sizes, with ``a1 < a < a2``::
 
-        sigma_dust = M / (4/3 rho) * [-2 a^(-1/2) (1 - exp(-c a)) + 2 sqrt(pi c) erf(sqrt(c a))] / [2 a^(1/2)]    from a1 to a2
+        f(a) = -2 a^(-1/2) (1 - exp(-c a)) + 2 sqrt(pi c) erf(sqrt(c a)),    g(a) = 2 a^(1/2)
+        sigma_dust = M / (4/3 rho) * [f(a2) - f(a1)] / [g(a2) - g(a1)]
 
-    M being the dust mass per hydrogen atom.  XSPEC takes each element's cross-section in a bin as the mean of its two ends.
+    M being the dust mass per hydrogen atom.  XSPEC takes each element's cross-section in a bin as the mean of its ends.
     """
     edges = np.frombuffer(raw_edges)
     x = np.log(np.clip(edges, 0.01, None))

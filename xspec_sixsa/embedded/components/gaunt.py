@@ -1,8 +1,9 @@
 """Free-free Gaunt factors.
 
 Kellogg, Baldwin & Koch (1975, ApJ 199, 299): the Born approximation times a quadratic in u = E/kT whose coefficients,
-tabulated by u and by gamma^2 = Z^2 Ry / kT, were fitted to Karzas & Latter (1961); and, for cool plasmas (gamma^2 > 0.1),
-the table of Kurucz (1970, SAO Special Report 309).  The numbers are those XSPEC uses, jumps between ranges included.
+tabulated by u and by gamma^2 = Z^2 Ry / kT, were fitted to Karzas & Latter (1961); and, for cool plasmas
+(gamma^2 > 0.1), the table of Kurucz (1970, SAO Special Report 309).  The numbers are those XSPEC uses, jumps between
+ranges included.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ RYDBERG = 0.01358  # keV
 HIGHEST_U = 50.0  # no emission above
 LOWEST_U = 0.003  # the quadratics are held below
 
-# Upper limits of the six ranges of u, and of the first five ranges of 1000 gamma^2; where these are anchored, and how wide
+# Limits between the six ranges of u and of 1000 gamma^2; where the latter are anchored, and how wide they are
 U_LIMITS = (0.03, 0.30, 1.0, 5.0, 15.0)
 GAMMA_LIMITS = (1.773, 3.0, 5.6234, 10.0, 30.0)
 GAMMA_ANCHORS = (1.0, 1.7783, 3.0, 5.6234, 10.0, 30.0)

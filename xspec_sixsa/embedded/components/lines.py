@@ -24,8 +24,8 @@ FAR = 40.0  # widths; beyond, erf is 1 and its slope 0 in double precision
 def _shares(edges: torch.Tensor, centre: torch.Tensor, cumulative: torch.Tensor, negligible: float) -> torch.Tensor:
     """Return the share of a line in each bin as XSPEC counts it.
 
-    Going outwards from the centre XSPEC stops where less than ``negligible`` of the line is left inside the grid, and puts
-    that rest into the bin it has reached; the bins beyond stay empty.
+    Going outwards from the centre XSPEC stops where less than ``negligible`` of the line is left inside the grid,
+    and puts that rest into the bin it has reached; the bins beyond stay empty.
 
     Parameters
     ----------

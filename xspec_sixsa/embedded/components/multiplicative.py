@@ -72,7 +72,7 @@ def plabs(edges: torch.Tensor, p: torch.Tensor, settings: Any = None) -> torch.T
 
 
 def cabs(edges: torch.Tensor, p: torch.Tensor, settings: Any = None) -> torch.Tensor:
-    """Compton scattering out of the line of sight: exp(-1.21 nH sigma), sigma the Klein-Nishina cross-section at mid-bin.
+    """Compton scattering out of the line of sight: exp(-1.21 nH sigma), sigma that of Klein & Nishina at mid-bin.
 
     Rybicki & Lightman (1979), eq. 7.5; below 13 keV its expansion in E / 511 keV.
     """

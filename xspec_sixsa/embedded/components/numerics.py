@@ -10,6 +10,7 @@ import torch
 __all__ = [
     "SmoothEnergies",
     "column",
+    "differentiated",
     "lower_gamma",
     "power_integral",
     "redshifted",
@@ -26,8 +27,16 @@ def column(p: torch.Tensor, index: int) -> torch.Tensor:
     return p[:, index : index + 1]
 
 
+def differentiated(value: torch.Tensor) -> bool:
+    """Return whether derivatives with respect to a tensor are being taken: backward, forward or by ``torch.func``."""
+    if value.requires_grad or torch.autograd.forward_ad.unpack_dual(value).tangent is not None:
+        return True
+    # torch.func hides its tensors from both; there is no public question to ask
+    return torch._C._functorch.is_functorch_wrapped_tensor(value)
+
+
 def redshifted(edges: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
-    """Return the edges in the emitter's frame, (1, nE + 1) where the whole batch has one fixed redshift, else (batch, nE + 1).
+    """Return the edges in the emitter's frame: (1, nE + 1) for one fixed redshift, else (batch, nE + 1).
 
     Parameters
     ----------
@@ -36,7 +45,7 @@ def redshifted(edges: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
     z : Tensor (batch, 1)
         Redshifts.
     """
-    if not z.requires_grad and bool((z == z[0]).all()):
+    if not differentiated(z) and bool((z == z[0]).all()):
         z = z[:1]
     return edges * (1.0 + z)
 
@@ -61,7 +70,7 @@ def _sinhc(y: torch.Tensor) -> torch.Tensor:
 
 
 def power_integral(exponent: torch.Tensor, ln_low: torch.Tensor, ln_high: torch.Tensor) -> torch.Tensor:
-    """Return the integral of ``E**(exponent - 1) dE`` between bounds given by their logarithms; exact, also at exponent 0.
+    """Return the integral of ``E**(exponent - 1) dE`` between bounds given as logarithms; exact, also at exponent 0.
 
     Written around the logarithmic middle of the bin, ``d exp(a m) sinh(a d / 2) / (a d / 2)``, so that neither the
     value nor its derivative cancels for narrow bins or small exponents.
@@ -69,7 +78,7 @@ def power_integral(exponent: torch.Tensor, ln_low: torch.Tensor, ln_high: torch.
     width, middle = ln_high - ln_low, 0.5 * (ln_high + ln_low)
     if ln_low.dim() == 1 or ln_low.shape[0] == 1:
         width, middle = width.reshape(-1), middle.reshape(-1)
-        widest = 0.5 * float(width.max()) * float(exponent.detach().abs().max())
+        widest = 0.5 * float(width.detach().max()) * float(exponent.detach().abs().max())
         if widest < 0.6 and bool((width > 0).all()):
             # ln(sinh y / y) = y^2/6 - y^4/180 + y^6/2835 - y^8/37800: one small matrix product, one exponential
             half2, a2 = (0.5 * width) ** 2, exponent * exponent
@@ -104,7 +113,7 @@ class SmoothEnergies:
     """Coarse energies on which a smooth spectrum is computed, and the way back to a fine grid.
 
     Cubic (four-point Lagrange) interpolation of ln f in ln E on nodes 3 % apart: for spectra whose steepest part is
-    exp(-E/kT), the error in ln f is below 0.023 h^4 E/kT = 2e-8 E/kT.  Interpolating is one product with a fixed matrix.
+    exp(-E/kT), the error in ln f is below 0.023 h^4 E/kT = 2e-8 E/kT.  Interpolating is a product with a fixed matrix.
 
     Attributes
     ----------

@@ -52,7 +52,7 @@ def cutoffpl(edges: torch.Tensor, p: torch.Tensor, settings: Any = None) -> torc
 
 
 def bknpower(edges: torch.Tensor, p: torch.Tensor, settings: Any = None) -> torch.Tensor:
-    """E**-PhoIndx1 below BreakE, BreakE**(PhoIndx2 - PhoIndx1) E**-PhoIndx2 above; exact in the bin of the break too."""
+    """E**-PhoIndx1 below BreakE, BreakE**(PhoIndx2 - PhoIndx1) E**-PhoIndx2 above; exact in the break's bin too."""
     x = _logs(edges)
     at = column(p, 1).clamp_min(TINY_ENERGY).log()
     low, high = torch.minimum(x, at), torch.maximum(x, at)
@@ -94,7 +94,7 @@ def expdec(edges: torch.Tensor, p: torch.Tensor, settings: Any = None) -> torch.
 
 
 def pegpwrlw(edges: torch.Tensor, p: torch.Tensor, settings: Any = None) -> torch.Tensor:
-    """A power law normalised to its energy flux between eMin and eMax (1e-12 erg/cm2/s), or micro-Jy where they are equal."""
+    """A power law of energy flux 1e-12 erg/cm2/s between eMin and eMax; of 1 micro-Jy where they are equal."""
     index, low, high = column(p, 0), column(p, 1), column(p, 2)
     plain = (low <= 0.0) | (high <= 0.0)
     point = (low == high) & ~plain

@@ -4,9 +4,9 @@ Run (HEASoft initialised; the Python that PyXspec was built for)::
 
     python xspec_sixsa/embedded/components/tables/make_absorption.py
 
-The cross-sections are evaluated point by point through the library that XSPEC itself uses
-(``libXSFunctions``: ``photabs`` = those of TBabs 2.3, ``gphoto_`` = ``xsect vern``, ``photo_`` = ``xsect bcmc``/``obcm``),
-then thinned: straight lines in (ln E, ln sigma) between the kept points reproduce every sampled value within `TOLERANCE`.
+The cross-sections are evaluated point by point through the library that XSPEC itself uses (``libXSFunctions``:
+``photabs`` = those of TBabs 2.3, ``gphoto_`` = ``xsect vern``, ``photo_`` = ``xsect bcmc``/``obcm``), then thinned:
+straight lines in (ln E, ln sigma) between the kept points reproduce every sampled value within `TOLERANCE`.
 An edge is kept as two neighbouring energies, one part in 10^7 apart, as close as XSPEC's single precision tells apart.
 
 Arrays written, for each set in (tb, vern, bcmc, obcm): ``<set>_z`` atomic numbers (1000 = the H2 molecule),
@@ -34,8 +34,8 @@ SOFT_TOLERANCE = 3e-4  # and no detector that XSPEC folds has spectra there
 LOWEST, HIGHEST = 0.01, 100.0  # keV; XSPEC absorbs nothing above 100 keV
 SINGLE = 1.2e-7  # relative spacing of the single precision that XSPEC evaluates energies in
 
-# Fine structure that a smooth grid would step over (keV, keV, step): the K edges of O and Ne and the L edges of Fe in TBabs,
-# the autoionisation resonances of He.
+# Fine structure that a smooth grid would step over (keV, keV, step): the K edges of O and Ne and the L edges of Fe in
+# TBabs, the autoionisation resonances of He.
 FINE = {8: (0.489, 0.586, 8.5e-6), 10: (0.8645, 0.8705, 2.5e-6), 26: (0.699, 0.797, 5e-5), 2: (0.058, 0.0660, 4e-7)}
 
 Curve = Callable[[float], float]
