@@ -40,6 +40,28 @@ def fake_spectra(xspec: ModuleType, folder: Path, names: tuple[str, ...] = ("a.p
     xspec.AllModels.clear()
 
 
+def write_fixed_spectra(folder: Path) -> None:
+    """Write spectra that no generator has touched: ``one.pha`` (with ``bkg.pha``, grouped) and ``two.pha``."""
+    from xspec_sixsa.embedded.ogip import PHA, write_pha
+
+    write_response(folder)
+    channel = np.arange(N_CHANNELS)
+    counts = np.rint(90.0 * np.exp(-(((channel - 25.0) / 14.0) ** 2)) + 4.0 + 3.0 * np.cos(channel))
+    background = np.rint(6.0 + 4.0 * np.sin(0.7 * channel))
+    background[33] = 0.0
+    # Two channels to a group, except where the source is bright.
+    grouping = np.where((channel % 2 == 0) | ((channel > 15) & (channel < 35)), 1, -1)
+    common = {"channels": channel + 1, "detchans": N_CHANNELS, "quality": None, "area_scale": np.ones(N_CHANNELS)}
+    one = PHA("one", counts, exposure=1500.0, back_scale=np.full(N_CHANNELS, 0.5), grouping=grouping,
+              respfile="small.rmf", ancrfile="small.arf", **common)  # fmt: skip
+    one.backfile = "bkg.pha"
+    write_pha(folder / "one.pha", one)
+    write_pha(folder / "bkg.pha", PHA("bkg", background, exposure=2200.0, back_scale=np.full(N_CHANNELS, 1.2),
+                                      respfile="", ancrfile="", **common))  # fmt: skip
+    write_pha(folder / "two.pha", PHA("two", np.rint(0.4 * counts), exposure=700.0, back_scale=np.ones(N_CHANNELS),
+                                      respfile="small.rmf", ancrfile="small.arf", **common))  # fmt: skip
+
+
 def fresh(xspec: ModuleType) -> Any:
     """Empty the engine and put its settings back to XSPEC's defaults, silently."""
     xspec.AllChains.clear()

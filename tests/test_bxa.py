@@ -42,10 +42,10 @@ def test_solver_finds_the_truth_and_leaves_the_best_fit(workflow: dict[str, Any]
     assert workflow["best"] == pytest.approx(-2 * workflow["max_logl"], abs=1e-6)
     assert workflow["restored"] == pytest.approx(workflow["best"], abs=1e-6)
     nh, index, norm = workflow["medians"]
-    # Faked from nH 0.1, index 1.8, norm 3e-3 with 6,000 counts: within four of the posterior's widths.
+    # Faked from nH 0.1, index 1.8, norm 3e-3 with 1,054 counts: three or four of the posterior's widths.
     assert nh == pytest.approx(0.1, abs=0.08)
-    assert index == pytest.approx(1.8, abs=0.2)
-    assert norm == pytest.approx(3e-3, rel=0.15)
+    assert index == pytest.approx(1.8, abs=0.3)
+    assert norm == pytest.approx(3e-3, rel=0.25)
 
 
 def test_chain_is_loaded_into_all_chains(workflow: dict[str, Any]) -> None:
@@ -56,8 +56,8 @@ def test_predictions_follow_data_and_components(workflow: dict[str, Any]) -> Non
     draws, curves, bins = workflow["convolved"]
     assert (draws, curves) == (20, 3), "the model and its two additive components"
     assert bins > 30
-    # Counts predicted and observed: Poisson scatter of 6,000 counts is 1.3 %, and the norm is fitted to them.
-    assert workflow["model_counts"] == pytest.approx(workflow["counts"], rel=0.03)
+    # The norm is fitted to 1,054 counts (Poisson scatter 3 %), and this is the median of 20 draws.
+    assert workflow["model_counts"] == pytest.approx(workflow["counts"], rel=0.06)
     assert workflow["components_add_up"] < 1e-9, "sums of the same products in another order"
     assert workflow["marked"] > 5
 
