@@ -124,7 +124,7 @@ class Spectrum(Restricted):
             raise XspecError(
                 f"{what.capitalize()} file {name}: {pha.values.size} channels from {pha.channels[0]} "
                 f"(DETCHANS {pha.detchans}), data file {source.path}: {source.values.size} from {source.channels[0]} "
-                f"(DETCHANS {source.detchans}). They must be the same; extract the background with the spectrum's channels."
+                f"(DETCHANS {source.detchans}). They must be the same: extract the background with these channels."
             )
         return Background(self, pha, group_spectrum(pha, self._grouping, self._grouped.back_scale), correction)
 
