@@ -1,0 +1,1 @@
+"""Summary to posterior: density estimators."""

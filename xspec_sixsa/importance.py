@@ -1,0 +1,162 @@
+"""Exact importance weights: effective sample size, Pareto k-hat, evidence (numpy only).
+
+All weights are natural logarithms in float64. A draw outside the prior, or one whose model failed, has weight
+zero (``-inf``) and stays in the count N: leaving it out would bias the evidence.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["Weights", "effective_sample_size", "log_evidence", "pareto_k"]
+
+
+def effective_sample_size(log_weights: ArrayLike) -> float:
+    """Kish's effective sample size, ``(sum w)^2 / sum w^2``.
+
+    Parameters
+    ----------
+    log_weights : array_like, shape (n,)
+        Unnormalised log weights; ``-inf`` is a weight of zero.
+
+    Returns
+    -------
+    float
+        Between 0 (no weight is positive) and n.
+    """
+    log_weights = np.asarray(log_weights, dtype=float)
+    if log_weights.size == 0 or np.all(np.isneginf(log_weights)):
+        return 0.0
+    w = np.exp(log_weights - log_weights.max())
+    return float(w.sum() ** 2 / (w**2).sum())
+
+
+def log_evidence(log_weights: ArrayLike) -> tuple[float, float]:
+    """Evidence from weights ``L / q`` in unit-cube coordinates, where the prior density is one.
+
+    Parameters
+    ----------
+    log_weights : array_like, shape (n,)
+        ``log L - log q`` of draws from q; zero-weight draws included.
+
+    Returns
+    -------
+    log_z, log_z_err : float
+        ``log(mean w)`` and ``sqrt((N - ESS) / (N ESS))``, the relative standard error of the mean weight.
+        ``(-inf, inf)`` where no weight is positive.
+    """
+    log_weights = np.asarray(log_weights, dtype=float)
+    n, ess = log_weights.size, effective_sample_size(log_weights)
+    if ess == 0:
+        return -np.inf, np.inf
+    top = log_weights.max()
+    return float(top + np.log(np.exp(log_weights - top).mean())), float(np.sqrt((n - ess) / (n * ess)))
+
+
+def pareto_k(log_weights: ArrayLike) -> float:
+    """Shape of the generalised Pareto distribution fitted to the largest weights.
+
+    Above 0.7 the weights' mean (the evidence) converges too slowly to be trusted (Vehtari, Simpson, Gelman, Yao &
+    Gabry 2024, JMLR 25:72). The tail is the largest ``min(n/5, 3 sqrt(n))`` weights; the fit is the posterior-mean
+    estimate of Zhang & Stephens (2009, Technometrics 51, 316), with the weak prior (10 pseudo-draws at 0.5) of Vehtari et al.
+
+    Parameters
+    ----------
+    log_weights : array_like, shape (n,)
+
+    Returns
+    -------
+    float
+        ``inf`` with fewer than 25 draws or five positive tail weights, where a tail cannot be judged.
+    """
+    log_weights = np.sort(np.asarray(log_weights, dtype=float))
+    n = log_weights.size
+    if n < 25 or np.isneginf(log_weights[-1]):
+        return np.inf
+    tail = int(np.ceil(min(0.2 * n, 3 * np.sqrt(n))))
+    w = np.exp(log_weights - log_weights[-1])
+    excess = w[-tail:] - w[-tail - 1]
+    excess = excess[excess > 0]
+    m = excess.size
+    if m < 5:
+        return -np.inf if np.ptp(w[-tail - 1 :]) < 1e-12 else np.inf
+    candidates = 30 + int(np.sqrt(m))
+    b = 1 - np.sqrt(candidates / (np.arange(1, candidates + 1) - 0.5))
+    b = b / (3 * excess[int(m / 4 + 0.5) - 1]) + 1 / excess[-1]
+    k = np.log1p(-b[:, None] * excess).mean(axis=1)
+    profile = m * (np.log(-b / k) - k - 1)
+    weight = 1 / np.exp(profile - profile[:, None]).sum(axis=1)
+    b_mean = (b * weight).sum() / weight.sum()
+    k_hat = np.log1p(-b_mean * excess).mean()
+    return float((m * k_hat + 10 * 0.5) / (m + 10))
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Importance weights drawn in independent batches from one frozen proposal.
+
+    Parameters
+    ----------
+    log_weights : ndarray, shape (n,)
+        ``log L - log q`` in unit-cube coordinates.
+    batches : ndarray of int, shape (n,)
+        The batch of every draw; the batches' separate evidences are compared in `batch_chi2`.
+    """
+
+    log_weights: NDArray[np.float64]
+    batches: NDArray[np.int_]
+
+    @property
+    def ess(self) -> float:
+        """Effective sample size."""
+        return effective_sample_size(self.log_weights)
+
+    @property
+    def efficiency(self) -> float:
+        """Effective samples per draw, 0 to 1."""
+        return self.ess / max(len(self.log_weights), 1)
+
+    @property
+    def k_hat(self) -> float:
+        """Pareto shape of the weights' tail."""
+        return pareto_k(self.log_weights)
+
+    @property
+    def log_z(self) -> float:
+        """Natural log of the evidence."""
+        return log_evidence(self.log_weights)[0]
+
+    @property
+    def log_z_err(self) -> float:
+        """Standard error of `log_z`: the larger of the weights' own and a jackknife over 20 chunks."""
+        return max(log_evidence(self.log_weights)[1], self._jackknife())
+
+    def _jackknife(self, chunks: int = 20) -> float:
+        n = len(self.log_weights)
+        if n < 2 * chunks or self.ess == 0:
+            return 0.0
+        w = np.exp(self.log_weights - self.log_weights.max())
+        sums = np.array([part.sum() for part in np.array_split(w, chunks)])
+        sizes = np.array([len(part) for part in np.array_split(w, chunks)])
+        without = (w.sum() - sums) / (n - sizes)
+        if np.any(without <= 0):
+            return np.inf
+        return float(np.sqrt((chunks - 1) * np.log(without).var()))
+
+    @property
+    def batch_chi2(self) -> tuple[float, int]:
+        """Scatter of the batches' evidences about the pooled one, in units of their errors: (chi2, degrees of freedom)."""
+        n = len(self.log_weights)
+        if n == 0 or self.ess == 0:
+            return np.inf, 0
+        labels = np.unique(self.batches)
+        w = np.exp(self.log_weights - self.log_weights.max())
+        variance = w.var(ddof=1) if n > 1 else 0.0
+        if variance == 0 or len(labels) < 2:
+            return 0.0, len(labels) - 1
+        groups = [w[self.batches == label] for label in labels]
+        chi2 = sum(len(g) * (g.mean() - w.mean()) ** 2 for g in groups) / variance
+        return float(chi2), len(labels) - 1

@@ -1,0 +1,53 @@
+"""Progress shown while a run works: bars on a terminal, one line a stage in a log file."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+__all__ = ["Progress"]
+
+log = logging.getLogger(__name__)
+
+
+class Progress:
+    """Stages with a clock.
+
+    Parameters
+    ----------
+    show : bool, default True
+        Bars on stderr where that is a terminal; a log file only gets the line that closes a stage.
+
+    Attributes
+    ----------
+    seconds : dict of str to float
+        Wall-clock seconds by stage name, up to its first digit or colon ("round", "refinement", "final draws").
+    """
+
+    def __init__(self, show: bool = True) -> None:
+        self._show = show
+        self.seconds: dict[str, float] = {}
+
+    @contextlib.contextmanager
+    def task(self, name: str, total: int) -> Iterator[Any]:
+        """A stage of `total` steps; yields ``tick(n=1, absolute=False)``."""
+        from tqdm import tqdm
+
+        began = time.monotonic()
+        bar = tqdm(
+            total=total, desc=name, leave=False, disable=not (self._show and sys.stderr.isatty()), file=sys.stderr
+        )
+
+        def tick(n: int = 1, absolute: bool = False) -> None:
+            bar.update(min(n, total) - bar.n if absolute else n)
+
+        try:
+            yield tick
+        finally:
+            bar.close()
+            taken = time.monotonic() - began
+            log.info("%s: %.1f s", name, taken)

@@ -1,0 +1,172 @@
+"""Densities over the unit cube that can be drawn from: what importance weights are measured against.
+
+Draws come from torch's default generator (see `seeding.Streams.torch`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+import zuko
+from numpy.typing import NDArray
+from scipy import stats
+from scipy.special import logsumexp
+
+from xspec_sixsa.coordinates import Whitening
+from xspec_sixsa.importance import effective_sample_size
+from xspec_sixsa.training import train
+
+__all__ = ["FlowProposal", "Mixture", "Proposal", "StudentProposal", "fit_flow", "temper"]
+
+Points = NDArray[np.float64]
+
+
+class Proposal(Protocol):
+    """A normalised density over the unit cube."""
+
+    def draw(self, n: int) -> Points:
+        """Points of shape (n, d)."""
+
+    def log_density(self, u: Points) -> NDArray[np.float64]:
+        """Natural log density in unit-cube coordinates, shape (n,)."""
+
+
+class FlowProposal:
+    """A normalizing flow in whitened coordinates.
+
+    Parameters
+    ----------
+    flow : zuko distribution
+        With ``sample`` and ``log_prob``, over whitened coordinates.
+    whitening : Whitening
+    """
+
+    def __init__(self, flow: torch.distributions.Distribution, whitening: Whitening) -> None:
+        self.flow, self.whitening = flow, whitening
+
+    @torch.no_grad()
+    def draw(self, n: int) -> Points:
+        """Points of shape (n, d)."""
+        return self.whitening.inverse(self.flow.sample((n,)).double().numpy())[0]
+
+    @torch.no_grad()
+    def log_density(self, u: Points) -> NDArray[np.float64]:
+        """Log density in the cube, shape (n,)."""
+        w = self.whitening.forward(u)
+        return self.flow.log_prob(torch.tensor(w, dtype=torch.float32)).double().numpy() - self.whitening.inverse(w)[1]
+
+
+class StudentProposal:
+    """A multivariate Student t in whitened coordinates: broad tails where little is known yet.
+
+    Parameters
+    ----------
+    whitening : Whitening
+    dof : float, default 5
+    inflate : float, default 1.2
+        Factor on the whitened scale.
+    """
+
+    def __init__(self, whitening: Whitening, dof: float = 5.0, inflate: float = 1.2) -> None:
+        self.whitening = Whitening(whitening.centre, whitening.factor * inflate)
+        d = len(whitening.centre)
+        self._dof, self._distribution = dof, stats.multivariate_t(np.zeros(d), np.eye(d), df=dof)
+
+    def draw(self, n: int) -> Points:
+        """Points of shape (n, d)."""
+        normal = torch.randn(n, len(self.whitening.centre), dtype=torch.float64)
+        chi2 = torch.distributions.Chi2(torch.tensor(self._dof, dtype=torch.float64)).sample((n, 1))
+        return self.whitening.inverse((normal / (chi2 / self._dof).sqrt()).numpy())[0]
+
+    def log_density(self, u: Points) -> NDArray[np.float64]:
+        """Log density in the cube, shape (n,)."""
+        w = self.whitening.forward(u)
+        return np.atleast_1d(self._distribution.logpdf(w)) - self.whitening.inverse(w)[1]
+
+
+class Mixture:
+    """A mixture of proposals.
+
+    Parameters
+    ----------
+    parts : sequence of Proposal
+    shares : sequence of float
+        Positive; normalised here.
+    """
+
+    def __init__(self, parts: Sequence[Proposal], shares: Sequence[float]) -> None:
+        self.parts = list(parts)
+        self.shares = np.asarray(shares, dtype=float) / np.sum(shares)
+
+    def draw(self, n: int) -> Points:
+        """Points of shape (n, d), parts in random order."""
+        chosen = torch.multinomial(torch.tensor(self.shares), n, replacement=True).numpy()
+        pieces = [part.draw(k) for part, k in zip(self.parts, np.bincount(chosen, minlength=len(self.parts)), strict=True) if k]
+        return np.concatenate(pieces)[torch.randperm(n).numpy()]
+
+    def log_density(self, u: Points) -> NDArray[np.float64]:
+        """Log density in the cube, shape (n,)."""
+        parts = np.array([part.log_density(u) for part in self.parts])
+        return logsumexp(parts, axis=0, b=self.shares[:, None])
+
+
+def temper(log_weights: NDArray[np.float64], wanted: float) -> NDArray[np.float64]:
+    """Log weights to the largest power (at most one) that leaves them `wanted` effective samples.
+
+    Returns
+    -------
+    ndarray, shape (n,)
+        Unnormalised; zero weights stay zero.
+    """
+    finite = np.isfinite(log_weights)
+    if effective_sample_size(log_weights) >= wanted or finite.sum() <= wanted:
+        return log_weights
+    low, high = 0.0, 1.0
+    for _ in range(50):
+        middle = 0.5 * (low + high)
+        enough = effective_sample_size(middle * log_weights[finite]) > wanted
+        low, high = (middle, high) if enough else (low, middle)
+    return np.where(finite, low * np.where(finite, log_weights, 0.0), -np.inf)
+
+
+def fit_flow(
+    u: Points,
+    log_weights: NDArray[np.float64],
+    *,
+    steps: int = 800,
+    tick: Callable[[int], None] = lambda n: None,
+) -> FlowProposal:
+    """A neural spline flow fitted to weighted points by maximum likelihood.
+
+    Parameters
+    ----------
+    u : ndarray, shape (n, d)
+    log_weights : ndarray, shape (n,)
+    steps : int, default 800
+
+    Returns
+    -------
+    FlowProposal
+        The weights of the best held-out likelihood; a fifth of the points is held out.
+    """
+    positive = np.isfinite(log_weights)
+    u, weights = u[positive], np.exp(log_weights[positive] - log_weights[positive].max())
+    whitening = Whitening.of(u, weights)
+    w = torch.tensor(whitening.forward(u), dtype=torch.float32)
+    share = torch.tensor(weights / weights.sum())
+    held = torch.zeros(len(u), dtype=torch.bool)
+    held[torch.randperm(len(u))[: max(len(u) // 5, 1)]] = True
+    training, p = w[~held], share[~held]
+    flow = zuko.flows.NSF(w.shape[1], transforms=3, hidden_features=(64, 64))
+    train(
+        flow,
+        lambda: -flow().log_prob(training[torch.multinomial(p, 512, replacement=True)]).mean(),
+        lambda: -(share[held] * flow().log_prob(w[held])).sum() / share[held].sum().clamp(min=1e-300),
+        steps=steps,
+        learning_rate=2e-3,
+        tick=tick,
+    )
+    return FlowProposal(flow(), whitening)

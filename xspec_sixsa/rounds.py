@@ -1,0 +1,385 @@
+"""The loop of SIXSA III: simulate, compress, estimate, truncate; then exact weights from a frozen proposal.
+
+1. *Rounds*: draws from the prior restricted to the posterior's highest-density region so far; noise, compressor and
+   flow are trained on all draws inside that region; a pilot batch with exact weights says how good the flow is.
+2. *Refinement*: a flow fitted to the pilots' exactly weighted draws, piloted in turn, while that pays.
+3. *Final draws*: fresh, from the best proposal found, frozen; only these enter the result.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import stats
+from scipy.stats import qmc
+
+from xspec_sixsa.compress import compressor as make_compressor
+from xspec_sixsa.coordinates import Whitening
+from xspec_sixsa.estimate.npe import NeuralPosterior
+from xspec_sixsa.importance import Weights, effective_sample_size, pareto_k
+from xspec_sixsa.noise import Noise
+from xspec_sixsa.progress import Progress
+from xspec_sixsa.proposal import FlowProposal, Mixture, Proposal, StudentProposal, fit_flow, temper
+from xspec_sixsa.seeding import Streams
+
+__all__ = ["Inference", "Settings", "Simulations"]
+
+log = logging.getLogger(__name__)
+
+Points = NDArray[np.float64]
+
+DEFENSIVE = 0.05  # share of broad draws in every proposal: guards against a mode that the flow missed
+LARGEST_K_HAT = 0.7
+BATCH_P_VALUE = 1e-3  # the batches' evidences disagree below this
+
+
+@dataclass
+class Simulations:
+    """Evaluated parameter sets.
+
+    Attributes
+    ----------
+    u : ndarray, shape (n, d)
+        Unit cube.
+    counts : Tensor, float32, shape (n, n_bins)
+        Expected source counts.
+    log_likelihood : ndarray, shape (n,)
+        ``-statistic/2``; ``-inf`` where the model failed.
+    """
+
+    u: Points
+    counts: torch.Tensor
+    log_likelihood: NDArray[np.float64]
+
+    @property
+    def usable(self) -> NDArray[np.bool_]:
+        """Whether a row's model gave a finite spectrum."""
+        return np.isfinite(self.log_likelihood)
+
+    def __getitem__(self, keep: NDArray[np.bool_]) -> Simulations:
+        return Simulations(self.u[keep], self.counts[torch.as_tensor(keep)], self.log_likelihood[keep])
+
+    def __add__(self, other: Simulations) -> Simulations:
+        return Simulations(
+            np.concatenate([self.u, other.u]),
+            torch.cat([self.counts, other.counts]),
+            np.concatenate([self.log_likelihood, other.log_likelihood]),
+        )
+
+
+@dataclass
+class Settings:
+    """What a run may spend and when it stops.
+
+    Attributes
+    ----------
+    target_ess : float
+        Effective samples wanted.
+    budget : int
+        Evaluations that may be spent in all.
+    compressor : str
+        "autoencoder", "pca", "bands" or "none".
+    rounds : int
+        Most rounds of neural posterior estimation.
+    first, later : int
+        Simulations of the first round (prior-wide) and at most of each later one.
+    pilot : int
+        Draws with exact weights that judge a proposal.
+    refinements : int
+        Most refinements after the rounds.
+    truncation : float
+        Mass left outside the highest-density region (SIXSA III: 1e-4).
+    enough_to_refine, good_enough : float
+        Effective samples per pilot draw that end the rounds, and the refinements.
+    """
+
+    target_ess: float = 1000
+    budget: int = 20000
+    compressor: str = "autoencoder"
+    rounds: int = 5
+    first: int = 3000
+    later: int = 1500
+    pilot: int = 400
+    refinements: int = 6
+    truncation: float = 1e-4
+    enough_to_refine: float = 0.2
+    good_enough: float = 0.5
+
+
+@dataclass
+class Pilot:
+    """Exactly weighted draws of one proposal."""
+
+    proposal: Proposal
+    u: Points
+    log_likelihood: NDArray[np.float64]
+    log_density: NDArray[np.float64]
+
+    @property
+    def log_weights(self) -> NDArray[np.float64]:
+        return self.log_likelihood - self.log_density
+
+    @property
+    def ess(self) -> float:
+        return effective_sample_size(self.log_weights)
+
+    @property
+    def efficiency(self) -> float:
+        """Effective samples per draw; zero where the tail makes that number worthless."""
+        return 0.0 if pareto_k(self.log_weights) > 1.0 else self.ess / len(self.u)
+
+
+@dataclass
+class Inference:
+    """One run of the method on one problem.
+
+    Parameters
+    ----------
+    dimension : int
+        Free parameters.
+    simulate : callable
+        ``simulate(u, stage, log_density=None) -> Simulations``; every row is one evaluation.
+    spent : callable
+        Evaluations made so far.
+    noise : Noise
+    settings : Settings
+    streams : Streams
+    progress : Progress
+    """
+
+    dimension: int
+    simulate: Callable[..., Simulations]
+    spent: Callable[[], int]
+    noise: Noise
+    settings: Settings
+    streams: Streams
+    progress: Progress
+    rounds: list[dict[str, Any]] = field(default_factory=list)
+    pilots: list[Pilot] = field(default_factory=list)
+    u: Points = field(init=False)
+    log_likelihood: NDArray[np.float64] = field(init=False)
+    log_density: NDArray[np.float64] = field(init=False)
+    batches: NDArray[np.int_] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.u = np.empty((0, self.dimension))
+        self.log_likelihood = self.log_density = np.empty(0)
+        self.batches = np.empty(0, dtype=int)
+
+    # -- the three stages ------------------------------------------------------------------------------------------
+
+    def run(self, first: Simulations) -> None:
+        """Rounds, refinement and final draws, from the first round's prior-wide simulations.
+
+        Leaves the final draws in `u`, `log_likelihood`, `log_density` and `batches` (judge them by `verdict`); an
+        exception or interrupt leaves those drawn so far.
+        """
+        self._estimate(first)
+        self._refine()
+        self._draw()
+
+    def left(self) -> int:
+        """Evaluations left in the budget."""
+        return self.settings.budget - self.spent()
+
+    def prior_draws(self, n: int) -> Points:
+        """Space-filling draws from the prior, shape (n, d): a scrambled Sobol sequence."""
+        power = int(np.ceil(np.log2(max(n, 2))))
+        return qmc.Sobol(self.dimension, rng=self.streams.numpy("prior")).random_base2(power)[:n]
+
+    def _estimate(self, simulations: Simulations) -> None:
+        s = self.settings
+        regions: list[_Region] = []
+        training = simulations[simulations.usable]
+        for number in range(1, s.rounds + 1):
+            new = len(simulations.u)
+            with self.streams.torch("round", number):
+                posterior, record = self._train(number, training)
+            proposal = self._proposal(FlowProposal(posterior.flow, posterior.whitening), posterior.whitening, training)
+            pilot = self._pilot(proposal, f"pilot {number}", number)
+            record |= {"evaluations": new + len(pilot.u), "ess": pilot.ess, "efficiency": pilot.ess / len(pilot.u)}
+            record["samples"] = pilot.u
+            self.rounds.append(record)
+            log.info("round %d: %d simulations, the flow's draws are %.1f %% effective", number, len(training.u), 100 * record["efficiency"])
+            if pilot.efficiency >= s.enough_to_refine or number == s.rounds or self._stalled():
+                return
+            size = min(s.later, self.left() - 2 * s.pilot - int(s.target_ess))
+            if size < s.pilot:
+                log.info("rounds end: the budget of %d leaves no room for another", s.budget)
+                return
+            regions.append(_Region.of(posterior, s.truncation, training))
+            with self.streams.torch("truncated", number):
+                u = regions[-1].draw(size, regions[:-1])
+            simulations = self.simulate(u, f"round {number + 1}")
+            inside = regions[-1].contains(training.u)
+            training = training[inside] + simulations[simulations.usable]
+
+    def _train(self, number: int, training: Simulations) -> tuple[NeuralPosterior, dict[str, Any]]:
+        compress, posterior = make_compressor(self.settings.compressor), NeuralPosterior()
+        steps = getattr(compress, "steps", 0) + posterior.steps
+        with self.progress.task(f"round {number}: training on {len(training.u)} spectra", steps) as tick:
+            compress.fit(training.counts, self.noise, tick)
+            posterior.fit(training.u, training.counts, self.noise, compress, tick)
+        curves = {"compressor": compress.curve, "flow": posterior.curve}
+        return posterior, {"round": number, "training": {k: v for k, v in curves.items() if v}}
+
+    def _proposal(self, core: Proposal, whitening: Whitening, _: Any = None) -> Mixture:
+        return Mixture([core, StudentProposal(whitening)], [1 - DEFENSIVE, DEFENSIVE])
+
+    def _pilot(self, proposal: Proposal, stage: str, index: int) -> Pilot:
+        with self.streams.torch(stage, index):
+            u = proposal.draw(min(self.settings.pilot, max(self.left(), 0)))
+        density = proposal.log_density(u)
+        pilot = Pilot(proposal, u, self.simulate(u, "pilot", density).log_likelihood, density)
+        self.pilots.append(pilot)
+        return pilot
+
+    def _stalled(self) -> bool:
+        """Whether the latest round was no better than an earlier, usable one."""
+        efficiency = [p.efficiency for p in self.pilots]
+        return len(efficiency) > 1 and efficiency[-1] < 1.2 * max(efficiency[:-1]) and max(efficiency) > 0.05
+
+    def _refine(self) -> None:
+        s = self.settings
+        for number in range(1, s.refinements + 1):
+            best = max(p.efficiency for p in self.pilots)
+            # a refinement costs one pilot; it can at most bring the final draws down to the target itself
+            if best >= s.good_enough or (best > 0 and s.target_ess * (1 / best - 1) < s.pilot):
+                return
+            if self.left() < s.pilot + s.target_ess:
+                log.info("refinement ends: the budget of %d leaves no room for another", s.budget)
+                return
+            u, log_weights = self._pooled()
+            tempered = temper(log_weights, max(60.0, 12.0 * self.dimension))
+            positive = np.isfinite(tempered)
+            weights = np.exp(tempered[positive] - tempered[positive].max())
+            whitening = Whitening.of(u[positive], weights)
+            core: Proposal = StudentProposal(whitening)
+            if effective_sample_size(tempered) >= 20 * self.dimension:
+                with self.streams.torch("refine", number), self.progress.task(f"refinement {number}", 800) as tick:
+                    core = fit_flow(u, tempered, tick=tick)
+            pilot = self._pilot(self._proposal(core, whitening), f"refinement {number}", number)
+            log.info("refinement %d: the proposal's draws are %.1f %% effective", number, 100 * pilot.efficiency)
+            if pilot.efficiency < 1.1 * best and best > 0.2:
+                return
+
+    def _pooled(self) -> tuple[Points, NDArray[np.float64]]:
+        """All pilots' draws, weighted by the mixture of everything they were drawn from.
+
+        Only to *fit* a proposal: weights measured against densities fitted to the same draws bias the evidence
+        (METHOD.md, Traps), and never enter a result.
+        """
+        pilots = [p for p in self.pilots if np.isfinite(p.log_likelihood).any()]
+        u = np.concatenate([p.u for p in pilots])
+        mixture = Mixture([p.proposal for p in pilots], [len(p.u) for p in pilots])
+        return u, np.concatenate([p.log_likelihood for p in pilots]) - mixture.log_density(u)
+
+    def _draw(self) -> None:
+        s = self.settings
+        proposal = max(self.pilots, key=lambda p: p.efficiency).proposal
+        batch = 0
+        with self.progress.task("final draws", int(s.target_ess)) as tick:
+            while True:
+                ess = effective_sample_size(self.log_likelihood - self.log_density)
+                tick(int(ess), absolute=True)
+                missing = s.target_ess - ess
+                if missing <= 0 or self.left() <= 0:
+                    return
+                rate = max(ess / len(self.u), 0.01) if len(self.u) else 1.0
+                size = int(np.clip(1.05 * missing / rate, 100, 1000))
+                with self.streams.torch("final", batch):
+                    u = proposal.draw(min(size, self.left()))
+                density = proposal.log_density(u)
+                drawn = self.simulate(u, "final", density)
+                self.u = np.concatenate([self.u, u])
+                self.log_likelihood = np.concatenate([self.log_likelihood, drawn.log_likelihood])
+                self.log_density = np.concatenate([self.log_density, density])
+                self.batches = np.concatenate([self.batches, np.full(len(u), batch)])
+                batch += 1
+
+    # -- what came out ---------------------------------------------------------------------------------------------
+
+    @property
+    def weights(self) -> Weights:
+        """The final draws' exact weights."""
+        return Weights(self.log_likelihood - self.log_density, self.batches)
+
+    def verdict(self) -> list[str]:
+        """Reasons not to trust the final draws; empty for a reliable posterior."""
+        w, s = self.weights, self.settings
+        if w.ess == 0:
+            return ["no draw with a positive weight: the proposal never met the posterior. Check the priors, or raise `budget`."]
+        reasons = []
+        if w.k_hat > LARGEST_K_HAT:
+            reasons.append(
+                f"k-hat {w.k_hat:.2f} > {LARGEST_K_HAT:.2f} (N = {len(self.u)}, ESS = {w.ess:.0f}): the proposal misses "
+                "part of the posterior. Raise `budget`, try another compressor, or compare with BXA."
+            )
+        if w.ess < s.target_ess:
+            reasons.append(
+                f"ESS {w.ess:.0f} below the wanted {s.target_ess:.0f}: the budget of {s.budget} evaluations is spent "
+                f"({len(self.u)} final draws). Raise `budget`, or ask for fewer effective samples."
+            )
+        chi2, dof = w.batch_chi2
+        if dof and stats.chi2.sf(chi2, dof) < BATCH_P_VALUE:
+            reasons.append(
+                f"independent batches disagree about the evidence (chi2 {chi2:.1f} for {dof} degrees of freedom): rare "
+                "draws carry it. Raise `target_ess`, or compare with BXA."
+            )
+        return reasons
+
+
+@dataclass
+class _Region:
+    """The highest-density region of a flow's posterior: the ball of its base that holds all but `truncation`."""
+
+    posterior: NeuralPosterior
+    radius: float
+
+    @classmethod
+    def of(cls, posterior: NeuralPosterior, truncation: float, simulations: Simulations) -> _Region:
+        region = cls(posterior, float(np.sqrt(stats.chi2.ppf(1 - truncation, simulations.u.shape[1]))))
+        # the exact likelihoods know better than a flow that is too sure: simulations of the posterior stay inside
+        depth = 0.5 * stats.chi2.ppf(1 - truncation, simulations.u.shape[1])
+        best = simulations.u[simulations.log_likelihood >= simulations.log_likelihood.max() - depth]
+        outermost = float(region._distance(best).max())
+        if outermost > region.radius:
+            log.info("the region is widened from %.1f to %.1f base radii: the best simulations lie outside", region.radius, outermost)
+            region.radius = outermost
+        return region
+
+    @torch.no_grad()
+    def _distance(self, u: Points) -> NDArray[np.float64]:
+        w = torch.tensor(self.posterior.whitening.forward(u), dtype=torch.float32)
+        return self.posterior.flow.transform(w).norm(dim=1).double().numpy()
+
+    def contains(self, u: Points) -> NDArray[np.bool_]:
+        """Whether points (n, d) lie in the region."""
+        return self._distance(u) <= self.radius
+
+    @torch.no_grad()
+    def draw(self, n: int, within: list[_Region], pool: int = 20) -> Points:
+        """Draws from the prior restricted to this region and the earlier ones, shape (<= n, d).
+
+        Uniform draws in the base's ball are resampled, without replacement, by the prior density that the flow's
+        volume change gives them: the posterior's shape does not matter, where rejection from the prior or its box
+        would accept almost nothing.
+        """
+        d = len(self.posterior.whitening.centre)
+        direction = torch.nn.functional.normalize(torch.randn(pool * n, d), dim=1)
+        base = direction * self.radius * torch.rand(pool * n, 1) ** (1 / d)
+        w, log_det = self.posterior.flow.transform.inv.call_and_ladj(base)
+        u, log_volume = self.posterior.whitening.inverse(w.double().numpy())
+        log_weight = log_volume + log_det.double().numpy()
+        for region in within:
+            log_weight = np.where(region.contains(u), log_weight, -np.inf)
+        # Gumbel's trick: the n largest are a weighted draw without replacement
+        noise = -np.log(-np.log(torch.rand(len(u), dtype=torch.float64).clamp(min=1e-300).numpy()))
+        order = np.argsort(-(log_weight + noise))[:n]
+        return u[order[np.isfinite(log_weight[order])]]
