@@ -188,7 +188,7 @@ def test_an_unknown_abundance_table_is_refused():
         REGISTRY["TBabs"].function(EDGES, torch.ones(1, 1, dtype=torch.float64), settings)
 
 
-@pytest.mark.parametrize("name", ["zphabs", "zgauss", "compTT"])
+@pytest.mark.parametrize("name", ["zphabs", "zTBabs", "zgauss", "compTT"])
 def test_torch_func_sees_every_parameter(name):
     p = torch.tensor([[q.value for q in REGISTRY[name].parameters]] * 2, dtype=torch.float64)
     p[:, [q.name for q in REGISTRY[name].parameters].index("Redshift")] = 0.2
@@ -198,4 +198,12 @@ def test_torch_func_sees_every_parameter(name):
 
     (expected,) = torch.autograd.grad(total(p.requires_grad_(True)).sum(), p)
     mapped = torch.func.jacrev(lambda q: total(q).sum())(p.detach())
+    torch.testing.assert_close(mapped, expected, rtol=1e-9, atol=1e-12)  # the same operations
+
+
+@pytest.mark.parametrize("name", ["TBabs", "diskbb"])
+def test_torch_func_works_on_components_with_cached_energies(name):
+    p = torch.tensor([[0.7], [1.3]], dtype=torch.float64)
+    mapped = torch.func.jacrev(lambda q: REGISTRY[name].function(EDGES, q, WILM).sum())(p)
+    (expected,) = torch.autograd.grad(REGISTRY[name].function(EDGES, p.requires_grad_(True), WILM).sum(), p)
     torch.testing.assert_close(mapped, expected, rtol=1e-9, atol=1e-12)  # the same operations

@@ -9,7 +9,7 @@ import torch
 
 from .component import ComponentType, parameter
 from .crosssections import BalucinskaChurch, check_xsect, dusty_gas, gas_with_molecules, photoelectric
-from .numerics import column, differentiated, redshifted
+from .numerics import as_key, column, differentiated, redshifted
 
 __all__ = ["COMPONENTS"]
 
@@ -55,8 +55,8 @@ def _transmission(
 ) -> torch.Tensor:
     table, xsect = settings.abund.lower(), settings.xsect.lower()
     shifted = edges if z is None else redshifted(edges, z)
-    if shifted.dim() == 1 or (shifted.shape[0] == 1 and not differentiated(shifted)):
-        raw = shifted.detach().contiguous().numpy().tobytes()
+    if z is None or (shifted.shape[0] == 1 and not differentiated(z)):
+        raw = as_key(shifted)
         sigma = dusty_gas(table, raw) if kind == "TBabs" else _fixed_section(kind, table, xsect, raw)
     else:
         sigma = _section(kind, table, xsect, shifted)

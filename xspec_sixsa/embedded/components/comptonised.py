@@ -79,6 +79,8 @@ def _index(beta: torch.Tensor, theta: torch.Tensor) -> torch.Tensor:
             return torch.where(running, alpha, _next_index(alpha, beta, theta)).clamp_max(STEEPEST)
         step = 1e-5 * alpha
         slope = (_next_index(alpha + step, beta, theta) - _next_index(alpha - step, beta, theta)) / (2.0 * step)
+    # no_grad stops derivatives backward only
+    alpha, slope = alpha.detach(), slope.detach()
     value = _next_index(alpha, beta, theta)
     # implicit function theorem; a slope of 1 would mean that there is no isolated solution
     value = value.detach() + (value - value.detach()) / (1.0 - slope).clamp_min(1e-3)

@@ -9,6 +9,7 @@ import torch
 
 __all__ = [
     "SmoothEnergies",
+    "as_key",
     "column",
     "differentiated",
     "lower_gamma",
@@ -33,6 +34,14 @@ def differentiated(value: torch.Tensor) -> bool:
         return True
     # torch.func hides its tensors from both; there is no public question to ask
     return torch._C._functorch.is_functorch_wrapped_tensor(value)
+
+
+def as_key(energies: torch.Tensor) -> bytes:
+    """Return energies as bytes (float64), to keep what was computed for them; they must not be differentiated."""
+    while torch._C._functorch.is_functorch_wrapped_tensor(energies):  # what torch.func makes of any result
+        energies = torch._C._functorch.get_unwrapped(energies)
+    with torch._C._DisableFuncTorch():
+        return energies.detach().contiguous().numpy().tobytes()
 
 
 def redshifted(edges: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
@@ -158,4 +167,4 @@ def _smooth_energies(raw: bytes) -> SmoothEnergies:
 
 def smooth_energies(energies: torch.Tensor) -> SmoothEnergies:
     """Return the (cached) `SmoothEnergies` of a fine energy grid."""
-    return _smooth_energies(energies.detach().contiguous().numpy().tobytes())
+    return _smooth_energies(as_key(energies))
