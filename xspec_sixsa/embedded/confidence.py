@@ -170,12 +170,14 @@ def run_error(fit: FitManager, text: str) -> None:
         for state in wanted:
             state.error = (0.0, 0.0, "FFFFFFFFT")
         raise XspecError(f"Error: Cannot do error calc: Reduced Chi^2 (= {fit.statistic / fit.dof:.6g}) > maximum "
-                         f"({largest:g}). Use for instance Fit.error(\"maximum {fit.statistic / fit.dof * 1.5:.3g} ...\").")
+                         f"({largest:g}). Use for instance "
+                         f"Fit.error(\"maximum {fit.statistic / fit.dof * 1.5:.3g} ...\").")
     report(f" Parameter   Confidence Range ({delta:g})")
     for state in wanted:
         if not state.free:
             state.error = (0.0, 0.0, "FFFFFTFFF")
-            report(f" {state.global_index:>6}  *** is not a variable model parameter and no confidence range is calculated.")
+            report(f" {state.global_index:>6}  *** is not a variable model parameter "
+                   "and no confidence range is calculated.")
             continue
         k = next(i for i, other in enumerate(program.free) if other is state)
         state.error = _both_bounds(fit, program, k, delta, trials, tolerance)

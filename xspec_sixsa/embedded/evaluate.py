@@ -24,11 +24,11 @@ from .state import XspecError, session
 if TYPE_CHECKING:
     from .response import Folding
 
-__all__ = ["Evaluated", "Program", "current", "current_components", "dummy_edges", "evaluate", "evaluate_batch",
-           "evaluate_components", "evaluate_flux", "evaluations", "free_parameters", "program"]
+__all__ = ["Evaluated", "Program", "area_time", "current", "current_components", "dummy_edges", "evaluate",
+           "evaluate_batch", "evaluate_components", "evaluate_flux", "evaluations", "free_parameters", "program"]
 
-CHUNK_BYTES = 4 << 20
-"""Size of one (rows, energies) array in a chunk: some ten of them are alive at a time, and they should fit the cache."""
+CHUNK_BYTES = 8 << 20
+"""Size of one (rows, energies) array in a chunk: about ten are alive at a time, and they should fit the cache."""
 CACHE_BYTES = 32 << 20
 """Bound on the components remembered from earlier evaluations."""
 
@@ -102,7 +102,9 @@ class Program:
     def __init__(self) -> None:
         for record in session.models.values():
             record.sync()
-        self.free = [state for record in session.models.values() if record.on for state in record.states if state.free]
+        # Without data every active model counts, so that it can still be evaluated and drawn.
+        used = [r for r in session.models.values() if (r.on if session.spectra else r.active)]
+        self.free = [state for record in used for state in record.states if state.free]
         self.grids: list[Tensor] = []
         self.parts: list[_Part] = []
         self._remembered: OrderedDict[Any, Tensor] = OrderedDict()
@@ -305,7 +307,8 @@ def _checked(theta: Any, compiled: Program) -> Tensor:
     if tensor.ndim != 2 or tensor.shape[1] != len(compiled.free):
         raise XspecError(
             f"Error: evaluate needs an array of shape (n, {len(compiled.free)}), one column for each free parameter in "
-            f"XSPEC's order ({', '.join(s.label for s in compiled.free) or 'there is none'}), not {tuple(tensor.shape)}."
+            f"XSPEC's order ({', '.join(s.label for s in compiled.free) or 'there is none'}), "
+            f"not {tuple(tensor.shape)}."
         )
     return tensor
 
@@ -339,7 +342,10 @@ def evaluate(theta: Any, *, statistic: bool = True) -> Evaluated:
     n = tensor.shape[0]
     _counted += n
     pieces = []
-    for rows in torch.split(tensor, compiled.rows_per_chunk()) if n else [tensor]:
+    if n == 0:
+        empty = [torch.zeros((0, compiled._groups(number)), dtype=torch.float64) for number in compiled.modelled]
+        return Evaluated(empty, torch.zeros(0, dtype=torch.float64))
+    for rows in torch.split(tensor, compiled.rows_per_chunk()):
         values = compiled.values(rows)
         folded = compiled.fold(values)
         statistics = compiled.statistic(folded, values) if statistic else torch.full((len(rows),), torch.nan)
@@ -348,6 +354,12 @@ def evaluate(theta: Any, *, statistic: bool = True) -> Evaluated:
         [torch.cat([piece[0][i] for piece in pieces]) for i in range(len(compiled.modelled))],
         torch.cat([piece[1] for piece in pieces]),
     )
+
+
+def area_time(spectrum: Any) -> Tensor:
+    """Return exposure times AREASCAL of each noticed group: what turns its folded rate into counts."""
+    scale = np.asarray(spectrum._grouped.area_scale, dtype=float)
+    return torch.as_tensor(float(spectrum.exposure) * np.ascontiguousarray(scale[spectrum._noticed]))
 
 
 def evaluate_batch(theta: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -360,14 +372,14 @@ def evaluate_batch(theta: Any) -> tuple[np.ndarray, np.ndarray]:
     Returns
     -------
     counts : ndarray (n, bins)
-        Expected source counts (folded times exposure), spectra one after the other.
+        Expected source counts (folded times exposure and AREASCAL), spectra one after the other.
     statistic : ndarray (n,)
         As `Fit.statistic`; NaN where the model failed.
     """
     with torch.no_grad():
         result = evaluate(theta)
-        exposures = [float(session.spectra[number - 1].exposure) for number in program().modelled]
-        counts = torch.cat([rate * t for rate, t in zip(result.folded, exposures, strict=True)], dim=1)
+        times = [area_time(session.spectra[number - 1]) for number in program().modelled]
+        counts = torch.cat([rate * t for rate, t in zip(result.folded, times, strict=True)], dim=1)
     return counts.numpy(), result.statistic.numpy().copy()
 
 
@@ -399,7 +411,8 @@ def evaluate_components(theta: Any = None) -> dict[str, list[Tensor]]:
                 values = compiled.values(rows)
                 with torch.no_grad():
                     pieces.append([rate.expand(values.n, -1) for rate in compiled.fold(values, (record, index))])
-            result[f"{record.name}:{name}" if record.name else name] = [torch.cat(list(p)) for p in zip(*pieces, strict=True)]
+            label = f"{record.name}:{name}" if record.name else name
+            result[label] = [torch.cat(list(p)) for p in zip(*pieces, strict=True)]
     return result
 
 

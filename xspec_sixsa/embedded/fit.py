@@ -18,13 +18,12 @@ logger = logging.getLogger(__name__)
 
 STATISTICS = ("chi", "cstat", "pstat", "pgstat")
 OTHER_STATISTICS = ("lstat", "whittle", "wstat")
-TEST_STATISTICS = ("chi", "pchi")
 WEIGHTS = ("standard", "gehrels", "churazov", "model")
 
 
 def method_of(spectrum: Any) -> str:
-    """Return the fit statistic of a spectrum: its own, or the session's."""
-    return getattr(spectrum, "statMethod", None) or session.stat_method
+    """Return the fit statistic of a spectrum."""
+    return spectrum.statMethod
 
 
 def _words(value: Any, what: str) -> list[str]:
@@ -61,7 +60,8 @@ def _resolve(name: str, known: Iterable[str], what: str, absent: Iterable[str] =
         return matches[0]
     if name in absent:
         hint = " (cstat becomes the W-statistic where a background is attached)" if name == "wstat" else ""
-        raise XspecError(f"Error: {what} {name!r} is not available in the embedded engine{hint}: it has {', '.join(known)}.")
+        raise XspecError(f"Error: {what} {name!r} is not available in the embedded engine{hint}: "
+                         f"it has {', '.join(known)}.")
     raise XspecError(f"Error: {what} {name!r} is not known: use one of {', '.join(known)}.")
 
 
@@ -218,7 +218,8 @@ class FitManager:
         if not words:
             raise XspecError("Error: method needs a name: leven")
         if words[0][0].isalpha():
-            _resolve(words.pop(0), ("leven",), "fit method", ("migrad", "minimize", "monte", "simplex", "anneal", "genetic"))
+            others = ("migrad", "minimize", "monte", "simplex", "anneal", "genetic")
+            _resolve(words.pop(0), ("leven",), "fit method", others)
         try:
             if words:
                 self.nIterations = int(words[0])
@@ -256,7 +257,7 @@ class FitManager:
 
     @property
     def delta(self) -> float:
-        """Proportional fit delta, 0 for the parameters' own; kept for `Parameter.values`, unused by the engine's fit."""
+        """Proportional fit delta (default 0.01), 0 for the parameters' own; shown in `Parameter.values`."""
         return session.proportional_delta
 
     @delta.setter
@@ -353,11 +354,12 @@ class FitManager:
 
     def goodness(self, nRealizations: int = 100, sim: bool = False) -> float:  # noqa: N803
         """Not available."""
-        raise XspecError("Fit.goodness is not available in the embedded engine: use posterior-predictive checks, or XSPEC.")
+        raise XspecError("Fit.goodness is not available in the embedded engine: use posterior-predictive "
+                         "checks or XSPEC.")
 
     def steppar(self, argString: str) -> None:  # noqa: N803
         """Not available."""
-        raise XspecError("Fit.steppar is not available in the embedded engine: use Fit.error or the posterior, or XSPEC.")
+        raise XspecError("Fit.steppar is not available in the embedded engine: use Fit.error, the posterior or XSPEC.")
 
     def stepparResults(self, arg: Any) -> None:  # noqa: N802
         """Not available."""
@@ -381,14 +383,16 @@ class FitManager:
         from .evaluate import program
 
         if not session.spectra:
-            raise XspecError("Error: Cannot fit:  no data defined : load a Spectrum first.")
+            raise XspecError("Error executing command: fit. Cannot fit: no data defined: load a Spectrum first.")
         compiled = program()
         if not compiled.parts:
-            raise XspecError("Error: Cannot fit: No models are currently active: define a Model first.")
+            raise XspecError("Error executing command: fit. Cannot fit: No models are currently active: define "
+                             "a Model first.")
         if not compiled.free:
-            raise XspecError("Error: Cannot fit: no variable parameters: thaw one (Parameter.frozen = False).")
+            raise XspecError("Error executing command: fit. Cannot fit: no variable parameters: thaw one "
+                             "(Parameter.frozen = False).")
         if self.dof < 0:
-            raise XspecError(f"Error: Cannot fit: {len(compiled.free)} free parameters for "
+            raise XspecError(f"Error executing command: fit. Cannot fit: {len(compiled.free)} free parameters for "
                              f"{self.dof + len(compiled.free)} bins.")
         return compiled
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .evaluate import Program, evaluate
+from .evaluate import Program, area_time, evaluate
 from .state import XspecError, session
 
 __all__ = ["Minimum", "curvature", "minimise"]
@@ -117,7 +117,7 @@ def _normal_equations(
         if not observed and method_of(session.spectra[number - 1]) != "chi":
             # Far from the minimum the observed curvature 2S/m^2 of a Poisson bin is useless (it explodes where the
             # model is low); its expectation 2t/m is not.  Backgrounds flatten it, hence the lower bound only.
-            expected = 2.0 * float(session.spectra[number - 1].exposure) / rate.clamp(min=1.0e-30)
+            expected = 2.0 * area_time(session.spectra[number - 1]) / rate.clamp(min=1.0e-30)
             second = torch.minimum(second.clamp(min=0.0) if _has_background(number) else expected, expected)
             second = torch.maximum(second, 1.0e-3 * expected)
         good = torch.isfinite(first) & torch.isfinite(second) & torch.isfinite(slope).all(dim=1)
@@ -132,10 +132,7 @@ def _normal_equations(
 
 
 def _has_background(number: int) -> bool:
-    try:
-        return session.spectra[number - 1].background is not None
-    except Exception:  # noqa: BLE001 - PyXspec raises where there is no background
-        return False
+    return bool(session.spectra[number - 1].has_background)
 
 
 def minimise(
@@ -171,8 +168,8 @@ def minimise(
     with torch.no_grad():
         best = float(evaluate(theta[None, :]).statistic[0])
     if not np.isfinite(best):
-        raise XspecError(f"Error: Unable to fit when starting with fit statistic = {best}: give starting values where the "
-                         "model is finite and positive.")
+        raise XspecError(f"Error: Unable to fit when starting with fit statistic = {best}: give starting values "
+                         "where the model is finite and positive.")
     damping, converged, iteration, quiet = 1.0e-3, not len(vary), 0, 0
     pegged = np.zeros(len(theta), bool)
     while not converged and iteration < max_iterations:

@@ -65,8 +65,8 @@ class Link:
             elif kind == "word":
                 if token.lower() not in _FUNCTIONS:
                     raise XspecError(
-                        f"Invalid link expression: {token!r} in '= {text}' is neither a parameter (p2, name:p2) nor one "
-                        f"of the functions {', '.join(sorted(_FUNCTIONS))}."
+                        f"Invalid link expression: {token!r} in '= {text}' is neither a parameter (p2, name:p2) nor "
+                        f"one of the functions {', '.join(sorted(_FUNCTIONS))}."
                     )
                 self._tokens.append(("word", token.lower()))
                 python.append(token.lower())

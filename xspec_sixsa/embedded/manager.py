@@ -161,7 +161,8 @@ class ModelManager:
 
 
 def _absent(what: str) -> XspecError:
-    return XspecError(f"{what} is not available in the embedded engine: run the script with XSPEC's own PyXspec (HEASoft).")
+    return XspecError(f"{what} is not available in the embedded engine: run the script with XSPEC's own PyXspec "
+                      "(HEASoft).")
 
 
 def _record(name: str) -> ModelRecord:

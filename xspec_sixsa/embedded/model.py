@@ -217,7 +217,7 @@ def create_record(text: str, name: str = "", source: int = 1) -> ModelRecord:
     if not name and source != 1:
         raise XspecError("Error: When assigning to source > 1, model must be given a name.")
     if name and (name[0].isdigit() or not all(letter.isalnum() or letter == "_" for letter in name)):
-        raise XspecError(f"Error: model name {name!r} must be letters, digits and underscores, beginning with a letter.")
+        raise XspecError(f"Error: model name {name!r} must be letters, digits and underscores, a letter first.")
     record = ModelRecord(name, source, parse(text))
     if name in session.models:
         session.models.pop(name).release()
@@ -342,7 +342,8 @@ class Model:
             record.sync()
             if self._group in record.groups:
                 return record.groups[self._group]
-        raise XspecError("Error: Python Model object reference no longer corresponds to\n          an actual XSPEC model.")
+        raise XspecError("Error: Python Model object reference no longer corresponds to\n"
+                         "          an actual XSPEC model.")
 
     def state(self, index: int) -> ParameterState:
         """Return the parameter of a local index."""
@@ -450,7 +451,8 @@ def collate(model: Model, arguments: Iterable[Any]) -> dict[int, float | int | s
             except (TypeError, ValueError):
                 raise XspecError(f"Error: {what} contains invalid argument type: {type(value).__name__}") from None
         if place > model.nParameters:
-            raise XspecError(f"Error: Attempting to set par {place} in a model with only {model.nParameters} parameters.\n")
+            raise XspecError(f"Error: Attempting to set par {place} in a model with only {model.nParameters} "
+                             "parameters.\n")
         if place in changes:
             logger.warning("***Warning: Duplicate setPars entries for par %d.  Will use most recent.", place)
         changes[place] = value

@@ -158,7 +158,7 @@ class ParameterState:
     def freeze(self, frozen: bool) -> None:
         """Freeze or thaw; XSPEC merely says so where a link, switch or scale makes that meaningless."""
         if self.link is not None:
-            logger.warning("%s is linked and cannot be %s: untie it first.", self.label, "frozen" if frozen else "thawed")
+            logger.warning("%s is linked and cannot be frozen or thawed: untie it first.", self.label)
         elif self.kind != "variable":
             logger.warning("%s is a %s and cannot be frozen or thawed.", self.label, self.kind)
         elif self.frozen != frozen:
@@ -179,8 +179,9 @@ class ParameterState:
             value = float(math.floor(value))
         elif self.kind == "variable" and not self.hard_min <= value <= self.hard_max and not self.periodic:
             raise XspecError(
-                f"Error: Cannot apply new parameter settings. {self.label}: desired value {value:g} is outside hard range "
-                f"{self.hard_min:g} - {self.hard_max:g}. (XSPEC would print this and silently keep {self.value:g}.) "
+                f"Error: Cannot apply new parameter settings. {self.label}: desired value {value:g} is "
+                f"outside hard range {self.hard_min:g} - {self.hard_max:g}. "
+                f"(XSPEC would print this and silently keep {self.value:g}.) "
                 "Widen the limits first, for instance with values = \"value,,min,bot,top,max\"."
             )
         elif self.periodic and not self.hard_min <= value <= self.hard_max:
@@ -261,8 +262,9 @@ def modify(state: ParameterState, value: float | int | str, find: Callable[[str,
     state.hard_max = numbers.get(5, state.hard_max)
     if state.soft_min < state.hard_min or state.soft_max > state.hard_max or state.hard_min > state.hard_max:
         raise XspecError(
-            f"Error: Cannot apply new parameter settings. {state.label}: limits {state.hard_min:g}, {state.soft_min:g}, "
-            f"{state.soft_max:g}, {state.hard_max:g} are out of order: hard min <= soft min and soft max <= hard max."
+            f"Error: Cannot apply new parameter settings. {state.label}: limits {state.hard_min:g}, "
+            f"{state.soft_min:g}, {state.soft_max:g}, {state.hard_max:g} are out of order: "
+            "hard min <= soft min and soft max <= hard max."
         )
     _Versions.structure += 1
     state.set_number(numbers.get(0, state.value))
@@ -353,7 +355,8 @@ class Parameter:
             raise XspecError("Error: priorType must be a string")
         matches = [kind for kind in _PRIORS if kind.startswith(value[0].lower())]
         if not value[0] or not matches:
-            raise XspecError(f"Error executing bayes command: prior type {value[0]!r} is none of cons, exp, jeffreys, gauss.")
+            raise XspecError(f"Error executing bayes command: prior type {value[0]!r} is none of cons, exp, jeffreys, "
+                             "gauss.")
         kind = matches[0]
         if len(value) - 1 < _PRIORS[kind]:
             raise XspecError(f"Error executing bayes command: {kind} needs {_PRIORS[kind]} hyperparameter(s), got "

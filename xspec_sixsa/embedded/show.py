@@ -105,6 +105,7 @@ def show_components() -> None:
     lines = []
     for kind, title in (("add", "Additive Models"), ("mul", "Multiplicative Models")):
         names = sorted((c.name for c in REGISTRY.values() if c.kind == kind), key=str.lower)
-        lines += [f" {title}:", *(" ".join(f"{name:<11}" for name in names[i : i + 6]) for i in range(0, len(names), 6))]
+        rows = [names[i : i + 6] for i in range(0, len(names), 6)]
+        lines += [f" {title}:", *(" ".join(f"{name:<11}" for name in row) for row in rows)]
     lines += [" Table models may be used with the commands atable{*.fits}, mtable{*.fits}, etable{*.fits}."]
     report("\n".join(lines))
