@@ -12,8 +12,9 @@ __all__ = ["sparse_product"]
 
 def _apply(x: torch.Tensor, matrix: csr_array) -> torch.Tensor:
     flat = x.detach().reshape(-1, x.shape[-1])
-    # scipy's row-wise kernel runs over a contiguous batch; one transposed copy each way is cheap beside it.
-    out = torch.from_numpy(matrix @ flat.numpy().T.copy()).T
+    # scipy's row-wise kernel runs over a contiguous batch; one transposed copy each way is cheap beside it, and what
+    # follows (logarithms above all) is several times faster on contiguous spectra.
+    out = torch.from_numpy(matrix @ flat.numpy().T.copy()).T.contiguous()
     return out.reshape(*x.shape[:-1], matrix.shape[0])
 
 

@@ -83,6 +83,8 @@ class Spectrum(Restricted):
         if "{" not in name and "." not in Path(name).name:
             name += ".pha"
         pha = read_pha(name)
+        if not (pha.values > 0).any():
+            log.warning("%s: the spectrum has no counts at all", pha.path)
         self._set_pha(pha, group)
         rmf_name = pha.respfile if resp is None else resp
         arf_name = pha.ancrfile if arf is None else arf
@@ -109,8 +111,6 @@ class Spectrum(Restricted):
         self._lumin: tuple[float, ...] = (0.0,) * 6
         self._eqwidth: tuple[float, ...] = (0.0,) * 3
         self._cache: dict[Any, Any] = {}
-        if not (pha.values > 0).any():
-            log.warning("%s: the spectrum has no counts at all", pha.path)
 
     def _read_background(self, name: str, beside: str | None, correction: bool = False) -> Background | None:
         if not name:

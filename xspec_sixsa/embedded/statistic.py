@@ -34,6 +34,9 @@ STATISTICS = ("chi", "cstat", "pstat", "pgstat")
 # XSPEC never lets the model fall below this many counts in a group.
 FLOOR = 1e-5
 
+# Values at a time: temporaries that stay in the processor's cache make long spectra several times faster.
+_CHUNK = 1 << 16
+
 
 def fit_statistic(method: str, spectrum: Spectrum, folded: torch.Tensor) -> torch.Tensor:
     """Return XSPEC's fit statistic, -2 ln L up to a constant.
@@ -56,7 +59,10 @@ def fit_statistic(method: str, spectrum: Spectrum, folded: torch.Tensor) -> torc
     XspecError
         For a statistic the engine lacks, or model weighting with a model of zero counts.
     """
-    return bin_statistic(method, spectrum, folded).sum(dim=-1)
+    rows = max(1, _CHUNK // max(folded.shape[-1], 1))
+    if folded.requires_grad or folded.shape[0] <= rows:
+        return bin_statistic(method, spectrum, folded).sum(dim=-1)
+    return torch.cat([bin_statistic(method, spectrum, part).sum(dim=-1) for part in folded.split(rows)])
 
 
 def bin_statistic(method: str, spectrum: Spectrum, folded: torch.Tensor) -> torch.Tensor:
