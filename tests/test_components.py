@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -207,3 +210,31 @@ def test_torch_func_works_on_components_with_cached_energies(name):
     mapped = torch.func.jacrev(lambda q: REGISTRY[name].function(EDGES, q, WILM).sum())(p)
     (expected,) = torch.autograd.grad(REGISTRY[name].function(EDGES, p.requires_grad_(True), WILM).sum(), p)
     torch.testing.assert_close(mapped, expected, rtol=1e-9, atol=1e-12)  # the same operations
+
+
+@pytest.mark.xspec
+def test_parameters_are_those_of_xspec():
+    script = """
+import json, sys, xspec
+xspec.Xset.chatter = 0
+table = {}
+for name, kind in json.loads(sys.argv[1]).items():
+    model = xspec.Model(name if kind == "add" else name + "*powerlaw")
+    component = getattr(model, model.componentNames[0])
+    pars = [getattr(component, p) for p in component.parameterNames]
+    table[name] = [[p.name, p.unit, p.frozen, *p.values] for p in pars]
+json.dump(table, open(sys.argv[2], "w"))
+"""
+    names = json.dumps({name: component.kind for name, component in REGISTRY.items()})
+    with tempfile.TemporaryDirectory() as folder:  # in a process of its own: XSPEC's state outlives a test
+        output = Path(folder) / "parameters.json"
+        subprocess.run([sys.executable, "-c", script, names, str(output)], check=True, timeout=120, capture_output=True)
+        theirs = json.loads(output.read_text())
+    for name, component in REGISTRY.items():
+        rows = theirs[name][:-1] if component.kind == "add" else theirs[name]
+        assert len(rows) == len(component.parameters), name
+        for (their_name, unit, frozen, *values), ours in zip(rows, component.parameters, strict=True):
+            assert (their_name, unit, frozen) == (ours.name, ours.unit, ours.delta < 0), name
+            assert values[0] == ours.value
+            if ours.kind == "variable":  # a scale parameter has no limits; delta is shown as a hundredth of the value
+                assert values[2:] == [ours.hard_min, ours.soft_min, ours.soft_max, ours.hard_max], (name, ours.name)

@@ -147,7 +147,7 @@ COMPONENTS = (
         (
             parameter("alpha", "", 1.5, 0.0, 0.0, 4.0, 4.0, 0.01),
             parameter("beta", "", 0.2, -4.0, -4.0, 4.0, 4.0, 0.01),
-            parameter("pivotE", "keV", 1.0, 1.0, 1.0, 1.0, 1.0, -1.0, kind="scale"),
+            parameter("pivotE", "", 1.0, 1e-10, 1e-10, 1e10, 1e10, -1.0, kind="scale"),
         ),
         logpar,
     ),
