@@ -128,3 +128,16 @@ def test_fakeit_needs_a_model(tiny: Path) -> None:
     Spectrum("plain.pha")
     with pytest.raises(XspecError, match="needs a model"):
         AllData.fakeit()
+
+
+def test_model_rate_is_that_of_xspec(tiny: Path, shared_data: Path) -> None:
+    for kind, name in (("shared", "session1"), ("tiny", "vectors"), ("tiny", "net")):
+        case = REFERENCE[kind][name]
+        AllData.clear()
+        AllModels.clear()
+        spectrum = load(case, shared_data, tiny if kind == "tiny" else None, name)
+        model = Model("powerlaw")
+        for point in case["points"]:
+            model.setPars(point["PhoIndex"], point["norm"])
+            # The engine's own power law against XSPEC's, in double precision.
+            assert spectrum.rate[3] == pytest.approx(point["model_rate"], rel=1e-9)

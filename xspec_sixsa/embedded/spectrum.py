@@ -327,7 +327,8 @@ class Spectrum(Restricted):
         number, rate = self.index, 0.0
         for source, name in AllModels.sources.items():
             if source in self._responses:
-                rate += float(np.sum(AllModels(self.dataGroup, name).folded(number)))
+                folded = np.asarray(AllModels(self.dataGroup, name).folded(number))
+                rate += float(self._grouped.area_scale[self._noticed] @ folded)
         return rate
 
     def folding(self, source: int = 1) -> Folding:
