@@ -161,8 +161,8 @@ def test_unfolded_model_on_given_energies() -> None:
     Model("po")
     edges = np.array([1.0, 2.0, 4.0])
     flux = _engine().evaluate_flux(np.array([[1.0, 3.0], [2.0, 1.0]]), edges)
-    # Integrals of E^-1 and E^-2 by hand; rounding.
-    np.testing.assert_allclose(flux, [[3 * np.log(2), 3 * np.log(2)], [0.5, 0.25]], rtol=1e-12)
+    # Integrals of E^-1 and E^-2 by hand; powerlaw keeps its gradient finite near index 1 to 1e-10.
+    np.testing.assert_allclose(flux, [[3 * np.log(2), 3 * np.log(2)], [0.5, 0.25]], rtol=1e-9)
 
 
 def test_a_model_that_fails_gives_nan_and_not_a_likelihood(epic_pn: Model) -> None:
