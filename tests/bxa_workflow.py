@@ -44,7 +44,8 @@ def main(folder: str) -> None:
     uniform = bxa.create_uniform_prior_for(model, model.powerlaw.norm)
     np.random.seed(1)  # UltraNest draws from numpy's global generator
     solver = bxa.BXASolver(transformations=transformations, outputfiles_basename="bxa_run/")
-    results = solver.run(n_live_points=100, frac_remain=0.2, evidence_tolerance=0.5, run_kwargs={"max_num_improvement_loops": 0})
+    results = solver.run(n_live_points=100, frac_remain=0.2, evidence_tolerance=0.5,
+                         run_kwargs={"max_num_improvement_loops": 0})  # fmt: skip
     best = xspec.Fit.statistic
     convolved = solver.posterior_predictions_convolved(nsamples=20)
     solver.posterior_predictions_unconvolved(nsamples=10)
@@ -53,6 +54,9 @@ def main(folder: str) -> None:
     bxa.qq.qq("bxa_run/qq", markers=4)
     binned = bxa.binning("bxa_run/", np.asarray(convolved["bins"]), np.asarray(convolved["width"]),
                          np.asarray(convolved["data"]), convolved["models"])  # fmt: skip
+    physical = [[t["aftertransform"](v) for t, v in zip(transformations, row, strict=True)]
+                for row in results["samples"]]  # fmt: skip
+    curves = convolved["models"]
     print("RESULT " + json.dumps({
         "best": best,
         "restored": xspec.Fit.statistic,
@@ -61,13 +65,12 @@ def main(folder: str) -> None:
         "logz_err": float(results["logzerr"]),
         "evaluations": int(results["ncall"]),
         "samples": len(results["samples"]),
-        "medians": np.median([[t["aftertransform"](v) for t, v in zip(transformations, row)] for row in results["samples"]],
-                             axis=0).tolist(),
+        "medians": np.median(physical, axis=0).tolist(),
         "chains": xspec.AllChains(1).totalLength,
         "convolved": list(np.shape(convolved["models"])),
         "counts": float(np.sum(convolved["data"] * 2 * convolved["width"])),
         "model_counts": float(np.median(np.sum(convolved["models"][:, 0] * 2 * convolved["width"], axis=1))),
-        "components_add_up": float(np.max(np.abs(convolved["models"][:, 1:].sum(axis=1) / convolved["models"][:, 0] - 1))),
+        "components_add_up": float(np.max(np.abs(curves[:, 1:].sum(axis=1) / curves[:, 0] - 1))),
         "flux": np.median(flux, axis=0).tolist(),
         "device": xspec.Plot.device,
         "chatter": xspec.Xset.chatter,

@@ -85,7 +85,8 @@ def collect(xspec: ModuleType) -> dict[str, Any]:
 def write_tables(xspec: ModuleType) -> dict[str, str]:
     """The QDP files of `wdata`, by name."""
     plot, tables = xspec.Plot, {}
-    for name, request, add in (("data", "counts", False), ("components", "ldata", True), ("panes", "ufspec delchi", True)):
+    requests = {"data": ("counts", False), "components": ("ldata", True), "panes": ("ufspec delchi", True)}
+    for name, (request, add) in requests.items():
         plot.add = add
         plot.addCommand(f'wdata "{name}"')
         plot(request)

@@ -1,4 +1,4 @@
-"""A small response and a spectrum faked through it: enough counts for a fit, and every evaluation takes microseconds."""
+"""A small response and spectra through it: enough counts for a fit, and every evaluation takes microseconds."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def write_response(folder: Path) -> None:
     write_arf(folder / "small.arf", ARF("small", edges[:-1], edges[1:], 400.0 * np.exp(-(((centre - 1.5) / 4) ** 2))))
 
 
-def fake_spectra(xspec: ModuleType, folder: Path, names: tuple[str, ...] = ("a.pha",), exposure: float = 2000.0) -> None:
-    """Fake ``TBabs*powerlaw`` (nH 0.1, index 1.8, norm 3e-3) through the small response, in `folder` as working folder."""
+def fake_spectra(xspec: ModuleType, folder: Path, names: tuple[str, ...] = ("a.pha",), exposure: float = 2e3) -> None:
+    """Fake ``TBabs*powerlaw`` (nH 0.1, index 1.8, norm 3e-3) through the small response; `folder` is where we are."""
     write_response(folder)
     xspec.AllData.clear()
     xspec.AllModels.clear()

@@ -1,4 +1,4 @@
-"""The plotted arrays and QDP files are those of real XSPEC (numbers in data/plot_xspec.json, made by plot_reference.py)."""
+"""Plotted arrays and QDP files are those of real XSPEC (numbers in data/plot_xspec.json, made by plot_reference.py)."""
 
 from __future__ import annotations
 

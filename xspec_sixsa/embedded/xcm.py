@@ -122,8 +122,6 @@ class _Restorer:
             command = statement.command
             if command in REFUSED:
                 raise statement.error(f"{REFUSED[command]}; with HEASoft installed use real XSPEC.")
-            if command in ("quit", "exit"):
-                break
             if command == "cd":
                 self._cd(statement)
             elif command in ("data", "response", "arf", "backgrnd", "corfile"):
@@ -145,8 +143,6 @@ class _Restorer:
             session.models = {}
             AllModels.clear()
         for statement in self.statements:
-            if statement.command in ("quit", "exit"):
-                break
             if statement.command in WITHOUT_EFFECT:
                 log.info("%s line %d: `%s` has no effect here", self.path, statement.line, statement.command)
                 continue

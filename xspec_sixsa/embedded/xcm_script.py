@@ -73,7 +73,7 @@ def parse_script(text: str) -> list[Statement]:
     Returns
     -------
     list of Statement
-        In the order of the file; comments and empty lines are gone, continued lines are joined.
+        In the order of the file, up to a `quit`; comments and empty lines are gone, continued lines are joined.
 
     Raises
     ------
@@ -89,7 +89,10 @@ def parse_script(text: str) -> list[Statement]:
             statements[-1].parameters.append(stripped)
             continue
         for part in _split_commands(stripped):
-            statements.append(_statement(number, part))
+            statement = _statement(number, part)
+            if statement.command in ("quit", "exit"):
+                return statements
+            statements.append(statement)
     return statements
 
 
