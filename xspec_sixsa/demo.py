@@ -42,7 +42,7 @@ PARAMETER_LINES = """\
            {PhoIndex__4!r}       0.01         -3         -2          9         10
       {norm__5!r}       0.01          0          0      1e+20      1e+24
 """
-EXPOSURE, FAKE_SEED, MINIMUM = 18000.0, 2, 20
+EXPOSURE, FAKE_SEED, MINIMUM = 18000.0, 1, 20
 IGNORE = "**-0.5 10.0-**"
 NAMES = ("demo_pn.rmf", "demo_pn.arf", "demo_pn.pha", "session.xcm", "priors.toml")
 RUN = "run"
@@ -148,7 +148,7 @@ def run_demo(
 def make_demo_data(folder: Path) -> Path:
     """Write response, effective area, spectrum, session and priors; return the session file.
 
-    The spectrum: expected counts of `MODEL` at `TRUTH` in every channel, drawn with ``numpy.random.default_rng(2)``,
+    The spectrum: expected counts of `MODEL` at `TRUTH` in every channel, drawn with ``numpy.random.default_rng(1)``,
     grouped to at least 20 counts; about 10,000 counts in 0.5-10 keV.
     """
     from . import embedded
