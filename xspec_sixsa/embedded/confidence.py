@@ -148,13 +148,14 @@ def _arguments(fit: FitManager, text: str) -> tuple[float, float, int, float, st
 
 
 def run_error(fit: FitManager, text: str) -> None:
-    """Carry out an `error` command.
+    """Carry out an `error` command: from the loaded chains where they are in sync, else by profiling the statistic.
 
     Raises
     ------
     XspecError
         Before a fit, for a parameter range that does not exist, or where the reduced chi-squared is too large.
     """
+    from . import chains
     from .show import parameter_range
     from .xset import report
 
@@ -165,8 +166,12 @@ def run_error(fit: FitManager, text: str) -> None:
     fit._error_delta = delta
     program = fit._ready()
     wanted = [state for _, state in parameter_range(ranges or "1")]
-    fit._last_fit()
-    if fit.statMethod == "chi" and fit.dof > 0 and fit.statistic / fit.dof > largest:
+    from_chains = chains.in_sync()
+    if from_chains:
+        report("Errors calculated from chains")
+    else:
+        fit._last_fit()
+    if not from_chains and fit.statMethod == "chi" and fit.dof > 0 and fit.statistic / fit.dof > largest:
         for state in wanted:
             state.error = (0.0, 0.0, "FFFFFFFFT")
         raise XspecError(f"Error: Cannot do error calc: Reduced Chi^2 (= {fit.statistic / fit.dof:.6g}) > maximum "
@@ -179,8 +184,11 @@ def run_error(fit: FitManager, text: str) -> None:
             report(f" {state.global_index:>6}  *** is not a variable model parameter "
                    "and no confidence range is calculated.")
             continue
-        k = next(i for i, other in enumerate(program.free) if other is state)
-        state.error = _both_bounds(fit, program, k, delta, trials, tolerance)
+        if from_chains:
+            state.error = (*chains.interval(state.global_index, delta, state.record.name), "FFFFFFFFF")
+        else:
+            k = next(i for i, other in enumerate(program.free) if other is state)
+            state.error = _both_bounds(fit, program, k, delta, trials, tolerance)
         low, high, _ = state.error
         value = state.value
         report(f" {state.global_index:>6} {low:>12.6g} {high:>12.6g}    "
