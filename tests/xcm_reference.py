@@ -57,7 +57,7 @@ def main(output: str) -> None:
     target.write_text(json.dumps(reference, indent=0) + "\n")
 
 
-def restore_and_tell(path: str, chain: str = "") -> None:
+def restore_and_tell(path: str, chain: str = "", ranges: str = "1") -> None:
     """Restore a session in real XSPEC and print its statistic, and the intervals that `error` takes from a chain."""
     import xspec
 
@@ -68,8 +68,9 @@ def restore_and_tell(path: str, chain: str = "") -> None:
     told = {"statistic": xspec.Fit.statistic, "ignored": ignored}
     if chain:
         xspec.AllChains += chain
-        xspec.Fit.error("1-2")
-        told["errors"] = [xspec.AllModels(1)(i).error for i in (1, 2)]
+        xspec.Fit.error(ranges)
+        low, _, high = ranges.partition("-")
+        told["errors"] = [xspec.AllModels(1)(i).error for i in range(int(low), int(high or low) + 1)]
     print("RESULT " + json.dumps(told))
 
 
