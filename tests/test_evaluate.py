@@ -77,7 +77,7 @@ def test_statistic_is_xspec_number(epic_pn: Model) -> None:
 def test_batch_equals_one_by_one(epic_pn: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     theta = _draws(7)
     # Chunks of three rows, so that their seams are tested too.
-    monkeypatch.setattr(_engine(), "CHUNK_BYTES", 3 * 8 * 2068)
+    monkeypatch.setattr("xspec_sixsa.embedded.compiled.CHUNK_BYTES", 3 * 8 * 2068)
     counts, statistic = evaluate_batch(theta)
     assert counts.shape == (7, 104) and statistic.shape == (7,)
     for row, expected, value in zip(theta, counts, statistic, strict=True):

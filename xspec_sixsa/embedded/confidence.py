@@ -11,7 +11,7 @@ import numpy as np
 from .state import XspecError
 
 if TYPE_CHECKING:
-    from .evaluate import Program
+    from .compiled import Program
     from .fit import FitManager
 
 __all__ = ["profile_bound", "run_error"]

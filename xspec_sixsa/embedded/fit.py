@@ -3,66 +3,21 @@
 from __future__ import annotations
 
 import logging
-import re
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from . import parameter as _parameter
+from . import parameterstate as _states
+from .choices import resolve, spectrum_numbers, words_of
 from .state import XspecError, session
 
-__all__ = ["Fit", "FitManager", "method_of"]
+__all__ = ["Fit", "FitManager"]
 
 logger = logging.getLogger(__name__)
 
 STATISTICS = ("chi", "cstat", "pstat", "pgstat")
 OTHER_STATISTICS = ("lstat", "whittle", "wstat")
 WEIGHTS = ("standard", "gehrels", "churazov", "model")
-
-
-def method_of(spectrum: Any) -> str:
-    """Return the fit statistic of a spectrum."""
-    return spectrum.statMethod
-
-
-def _words(value: Any, what: str) -> list[str]:
-    if isinstance(value, str):
-        return value.split()
-    if isinstance(value, (list, tuple)):
-        return [word for item in value for word in str(item).split()]
-    raise XspecError(f"Error: {what} argument must be a string or list")
-
-
-def _spectrum_numbers(words: list[str]) -> list[int]:
-    """Read ``["1-3", "5"]`` into spectrum numbers."""
-    numbers: list[int] = []
-    for word in " ".join(words).replace(",", " ").split():
-        match = re.fullmatch(r"(\d+|\*+)(?:-(\d+|\*+))?", word)
-        if match is None:
-            raise XspecError(f"Error: {word!r} is not a spectrum number or range such as 1-3.")
-        first = 1 if match[1].startswith("*") else int(match[1])
-        last = (len(session.spectra) if (match[2] or match[1]).startswith("*") else int(match[2] or match[1]))
-        if not 1 <= first <= last <= len(session.spectra):
-            raise XspecError(f"Error: spectrum range {word!r}: {len(session.spectra)} spectra are loaded.")
-        numbers += range(first, last + 1)
-    return numbers
-
-
-def _resolve(name: str, known: Iterable[str], what: str, absent: Iterable[str] = ()) -> str:
-    known = tuple(known)
-    name = name.lower()
-    for choice in known:
-        if name == choice:
-            return choice
-    matches = [choice for choice in known if name and choice.startswith(name)]
-    if matches and name not in absent:
-        return matches[0]
-    if name in absent:
-        hint = " (cstat becomes the W-statistic where a background is attached)" if name == "wstat" else ""
-        raise XspecError(f"Error: {what} {name!r} is not available in the embedded engine{hint}: "
-                         f"it has {', '.join(known)}.")
-    raise XspecError(f"Error: {what} {name!r} is not known: use one of {', '.join(known)}.")
 
 
 class FitManager:
@@ -112,7 +67,7 @@ class FitManager:
                 for state in record.states:
                     state.prior = ("CONS",)
         self._bayes = word != "off"
-        _parameter.bump_structure()
+        _states.bump_structure()
 
     @property
     def statistic(self) -> float:
@@ -160,19 +115,19 @@ class FitManager:
     @property
     def statMethod(self) -> str:  # noqa: N802
         """The fit statistic: one name, the first spectrum's, even where they differ (as PyXspec)."""
-        return method_of(session.spectra[0]) if session.spectra else session.stat_method
+        return session.spectra[0].statMethod if session.spectra else session.stat_method
 
     @statMethod.setter
     def statMethod(self, value: Any) -> None:  # noqa: N802
-        words = _words(value, "statMethod")
+        words = words_of(value, "statMethod")
         if not words:
             raise XspecError("Error: statMethod needs a name: " + ", ".join(STATISTICS))
         if words[0].lower() == "test":
             self.statTest = words[1:]
             return
-        name = _resolve(words[0], STATISTICS, "fit statistic", OTHER_STATISTICS)
+        name = resolve(words[0], STATISTICS, "fit statistic", OTHER_STATISTICS)
         if words[1:]:
-            for number in _spectrum_numbers(words[1:]):
+            for number in spectrum_numbers(words[1:]):
                 session.spectra[number - 1].statMethod = name
         else:
             session.stat_method = name
@@ -187,10 +142,10 @@ class FitManager:
 
     @statTest.setter
     def statTest(self, value: Any) -> None:  # noqa: N802
-        words = _words(value, "statTest")
+        words = words_of(value, "statTest")
         if not words:
             raise XspecError("Error: statTest needs a name: chi")
-        name = _resolve(words[0], ("chi",), "test statistic", ("ad", "cvm", "ks", "pchi", "runs"))
+        name = resolve(words[0], ("chi",), "test statistic", ("ad", "cvm", "ks", "pchi", "runs"))
         if words[1:]:
             raise XspecError("Error: the embedded engine has one test statistic for all spectra: leave the number out.")
         session.stat_test = name
@@ -204,7 +159,7 @@ class FitManager:
     def weight(self, value: str) -> None:
         if not isinstance(value, str):
             raise XspecError("Error: Weight argument must be a string")
-        session.weight = _resolve(value.strip(), WEIGHTS, "weight")
+        session.weight = resolve(value.strip(), WEIGHTS, "weight")
         session.touch()
 
     @property
@@ -214,12 +169,12 @@ class FitManager:
 
     @method.setter
     def method(self, value: Any) -> None:
-        words = [w for w in " ".join(_words(value, "method")).replace(",", " ").split()]
+        words = [w for w in " ".join(words_of(value, "method")).replace(",", " ").split()]
         if not words:
             raise XspecError("Error: method needs a name: leven")
         if words[0][0].isalpha():
             others = ("migrad", "minimize", "monte", "simplex", "anneal", "genetic")
-            _resolve(words.pop(0), ("leven",), "fit method", others)
+            resolve(words.pop(0), ("leven",), "fit method", others)
         try:
             if words:
                 self.nIterations = int(words[0])
@@ -319,7 +274,7 @@ class FitManager:
             if not isinstance(setting, str):
                 raise XspecError("Error: renorm argument must either be None, or one of the strings:\n"
                                  "      'auto', 'prefit', or 'none'")
-            self._renorm = _resolve(setting.strip(), ("auto", "prefit", "none"), "renorm setting")
+            self._renorm = resolve(setting.strip(), ("auto", "prefit", "none"), "renorm setting")
             return
         from .renorm import scale_norms
 
@@ -400,7 +355,7 @@ class FitManager:
     def _store(program: Any, theta: np.ndarray) -> None:
         for state, value in zip(program.free, theta, strict=True):
             state.value = float(value)
-        _parameter.bump_values()
+        _states.bump_values()
 
     def _finish(self, program: Any, pegged: np.ndarray) -> None:
         """Compute covariance and sigmas at the present values."""

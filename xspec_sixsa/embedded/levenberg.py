@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .evaluate import Program, area_time, evaluate
+from .compiled import Program
+from .evaluate import area_time, evaluate
 from .state import XspecError, session
 
 __all__ = ["Minimum", "curvature", "minimise"]
@@ -76,13 +77,12 @@ def _linearise(program: Program, theta: np.ndarray, vary: np.ndarray) -> tuple[l
 
 def _statistic_derivatives(number: int, rate: Tensor) -> tuple[Tensor, Tensor]:
     """Return first and second derivatives of one spectrum's statistic in its folded rates, bin by bin."""
-    from .fit import method_of
     from .statistic import fit_statistic
 
     spectrum = session.spectra[number - 1]
     with torch.enable_grad():
         variable = rate.detach().clone().requires_grad_(True)
-        value = fit_statistic(method_of(spectrum), spectrum, variable[None, :]).sum()
+        value = fit_statistic(spectrum.statMethod, spectrum, variable[None, :]).sum()
         (first,) = torch.autograd.grad(value, variable, create_graph=True)
         if first.requires_grad:
             (second,) = torch.autograd.grad(first.sum(), variable)
@@ -108,13 +108,11 @@ def _normal_equations(
     program: Program, theta: np.ndarray, vary: np.ndarray, observed: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return gradient (d',) and approximate second derivatives (d', d') of the statistic."""
-    from .fit import method_of
-
     rates, slopes = _linearise(program, theta, vary)
     gradient, hessian = np.zeros(len(vary)), np.zeros((len(vary), len(vary)))
     for number, rate, slope in zip(program.modelled, rates, slopes, strict=True):
         first, second = _statistic_derivatives(number, rate)
-        if not observed and method_of(session.spectra[number - 1]) != "chi":
+        if not observed and session.spectra[number - 1].statMethod != "chi":
             # Far from the minimum the observed curvature 2S/m^2 of a Poisson bin is useless (it explodes where the
             # model is low); its expectation 2t/m is not.  Backgrounds flatten it, hence the lower bound only.
             expected = 2.0 * area_time(session.spectra[number - 1]) / rate.clamp(min=1.0e-30)

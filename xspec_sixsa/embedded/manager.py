@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from .model import Model, ModelRecord, apply_changes, collate, create_record, has_source
+from .model import Model, collate
+from .record import ModelRecord, apply_changes, create_record, has_source
 from .state import XspecError, session
 
 __all__ = ["AllModels", "ModelManager"]

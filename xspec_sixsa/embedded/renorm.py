@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from . import parameter as _parameter
-from .evaluate import Program, evaluate
+from . import parameterstate as _states
+from .compiled import Program
+from .evaluate import evaluate
 
 __all__ = ["scale_norms"]
 
@@ -49,5 +50,5 @@ def scale_norms(program: Program) -> float:
         for k in columns:
             state = program.free[k]
             state.value = float(np.clip(theta[k] * best, state.hard_min, state.hard_max))
-        _parameter.bump_values()
+        _states.bump_values()
     return best

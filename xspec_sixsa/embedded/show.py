@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from .model import ModelRecord
-from .parameter import ParameterState
+from .parameterstate import ParameterState
+from .record import ModelRecord
 from .state import XspecError, session
 
 __all__ = ["number_text", "show_all", "show_components", "show_model"]
