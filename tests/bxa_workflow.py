@@ -8,10 +8,20 @@ from __future__ import annotations
 import json
 import os
 import sys
+from types import ModuleType
+from typing import Any
 
 import matplotlib
 
 matplotlib.use("Agg")
+
+
+def two_sources(bxa: ModuleType, xspec: ModuleType, spectrum: Any) -> list[int]:
+    """Where get_isrc, which reads XSPEC's log, finds the fluxes of two sources."""
+    spectrum.multiresponse[1] = "small.rmf"
+    spectrum.multiresponse[1].arf = "small.arf"
+    xspec.Model("powerlaw", "second", 2)
+    return [int(bxa.solver.get_isrc(isource=source)) for source in (1, 2)]
 
 
 def main(folder: str) -> None:
@@ -76,6 +86,7 @@ def main(folder: str) -> None:
         "chatter": xspec.Xset.chatter,
         "marked": len(binned["marked_binned"]),
         "isrc": int(bxa.solver.get_isrc()),
+        "isrc_of_two": two_sources(bxa, xspec, spectrum),
         "custom": sorted(custom),
         "uniform": uniform["transform"](0.5),
     }))  # fmt: skip

@@ -68,6 +68,11 @@ def test_flux_chain_has_energy_and_photon_flux(workflow: dict[str, Any]) -> None
     assert 8e-10 * photons < ergs < 3.2e-9 * photons
 
 
+def test_fluxes_of_two_sources_are_told_apart_by_the_log(workflow: dict[str, Any]) -> None:
+    assert workflow["isrc"] == 0
+    assert workflow["isrc_of_two"] == [0, 1]
+
+
 def test_plot_and_chatter_are_as_before(workflow: dict[str, Any]) -> None:
     assert workflow["device"] == "/null"
     assert workflow["chatter"] == 0
@@ -76,7 +81,6 @@ def test_plot_and_chatter_are_as_before(workflow: dict[str, Any]) -> None:
 def test_prior_helpers_read_our_parameters(workflow: dict[str, Any]) -> None:
     assert workflow["custom"] == ["aftertransform", "index", "model", "name", "transform"]
     assert workflow["uniform"] == pytest.approx(0.5 * (1e-4 + 1e-1))
-    assert workflow["isrc"] == 0
 
 
 def test_install_refuses_to_hide_another_xspec(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,8 +7,9 @@ import math
 import numpy as np
 
 from . import evaluate
-from .model import has_source
+from .record import has_source
 from .state import XspecError, session
+from .xset import report
 
 __all__ = ["band_flux", "calculate", "luminosity_distance"]
 
@@ -103,8 +104,11 @@ def calculate(command: str, luminosity: bool) -> None:
             ergs, photons = band_flux(evaluate.dummy_edges(), present.dummy_flux(record), low, high)
             setattr(record, attribute, (ergs * factor, 0.0, 0.0, photons, 0.0, 0.0))
         return
+    lines: list[str] = []
     for number, spectrum in enumerate(session.spectra, start=1):
         result: list[float] = []
+        # One heading for all sources: 12.9.1 repeats it, which BXA's get_isrc cannot read.
+        lines.append(f" Spectrum Number: {number}\n Data Group Number: {spectrum.dataGroup}")
         for record in sorted(session.models.values(), key=lambda r: r.source):
             if not record.active or not has_source(spectrum, record.source):
                 continue
@@ -114,4 +118,14 @@ def calculate(command: str, luminosity: bool) -> None:
                                  f"of spectrum {number} ({edges[0]:g}-{edges[-1]:g} keV).")
             ergs, photons = band_flux(edges, present.flux(record, number), low, high)
             result += [ergs * factor, 0.0, 0.0, photons, 0.0, 0.0]
+            lines.append(_report(record.source, result[-6:], (low, high), redshift))
         spectrum.__dict__[f"_{attribute}"] = tuple(result)
+    report("\n".join(lines))
+
+
+def _report(source: int, result: list[float], band: tuple[float, float], z: float) -> str:
+    """XSPEC's own lines; programs find out from them which source comes where in `Spectrum.flux`."""
+    energies = f"{band[0] * (1.0 + z):#.5g} - {band[1] * (1.0 + z):#.5g} keV"
+    if z:
+        return f" Source {source}\n Model Luminosity {result[0]:.5g} x 10^44 ergs/s ({energies} rest frame, z = {z:g})"
+    return f" Source {source}\n Model Flux {result[3]:.5g} photons ({result[0]:.5g} ergs/cm^2/s) range ({energies})"
