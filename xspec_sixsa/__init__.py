@@ -1,5 +1,43 @@
-"""Exact Bayesian posteriors of X-ray spectral models, inside XSPEC (SIXSA III, arXiv 2512.16709)."""
+"""Exact Bayesian posteriors of X-ray spectral models, inside XSPEC (SIXSA III, arXiv 2512.16709).
+
+``import xspec_sixsa as sixsa`` is instant; torch, sbi and astropy are loaded when first used.
+"""
 
 from __future__ import annotations
 
+import importlib
+from typing import Any
+
 __version__ = "0.1.0"
+
+_HOMES = {
+    "fit": "pipeline",
+    "Result": "result",
+    "Session": "session",
+    "CoverageError": "coverage",
+    "uniform": "priors",
+    "loguniform": "priors",
+    "normal": "priors",
+    "lognormal": "priors",
+    "custom": "priors",
+    "joint": "priors",
+    "create_uniform_prior_for": "priors",
+    "create_loguniform_prior_for": "priors",
+    "create_jeffreys_prior_for": "priors",
+    "create_gaussian_prior_for": "priors",
+    "create_custom_prior_for": "priors",
+}
+
+__all__ = ["__version__", "xspec", *_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "xspec":
+        return importlib.import_module("xspec_sixsa.embedded").pick()
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"xspec_sixsa.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'xspec_sixsa' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -77,10 +77,12 @@ def check_coverage(counts: NDArray[np.floating], observation: Observation) -> Co
         needed = observed / high if above else low / max(observed, 1.0)
         raise CoverageError(
             f"The observation lies outside the prior's reach: {observed:.6g} net counts observed, "
-            f"{low:.4g} to {high:.4g} expected in {len(totals)} draws from the prior. The fit would only explore a wrong "
-            f"model: {'raise the upper' if above else 'lower the lower'} limits of the norms (by a factor of at least "
+            f"{low:.4g} to {high:.4g} expected in {len(totals)} draws from the prior. The fit would only explore a "
+            f"wrong model: {'raise the upper' if above else 'lower the lower'} limits of the norms (by a factor of at least "
             f"{needed:.2g}), and check that response, exposure and units belong to this spectrum.",
-            observed, low, high,
+            observed,
+            low,
+            high,
         )
     edges = np.linspace(0, counts.shape[1], min(BANDS, counts.shape[1]) + 1).astype(int)
     bands = []
@@ -90,14 +92,21 @@ def check_coverage(counts: NDArray[np.floating], observation: Observation) -> Co
         margin = TOLERANCE * np.sqrt(max(variance[a:b].sum(), 1.0))
         if seen > band.max() + margin or seen < band.min() - margin:
             log.warning(
-                "Bins %d-%d hold %.5g net counts, and no draw from the prior comes near (%.4g to %.4g): the model may not "
-                "describe them; look at predictive.png.", a + 1, b, seen, band.min(), band.max(),
+                "Bins %d-%d hold %.5g net counts, and no draw from the prior comes near (%.4g to %.4g): the model may "
+                "not describe them; look at predictive.png.",
+                a + 1,
+                b,
+                seen,
+                band.min(),
+                band.max(),
             )
     coverage = Coverage(float((totals > observed).mean()), np.array(bands))
     if not LOPSIDED < coverage.total < 1 - LOPSIDED:
         log.warning(
-            "Lopsided prior: %.1f %% of its spectra have more counts than the %.6g observed. A range about the observation "
-            "needs fewer evaluations.", 100 * coverage.total, observed,
+            "Lopsided prior: %.1f %% of its spectra have more counts than the %.6g observed. A range about the "
+            "observation needs fewer evaluations.",
+            100 * coverage.total,
+            observed,
         )
     else:
         log.info("prior coverage: %.0f %% of the spectra have more counts than observed", 100 * coverage.total)

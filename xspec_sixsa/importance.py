@@ -61,7 +61,8 @@ def pareto_k(log_weights: ArrayLike) -> float:
 
     Above 0.7 the weights' mean (the evidence) converges too slowly to be trusted (Vehtari, Simpson, Gelman, Yao &
     Gabry 2024, JMLR 25:72). The tail is the largest ``min(n/5, 3 sqrt(n))`` weights; the fit is the posterior-mean
-    estimate of Zhang & Stephens (2009, Technometrics 51, 316), with the weak prior (10 pseudo-draws at 0.5) of Vehtari et al.
+    estimate of Zhang & Stephens (2009, Technometrics 51, 316), with the weak prior (10 pseudo-draws at 0.5) of Vehtari
+    et al.
 
     Parameters
     ----------
@@ -148,7 +149,7 @@ class Weights:
 
     @property
     def batch_chi2(self) -> tuple[float, int]:
-        """Scatter of the batches' evidences about the pooled one, in units of their errors: (chi2, degrees of freedom)."""
+        """Scatter of the batches' evidences about the pooled one: chi-squared and its degrees of freedom."""
         n = len(self.log_weights)
         if n == 0 or self.ess == 0:
             return np.inf, 0

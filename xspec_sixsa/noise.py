@@ -49,7 +49,9 @@ class Noise:
             ratio.append(s.background_ratio if with_background else np.zeros(n))
             has_background.append(np.full(n, with_background))
         self.n_bins = sum(len(s) for s in source)
-        self.lengths = [len(s) for s in source] + [len(b) for b, has in zip(background, has_background, strict=True) if has.any()]
+        self.lengths = [len(s) for s in source] + [
+            len(b) for b, has in zip(background, has_background, strict=True) if has.any()
+        ]
         self._sigma = torch.tensor(np.concatenate(sigma))
         self._background = torch.tensor(np.concatenate(background))
         self._ratio = torch.tensor(np.concatenate(ratio))

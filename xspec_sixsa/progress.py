@@ -25,7 +25,7 @@ class Progress:
     Attributes
     ----------
     seconds : dict of str to float
-        Wall-clock seconds by stage name, up to its first digit or colon ("round", "refinement", "final draws").
+        Wall-clock seconds by kind of work ("evaluation", "training" ...); a stage within a stage counts once.
     """
 
     def __init__(self, show: bool = True) -> None:
@@ -33,7 +33,7 @@ class Progress:
         self.seconds: dict[str, float] = {}
 
     @contextlib.contextmanager
-    def task(self, name: str, total: int) -> Iterator[Any]:
+    def task(self, name: str, total: int, kind: str = "training") -> Iterator[Any]:
         """A stage of `total` steps; yields ``tick(n=1, absolute=False)``."""
         from tqdm import tqdm
 
@@ -50,4 +50,5 @@ class Progress:
         finally:
             bar.close()
             taken = time.monotonic() - began
-            log.info("%s: %.1f s", name, taken)
+            self.seconds[kind] = self.seconds.get(kind, 0.0) + taken
+            log.log(logging.INFO if kind == "training" else logging.DEBUG, "%s: %.1f s", name, taken)

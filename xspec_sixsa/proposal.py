@@ -104,7 +104,11 @@ class Mixture:
     def draw(self, n: int) -> Points:
         """Points of shape (n, d), parts in random order."""
         chosen = torch.multinomial(torch.tensor(self.shares), n, replacement=True).numpy()
-        pieces = [part.draw(k) for part, k in zip(self.parts, np.bincount(chosen, minlength=len(self.parts)), strict=True) if k]
+        pieces = [
+            part.draw(k)
+            for part, k in zip(self.parts, np.bincount(chosen, minlength=len(self.parts)), strict=True)
+            if k
+        ]
         return np.concatenate(pieces)[torch.randperm(n).numpy()]
 
     def log_density(self, u: Points) -> NDArray[np.float64]:

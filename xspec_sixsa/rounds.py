@@ -201,12 +201,17 @@ class Inference:
             new = len(simulations.u)
             with self.streams.torch("round", number):
                 posterior, record = self._train(number, training)
-            proposal = self._proposal(FlowProposal(posterior.flow, posterior.whitening), posterior.whitening, training)
+            proposal = self._proposal(FlowProposal(posterior.flow, posterior.whitening), posterior.whitening)
             pilot = self._pilot(proposal, f"pilot {number}", number)
             record |= {"evaluations": new + len(pilot.u), "ess": pilot.ess, "efficiency": pilot.ess / len(pilot.u)}
             record["samples"] = pilot.u
             self.rounds.append(record)
-            log.info("round %d: %d simulations, the flow's draws are %.1f %% effective", number, len(training.u), 100 * record["efficiency"])
+            log.info(
+                "round %d: %d simulations, the flow's draws are %.1f %% effective",
+                number,
+                len(training.u),
+                100 * record["efficiency"],
+            )
             if pilot.efficiency >= s.enough_to_refine or number == s.rounds or self._stalled():
                 return
             size = min(s.later, self.left() - 2 * s.pilot - int(s.target_ess))
@@ -229,7 +234,7 @@ class Inference:
         curves = {"compressor": compress.curve, "flow": posterior.curve}
         return posterior, {"round": number, "training": {k: v for k, v in curves.items() if v}}
 
-    def _proposal(self, core: Proposal, whitening: Whitening, _: Any = None) -> Mixture:
+    def _proposal(self, core: Proposal, whitening: Whitening) -> Mixture:
         return Mixture([core, StudentProposal(whitening)], [1 - DEFENSIVE, DEFENSIVE])
 
     def _pilot(self, proposal: Proposal, stage: str, index: int) -> Pilot:
@@ -284,24 +289,22 @@ class Inference:
         s = self.settings
         proposal = max(self.pilots, key=lambda p: p.efficiency).proposal
         batch = 0
-        with self.progress.task("final draws", int(s.target_ess)) as tick:
-            while True:
-                ess = effective_sample_size(self.log_likelihood - self.log_density)
-                tick(int(ess), absolute=True)
-                missing = s.target_ess - ess
-                if missing <= 0 or self.left() <= 0:
-                    return
-                rate = max(ess / len(self.u), 0.01) if len(self.u) else 1.0
-                size = int(np.clip(1.05 * missing / rate, 100, 1000))
-                with self.streams.torch("final", batch):
-                    u = proposal.draw(min(size, self.left()))
-                density = proposal.log_density(u)
-                drawn = self.simulate(u, "final", density)
-                self.u = np.concatenate([self.u, u])
-                self.log_likelihood = np.concatenate([self.log_likelihood, drawn.log_likelihood])
-                self.log_density = np.concatenate([self.log_density, density])
-                self.batches = np.concatenate([self.batches, np.full(len(u), batch)])
-                batch += 1
+        while True:
+            ess = effective_sample_size(self.log_likelihood - self.log_density)
+            missing = s.target_ess - ess
+            if missing <= 0 or self.left() <= 0:
+                return
+            rate = max(ess / len(self.u), 0.01) if len(self.u) else 1.0
+            size = int(np.clip(1.05 * missing / rate, 100, 1000))
+            with self.streams.torch("final", batch):
+                u = proposal.draw(min(size, self.left()))
+            density = proposal.log_density(u)
+            drawn = self.simulate(u, "final", density)
+            self.u = np.concatenate([self.u, u])
+            self.log_likelihood = np.concatenate([self.log_likelihood, drawn.log_likelihood])
+            self.log_density = np.concatenate([self.log_density, density])
+            self.batches = np.concatenate([self.batches, np.full(len(u), batch)])
+            batch += 1
 
     # -- what came out ---------------------------------------------------------------------------------------------
 
@@ -314,12 +317,15 @@ class Inference:
         """Reasons not to trust the final draws; empty for a reliable posterior."""
         w, s = self.weights, self.settings
         if w.ess == 0:
-            return ["no draw with a positive weight: the proposal never met the posterior. Check the priors, or raise `budget`."]
+            return [
+                "no draw with a positive weight: the proposal never met the posterior. Check the priors, or raise "
+                "`budget`."
+            ]
         reasons = []
         if w.k_hat > LARGEST_K_HAT:
             reasons.append(
-                f"k-hat {w.k_hat:.2f} > {LARGEST_K_HAT:.2f} (N = {len(self.u)}, ESS = {w.ess:.0f}): the proposal misses "
-                "part of the posterior. Raise `budget`, try another compressor, or compare with BXA."
+                f"k-hat {w.k_hat:.2f} > {LARGEST_K_HAT:.2f} (N = {len(self.u)}, ESS = {w.ess:.0f}): the proposal "
+                "misses part of the posterior. Raise `budget`, try another compressor, or compare with BXA."
             )
         if w.ess < s.target_ess:
             reasons.append(
@@ -350,7 +356,11 @@ class _Region:
         best = simulations.u[simulations.log_likelihood >= simulations.log_likelihood.max() - depth]
         outermost = float(region._distance(best).max())
         if outermost > region.radius:
-            log.info("the region is widened from %.1f to %.1f base radii: the best simulations lie outside", region.radius, outermost)
+            log.info(
+                "the region is widened from %.1f to %.1f base radii: the best simulations lie outside",
+                region.radius,
+                outermost,
+            )
             region.radius = outermost
         return region
 

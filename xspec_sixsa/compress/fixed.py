@@ -96,7 +96,9 @@ class Bands:
         sums = torch.stack([recorded[:, a:b].sum(dim=1) for a, b in self._edges], dim=1)
         # half a count keeps the ratios of empty bands finite
         lower, upper = sums[:, :-1].clamp(min=0) + 0.5, sums[:, 1:].clamp(min=0) + 0.5
-        return torch.cat([torch.log1p(sums.clamp(min=0)), torch.log(upper / lower), (upper - lower) / (upper + lower)], dim=1)
+        return torch.cat(
+            [torch.log1p(sums.clamp(min=0)), torch.log(upper / lower), (upper - lower) / (upper + lower)], dim=1
+        )
 
     def __call__(self, recorded: Tensor) -> Tensor:
         """Summaries, shape (n, 3 bands - 2)."""

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from xspec_sixsa.coordinates import Whitening
+from xspec_sixsa.importance import effective_sample_size, log_evidence
+from xspec_sixsa.proposal import Mixture, StudentProposal, fit_flow, temper
+from xspec_sixsa.seeding import Streams
+
+RNG = np.random.default_rng(2)
+POINTS = np.clip(RNG.multivariate_normal([0.4, 0.6], [[0.02, 0.012], [0.012, 0.01]], 3000), 0.001, 0.999)
+
+
+def test_whitening_is_inverted_and_its_volume_is_that_of_the_map() -> None:
+    whitening = Whitening.of(POINTS)
+    w = whitening.forward(POINTS[:20])
+    u, log_volume = whitening.inverse(w)
+    assert u == pytest.approx(POINTS[:20], abs=1e-12)
+    step = 1e-5
+    jacobian = np.stack(
+        [(whitening.inverse(w + step * e)[0] - whitening.inverse(w - step * e)[0]) / (2 * step) for e in np.eye(2)],
+        axis=2,
+    )
+    # central differences: relative error of order step^2
+    assert log_volume == pytest.approx(np.log(np.abs(np.linalg.det(jacobian))), abs=1e-6)
+
+
+def proposals() -> dict[str, object]:
+    student = StudentProposal(Whitening.of(POINTS))
+    with Streams(1).torch("fit"):
+        flow = fit_flow(POINTS, np.zeros(len(POINTS)), steps=150)
+    return {"student": student, "flow": flow, "mixture": Mixture([flow, student], [0.9, 0.1])}
+
+
+@pytest.fixture(scope="module")
+def made() -> dict[str, object]:
+    return proposals()
+
+
+@pytest.mark.parametrize("name", ["student", "flow", "mixture"])
+def test_a_proposal_is_normalised_over_the_cube_and_never_leaves_it(made: dict, name: str) -> None:
+    proposal = made[name]
+    with Streams(1).torch("draw"):
+        u = proposal.draw(4000)
+    assert u.shape == (4000, 2) and np.all((u > 0) & (u < 1))
+    # the mean of 1/q over its own draws inside a box is the box's area: uniform weights there
+    inside = np.all((u > [0.3, 0.5]) & (u < [0.5, 0.7]), axis=1)
+    weights = np.where(inside, -proposal.log_density(u), -np.inf)
+    log_area, error = log_evidence(weights)
+    assert abs(log_area - np.log(0.04)) < 5 * error
+
+
+def test_a_flow_fitted_to_weighted_points_follows_the_weights(made: dict) -> None:
+    target = stats.multivariate_normal([0.4, 0.6], [[0.02, 0.012], [0.012, 0.01]])
+    uniform = RNG.random((4000, 2))
+    with Streams(1).torch("fit"):
+        flow = fit_flow(uniform, target.logpdf(uniform), steps=250)
+        u = flow.draw(1000)
+    # a good fit reaches more than half; drawing uniformly would give 8 %
+    assert effective_sample_size(target.logpdf(u) - flow.log_density(u)) > 500
+
+
+def test_temper_leaves_the_wanted_number_and_zero_weights_zero() -> None:
+    log_weights = np.concatenate([-50 * RNG.random(500), [-np.inf] * 10])
+    tempered = temper(log_weights, 60)
+    assert effective_sample_size(tempered) == pytest.approx(60, rel=1e-3)
+    assert np.isneginf(tempered[-10:]).all()
+    assert temper(np.zeros(100), 60) is not None and effective_sample_size(temper(np.zeros(100), 60)) == 100

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import problems
+import pytest
+
+from xspec_sixsa.progress import Progress
+from xspec_sixsa.rounds import Inference, Settings
+from xspec_sixsa.seeding import Streams
+
+SMALL = Settings(target_ess=400, budget=6000, first=800, later=400, pilot=200, compressor="pca")
+
+
+def run(settings: Settings = SMALL, seed: int = 1) -> Inference:
+    spent = [0]
+
+    def simulate(u, stage, log_density=None):
+        spent[0] += len(u)
+        return problems.simulate(u)
+
+    inference = Inference(2, simulate, lambda: spent[0], problems.noise(), settings, Streams(seed), Progress(False))
+    inference.run(simulate(inference.prior_draws(settings.first), "round 1"))
+    inference.total = spent[0]
+    return inference
+
+
+@pytest.fixture(scope="module")
+def inference() -> Inference:
+    return run()
+
+
+def test_the_evidence_is_that_of_quadrature(inference: Inference) -> None:
+    w = inference.weights
+    assert inference.verdict() == []
+    assert abs(w.log_z - problems.log_evidence_by_quadrature()) < 4 * w.log_z_err
+    assert w.log_z_err < 0.1
+
+
+def test_the_run_stops_at_the_wanted_effective_sample_size_within_the_budget(inference: Inference) -> None:
+    assert SMALL.target_ess <= inference.weights.ess < 2.5 * SMALL.target_ess
+    assert inference.total <= SMALL.budget
+
+
+def test_weights_are_likelihood_over_density_of_the_draws_themselves(inference: Inference) -> None:
+    assert inference.log_likelihood == pytest.approx(problems.log_likelihood(inference.u))
+    assert inference.weights.log_weights == pytest.approx(inference.log_likelihood - inference.log_density)
+
+
+def test_the_same_seed_gives_the_same_draws(inference: Inference) -> None:
+    assert np.array_equal(inference.u, run().u)
+
+
+def test_a_spent_budget_is_said() -> None:
+    settings = dataclasses.replace(SMALL, target_ess=100000, budget=1500, rounds=1, refinements=0)
+    inference = run(settings)
+    assert inference.total <= 1500
+    assert any("budget of 1500" in reason for reason in inference.verdict())

@@ -1,0 +1,395 @@
+"""`fit`: from the session that XSPEC holds to an exact posterior, its files, and the chain in XSPEC."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from xspec_sixsa.result import Result
+
+__all__ = ["fit"]
+
+log = logging.getLogger(__name__)
+
+CHUNK = 500  # evaluations between checkpoints: what a killed run can lose
+PREDICTIVE_DRAWS = 200
+COMPONENT_DRAWS = 30
+POSITIVE = ("target_ess", "budget")
+
+
+def fit(
+    priors: Any = None,
+    *,
+    target_ess: float | None = None,
+    budget: int | None = None,
+    compressor: str | None = None,
+    seed: int | None = None,
+    workers: int | None = None,
+    output: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    clobber: bool = False,
+    polish: bool = True,
+    replace_chains: bool = False,
+    progress: bool = True,
+    xspec: ModuleType | None = None,
+) -> Result:
+    """Posterior of the model and data loaded in XSPEC, under XSPEC's own fit statistic.
+
+    The session is left as it was but for the model's values (at the best fit) and the chain (loaded).
+
+    Parameters
+    ----------
+    priors : list of Prior, list of BXA transformations, path of a TOML file, or None
+        One prior per free parameter; those without one take XSPEC's own limits and `bayes` setting, and are printed.
+    target_ess : float, default 1000
+        Effective samples wanted.
+    budget : int, default 20000
+        Most evaluations of the model.
+    compressor : {"autoencoder", "pca", "bands", "none"}, default "autoencoder"
+    seed : int, optional
+        Same seed and machine, same answer; drawn and reported when not given.
+    workers : int, optional
+        Processes that evaluate XSPEC's models; default: all cores.
+    output : path, optional
+        Folder for the result's files (DESIGN: summary.json, posterior.npz, chain.fits, pictures ...). Without one
+        nothing is written, and no chain is loaded into XSPEC.
+    resume, clobber : bool, default False
+        Continue the run that `output` holds, or replace it; a folder with something in it is refused otherwise.
+    polish : bool, default True
+        End with a short native fit from the best draw, which leaves XSPEC with a valid fit; False leaves the model as
+        it was.
+    replace_chains : bool, default False
+        Unload chains that are loaded in XSPEC; they are refused otherwise.
+    progress : bool, default True
+        Bars on a terminal.
+    xspec : module, optional
+        The PyXspec to use; default: the real one where it can be imported, else the embedded engine.
+
+    Returns
+    -------
+    Result
+
+    Raises
+    ------
+    ValueError, FileExistsError
+        For priors, options, sessions or folders that cannot work; before any evaluation, but for an observation
+        outside the prior's reach (`coverage.CoverageError`), which takes 500.
+
+    References
+    ----------
+    Barret & Dupourque, SIXSA III, arXiv 2512.16709.
+    """
+    from xspec_sixsa import output as folder
+    from xspec_sixsa import priors as prior_module
+    from xspec_sixsa.session import Session
+
+    prior_list, options = prior_module.normalise(priors)
+    for key, value in (("target_ess", target_ess), ("budget", budget), ("compressor", compressor), ("seed", seed)):
+        if value is not None:
+            options[key] = value
+    settings_options = _settings_options(options)
+    session = Session(xspec, workers=workers)
+    prior = prior_module.bind(prior_list, session)
+    run = {
+        "seed": options.get("seed"),
+        "compressor": settings_options.get("compressor", "autoencoder"),
+        "fingerprint": session.fingerprint() | {"priors": prior.to_dict()},
+    }
+    if output is not None:
+        session.refuse_chains(replace=replace_chains)
+        run = folder.prepare(output, run, resume=resume, clobber=clobber, difference=_difference)
+    elif resume:
+        raise ValueError("resume=True needs the output folder of the run to be resumed.")
+    for line in prior.describe():
+        log.info("prior  %s", line)
+    return _Run(session, prior, run, settings_options, output, polish, replace_chains, progress, resume).result()
+
+
+def _settings_options(options: dict[str, Any]) -> dict[str, Any]:
+    from xspec_sixsa.compress import COMPRESSORS
+
+    chosen = {k: v for k, v in options.items() if k in (*POSITIVE, "compressor")}
+    for key in POSITIVE:
+        if key in chosen and not chosen[key] > 0:
+            raise ValueError(f"{key} is {chosen[key]}: it must be positive.")
+    if chosen.get("compressor", "autoencoder") not in COMPRESSORS:
+        raise ValueError(f"Unknown compressor {chosen['compressor']!r}: type one of {', '.join(COMPRESSORS)}.")
+    if "target_ess" in chosen and "budget" in chosen and chosen["budget"] < chosen["target_ess"]:
+        raise ValueError(
+            f"A budget of {chosen['budget']} evaluations cannot give {chosen['target_ess']:g} effective samples: each "
+            "needs at least one. Raise budget or ask for fewer."
+        )
+    return chosen
+
+
+def _difference(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    from xspec_sixsa.session import difference
+
+    return difference(old, new)
+
+
+@dataclass
+class _Run:
+    session: Any
+    prior: Any
+    run: dict[str, Any]
+    options: dict[str, Any]
+    output: str | os.PathLike[str] | None
+    polish: bool
+    replace_chains: bool
+    show: bool
+    resume: bool
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def result(self) -> Result:
+        from xspec_sixsa.checkpoint import Checkpoint
+        from xspec_sixsa.coverage import check_coverage
+
+        began = time.monotonic()
+        session = self.session
+        with session:
+            interrupted = None
+            inference = None
+            try:
+                from xspec_sixsa.output import CHECKPOINT, begin
+                from xspec_sixsa.rounds import Inference, Settings
+                from xspec_sixsa.seeding import Streams
+
+                streams = Streams(self.run["seed"])
+                self.run["seed"] = streams.seed
+                settings = Settings(**self.options)
+                settings.first = min(settings.first, max(settings.budget // 3, 100))
+                folder = Path(self.output) / CHECKPOINT if self.output is not None else None
+                inference = self._inference(Inference, settings, streams)
+                u = inference.prior_draws(settings.first)
+                # nothing is written before the first evaluations have shown that the problem is one
+                self.checkpoint = Checkpoint(folder if self.resume else None, self.resume)
+                first = self._simulate(u[:CHUNK], "round 1")
+                self._check_usable(first)
+                check_coverage(first.counts.numpy()[first.usable], session.observation)
+                if self.output is not None:
+                    begin(self.output, self.run)
+                    self.checkpoint.keep(folder)
+                if len(u) > CHUNK:
+                    first = first + self._simulate(u[CHUNK:], "round 1")
+                self._first = first
+                inference.run(first)
+            except KeyboardInterrupt:
+                if inference is None or not hasattr(self, "_first"):
+                    raise
+                interrupted = f"interrupted after {len(self.checkpoint)} evaluations"
+                log.warning(
+                    "Interrupted: what there is is kept%s.", "" if self.output is None else ", and can be resumed"
+                )
+            result = self._assemble(inference, interrupted)
+            self.seconds["other"] = time.monotonic() - began - sum(self.seconds.values())
+            result.seconds = dict(self.seconds)
+            if self.output is not None:
+                self._write(result)
+            # last of all: whatever is set after the native fit would make XSPEC forget it
+            self._leave(result)
+        return result
+
+    # -- evaluations -----------------------------------------------------------------------------------------------
+
+    def _inference(self, kind: Any, settings: Any, streams: Any) -> Any:
+        from xspec_sixsa.noise import Noise
+        from xspec_sixsa.progress import Progress
+
+        self.progress = Progress(self.show)
+        self.progress.seconds = self.seconds
+        return kind(
+            self.session.n_free,
+            self._simulate,
+            lambda: len(self.checkpoint) + sum(self._extra().values()),
+            Noise(self.session.observation),
+            settings,
+            streams,
+            self.progress,
+        )
+
+    def _extra(self) -> dict[str, int]:
+        """Evaluations that are not in the ledger: probes, component curves, the native fit."""
+        stages = self.checkpoint.evaluations
+        return {k: v for k, v in self.session.evaluations.items() if k not in stages}
+
+    def _simulate(self, u: NDArray[np.float64], stage: str, log_density: NDArray[np.float64] | None = None) -> Any:
+        import torch
+
+        from xspec_sixsa.rounds import Simulations
+
+        def model(part: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+            evaluations = self.session.evaluate(self.prior.transform(part), stage)
+            return evaluations.counts, evaluations.log_likelihood
+
+        batches = []
+        with self.progress.task(f"evaluating: {stage}", len(u), "evaluation") as tick:
+            for start in range(0, len(u), CHUNK):
+                part = slice(start, start + CHUNK)
+                density = None if log_density is None else log_density[part]
+                batches.append(self.checkpoint.evaluate(stage, u[part], density, model))
+                tick(len(batches[-1].u))
+        return Simulations(
+            u,
+            torch.from_numpy(np.concatenate([b.counts for b in batches])),
+            np.concatenate([b.log_likelihood for b in batches]),
+        )
+
+    def _check_usable(self, first: Any) -> None:
+        usable = float(first.usable.mean())
+        if usable == 0:
+            reasons = sorted({reason for _, _, reason in self.session.failures})
+            raise ValueError(
+                f"The model failed for all of {len(first.u)} parameter sets drawn from the prior ({'; '.join(reasons)}): "
+                "there is nothing to fit. Narrow the priors to where the model works, and try `show` there."
+            )
+        if usable < 0.9:
+            log.warning(
+                "The model failed for %.0f %% of the parameter sets drawn from the prior; they get zero likelihood.",
+                100 * (1 - usable),
+            )
+
+    # -- the result ------------------------------------------------------------------------------------------------
+
+    def _assemble(self, inference: Any, interrupted: str | None) -> Result:
+        from xspec_sixsa.importance import Weights
+        from xspec_sixsa.result import Result
+
+        u, log_likelihood, log_density, reasons = self._draws(inference)
+        weights = Weights(
+            log_likelihood - log_density, inference.batches if len(inference.u) else np.zeros(len(u), int)
+        )
+        if interrupted is not None:
+            reasons = [interrupted, *reasons]
+        elif not reasons:
+            reasons = inference.verdict()
+        samples = self.prior.transform(u)
+        best = int(np.argmax(log_likelihood))
+        rounds = [
+            {
+                **record,
+                "samples": self.prior.transform(record["samples"]) if len(record["samples"]) else record["samples"],
+            }
+            for record in inference.rounds
+        ]
+        result = Result(
+            names=self.session.names,
+            labels=self.session.labels,
+            units=self.session.units,
+            samples=samples,
+            log_weights=weights.log_weights,
+            log_likelihood=log_likelihood,
+            log_proposal=log_density,
+            log_z=weights.log_z,
+            log_z_err=weights.log_z_err,
+            ess=weights.ess,
+            k_hat=weights.k_hat,
+            evaluations={},
+            seconds={},
+            status="unreliable" if reasons else "reliable",
+            reasons=reasons,
+            best_fit=samples[best],
+            best_statistic=float(-2 * log_likelihood[best]),
+            seed=self.run["seed"],
+            versions=_versions(),
+            fingerprint=self.run["fingerprint"],
+            rounds=rounds,
+        )
+        if weights.ess > 0 and len(inference.u):
+            result.predictive_data = self._predictive(result)
+        result.evaluations = self.checkpoint.evaluations | self._extra()
+        return result
+
+    def _draws(self, inference: Any) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], list[str]]:
+        """The final draws; where the run never came to them, the best exactly weighted ones that there are."""
+        if len(inference.u):
+            return inference.u, inference.log_likelihood, inference.log_density, []
+        if inference.pilots:
+            pilot = max(inference.pilots, key=lambda p: p.ess)
+            return (
+                pilot.u,
+                pilot.log_likelihood,
+                pilot.log_density,
+                ["stopped before the final draws: a pilot's stand in"],
+            )
+        first = self._first
+        reason = "stopped before the first posterior: draws from the prior stand in"
+        return first.u, first.log_likelihood, np.zeros(len(first.u)), [reason]
+
+    def _predictive(self, result: Result) -> list[Any]:
+        """Posterior-predictive spectra: the final draws' own, and a few evaluated component by component."""
+        from xspec_sixsa.result import SpectrumPredictive
+
+        final = [b for b in self.checkpoint.batches if b.stage == "final"]
+        counts = np.concatenate([b.counts for b in final])
+        rng = np.random.default_rng([self.run["seed"] % 2**32, 1])
+        chosen = result.resample(PREDICTIVE_DRAWS, rng, return_index=True)
+        components: dict[str, NDArray[np.float64]] = {}
+        try:
+            with self.progress.task("component curves", 1, "evaluation"):
+                components = self.session.component_counts(result.samples[chosen[:COMPONENT_DRAWS]])
+        except Exception as error:  # a curve in a picture must not cost a finished posterior
+            log.warning("No component curves in predictive.png: %s", error)
+        spectra = []
+        for s, part in zip(self.session.observation.spectra, self.session.observation.slices, strict=True):
+            background = None if s.background is None else s.background_ratio * s.background
+            spectra.append(
+                SpectrumPredictive(
+                    name=s.name,
+                    energies=s.energies,
+                    exposure=s.exposure,
+                    counts=s.counts,
+                    counts_error=np.sqrt(np.maximum(s.counts, 1.0)) if s.sigma is None else s.sigma,
+                    background=background,
+                    total=counts[chosen][:, part].astype(float) + (0.0 if background is None else background),
+                    components={label: curve[:, part] for label, curve in components.items()},
+                    statistic=s.statistic,
+                )
+            )
+        return spectra
+
+    def _write(self, result: Result) -> None:
+        from xspec_sixsa.plots import plot_all
+        from xspec_sixsa.priors import save_toml
+
+        folder = Path(self.output)
+        began = time.monotonic()
+        self.session.save_xcm(folder / "session.xcm")
+        save_toml(folder / "priors.toml", self.prior, {**self.options, "seed": self.run["seed"]})
+        result.save(folder)
+        if result.ess > 0:
+            result.save_chain(folder / "chain.fits")
+            plot_all(result, folder)
+        self.seconds["files"] = time.monotonic() - began
+
+    def _leave(self, result: Result) -> None:
+        """Leave XSPEC at the best fit with the chain loaded."""
+        if self.output is not None and result.ess > 0:
+            self.session.load_chain(Path(self.output) / "chain.fits", replace=self.replace_chains)
+        if self.polish and np.isfinite(result.best_statistic):
+            with self.progress.task("native fit", 1, "polish"):
+                theta, statistic = self.session.native_fit(result.best_fit)
+            if statistic <= result.best_statistic:
+                result.best_fit, result.best_statistic = np.asarray(theta), float(statistic)
+        result.evaluations = self.checkpoint.evaluations | self._extra()
+        result.seconds = dict(self.seconds)
+        if self.output is not None:
+            result.save(self.output)
+
+
+def _versions() -> dict[str, str]:
+    from xspec_sixsa import __version__
+
+    names: Sequence[str] = ("numpy", "scipy", "torch", "sbi", "zuko")
+    return {"xspec_sixsa": __version__} | {name: importlib.metadata.version(name) for name in names}
