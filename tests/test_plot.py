@@ -156,3 +156,24 @@ def test_model_plots_need_no_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
         session.spectra.extend(spectra)
         session.touch()
+
+
+@pytest.mark.parametrize(
+    ("unit", "ranges"),
+    [("keV", "**-2.0 5.0-**"), ("MeV", "**-0.002 0.005-**"), ("angstrom", "**-2.479683948 6.19920987-**"),
+     ("nm", "**-0.2479683948 0.619920987-**")],
+)  # fmt: skip
+def test_ignored_ranges_are_in_the_unit_of_the_axis(engine: ModuleType, unit: str, ranges: str) -> None:
+    spectrum = engine.AllData(1)
+    before = spectrum.noticed
+    spectrum.notice("all")
+    engine.Plot.xAxis = unit
+    spectrum.ignore(ranges)
+    found = spectrum.noticed
+    engine.Plot.xAxis = "keV"
+    spectrum.notice("all")
+    spectrum.ignore("**-2.0 5.0-**")
+    assert found == spectrum.noticed
+    spectrum.ignore("1-**")
+    spectrum.notice(",".join(map(str, before)))
+    assert spectrum.noticed == before

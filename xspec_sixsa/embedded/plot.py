@@ -11,9 +11,7 @@ from typing import Any
 import numpy as np
 
 from .plot_arrays import (
-    ENERGY_UNITS,
     ERROR_TYPES,
-    WAVE_UNITS,
     Axis,
     PlotArrays,
     Rebin,
@@ -34,6 +32,7 @@ from .plot_kinds import (
 )
 from .qdp import write_qdp
 from .state import XspecError, session
+from .units import ENERGY_UNITS, WAVE_UNITS
 from .xset import report
 
 __all__ = ["Plot", "PlotManager"]

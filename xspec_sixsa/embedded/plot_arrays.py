@@ -13,15 +13,10 @@ import numpy as np
 
 from .qdp import NO_DATA, Table
 from .state import XspecError, session
+from .units import ENERGY_UNITS, KEV_TO_ANGSTROM, KEV_TO_HZ, WAVE_UNITS
 
 __all__ = ["Axis", "PlotArrays", "Rebin", "binned", "component_fluxes", "models_of", "unfolded"]
 
-# CODATA 2014 as XSPEC 12.9.1 has them; the erg is CODATA 1986 there.
-KEV_TO_ANGSTROM = 12.39841974
-KEV_TO_HZ = 2.4179884076620228e17
-KEV_TO_ERG = 1.60217733e-9
-ENERGY_UNITS = {"keV": 1.0, "MeV": 1e-3, "GeV": 1e-6, "Hz": 2.417965e17}
-WAVE_UNITS = {"angstrom": 1.0, "cm": 1e-8, "micron": 1e-4, "nm": 0.1}
 ERROR_TYPES = ("quad", "sqrt", "poiss-1", "poiss-2", "poiss-3")
 
 

@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from .plot_arrays import KEV_TO_ANGSTROM, KEV_TO_ERG, KEV_TO_HZ, WAVE_UNITS, Axis, PlotArrays, unfolded
+from .plot_arrays import Axis, PlotArrays, unfolded
 from .qdp import NO_DATA
 from .state import session
+from .units import KEV_TO_ANGSTROM, KEV_TO_ERG, KEV_TO_HZ, WAVE_UNITS
 
 __all__ = ["ABSENT_PLOTS", "BINNED_PLOTS", "DATA_PLOTS", "FINISH", "MODEL_PLOTS", "UNFOLDED_PLOTS", "model_factor",
            "title", "y_label"]  # fmt: skip

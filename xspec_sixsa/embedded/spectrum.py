@@ -14,6 +14,7 @@ from .ogip import PHA, read_pha
 from .ranges import ChannelRange, RangeMemory, channels_of_energies, compact, parse_ranges
 from .response import Folding, MultiResponse, Response, load_response, make_folding
 from .state import XspecError, session
+from .units import range_in_kev
 from .weighting import weighted_variance
 
 __all__ = ["Background", "Spectrum", "ignore_memory", "notice_memory"]
@@ -378,7 +379,7 @@ class Spectrum(Restricted):
                     "Give channels (integers), or set .response first."
                 )
             low, high = self._bounds(self._responses[min(self._responses)])
-            taken = channels_of_energies(low, high, part.low, part.high)
+            taken = channels_of_energies(low, high, *range_in_kev(part.low, part.high))
         else:
             numbers = np.arange(1, self._grouping.size + 1)
             low_channel = 1 if part.low is None else part.low

@@ -38,6 +38,8 @@ class EngineSession:
         Whether XSPEC would ask questions; the engine never does.
     allow_new_attributes : bool
         PyXspec's switch of that name; the engine's objects refuse new attributes in any case.
+    energy_unit : str
+        Unit of the real numbers in `ignore` and `notice`, set by `Plot.xAxis`.
     proportional_delta : float
         `Fit.delta`: fit deltas proportional to the parameter values (``Xspec.init``: 0.01); 0 for the parameters' own.
     model_strings : dict
@@ -59,6 +61,7 @@ class EngineSession:
     log_chatter: int = 10
     allow_prompting: bool = True
     allow_new_attributes: bool = False
+    energy_unit: str = "keV"
     proportional_delta: float = 0.01
     model_strings: dict[str, str] = field(default_factory=dict)
     generation: int = 0
