@@ -1,11 +1,12 @@
 """Priors of the free parameters: what users write, bound to a session and mapped from the unit cube.
 
-`prior` has the priors themselves, `joint` binds a list of them to a session, `bxa` takes BXA's, `file` reads and writes
-``priors.toml``. Only numpy and scipy are imported.
+`prior` has a prior and what it can do, `kinds` makes them, `binding` matches a list of them with a session, `joint` has
+them all, `bxa` takes BXA's, `file` reads and writes ``priors.toml``. Only numpy and scipy are imported.
 """
 
 from __future__ import annotations
 
+from .binding import bind
 from .bxa import (
     create_custom_prior_for,
     create_gaussian_prior_for,
@@ -15,11 +16,9 @@ from .bxa import (
     from_bxa,
 )
 from .file import FIT_OPTIONS, load_toml, normalise, save_toml
-from .joint import JointPrior, bind
-from .prior import (
+from .joint import JointPrior
+from .kinds import (
     KINDS,
-    Prior,
-    PriorError,
     custom,
     exponential,
     from_words,
@@ -29,6 +28,7 @@ from .prior import (
     normal,
     uniform,
 )
+from .prior import Prior, PriorError
 
 __all__ = [
     "FIT_OPTIONS",

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .prior import Prior, PriorError, from_words
+from .kinds import from_words
+from .prior import Prior, PriorError
 
 __all__ = [
     "SoftLimitsError",

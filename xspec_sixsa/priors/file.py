@@ -10,7 +10,8 @@ from typing import Any
 
 from .bxa import from_bxa
 from .joint import JointPrior
-from .prior import KINDS, Prior, PriorError, from_mapping, from_words
+from .kinds import KINDS, from_mapping, from_words
+from .prior import Prior, PriorError
 
 __all__ = ["FIT_OPTIONS", "load_toml", "normalise", "save_toml"]
 
