@@ -1,105 +1,121 @@
-"""What was observed: counts, exposure, background and statistic of every spectrum, in plain numpy arrays.
-
-Everything above the session layer (noise, compressors, predictive checks) works from these numbers and never touches
-XSPEC.
-"""
+"""What was observed, as the fit statistic sees it: counts, backgrounds, errors of all noticed groups (numpy only)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 __all__ = ["STATISTICS", "Observation", "SpectrumData"]
 
 STATISTICS = ("cstat", "pstat", "pgstat", "chi")
-"""Fit statistics the session layer understands, by XSPEC's names."""
+
+Vector = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SpectrumData:
-    """One spectrum, restricted to its noticed groups.
+    """One spectrum's noticed groups, n of them.
 
     Attributes
     ----------
     name : str
-        File name as XSPEC shows it.
+        File name of the spectrum.
     index : int
         XSPEC's spectrum number, from 1.
-    counts : array (n,)
-        Raw source counts per noticed group: the background is not subtracted, for any statistic.
+    counts : ndarray (n,)
+        Observed counts in the source region, background included (rate times `exposure` and `area_scale` for files
+        that give rates).
     exposure : float
         Seconds.
-    background : array (n,) or None
-        Raw background counts per noticed group; None without a background.
-    background_ratio : array (n,) or None
-        Multiplies `background` to give the background counts expected in `counts`
-        (exposure x BACKSCAL x AREASCAL of the source over those of the background).
-    sigma : array (n,) or None
-        Only for ``"chi"``: standard deviation, in counts, of source minus scaled background, as XSPEC weights it.
+    energies : ndarray (n, 2)
+        Edges of the groups, keV.
     statistic : {"cstat", "pstat", "pgstat", "chi"}
-        ``"cstat"`` with a background is the W-statistic.
-    energies : array (n, 2)
-        Nominal energy bounds of each group, keV.
-
-    Raises
-    ------
-    ValueError
-        When the arrays do not fit together, or are not finite.
+        The fit statistic that XSPEC uses for this spectrum.
+    background : ndarray (n,) or None
+        Background counts as recorded in the background region (a correction file, times its cornorm, is part of it).
+    background_ratio : ndarray (n,) or None
+        Source over background exposure x BACKSCAL x AREASCAL: ``background_ratio * background`` is the background
+        expected in `counts`.
+    background_sigma : ndarray (n,) or None
+        Error of `background`, counts (what pgstat uses).
+    sigma : ndarray (n,) or None
+        Error of ``counts - background_ratio * background``, counts; for "chi" only. Under model weighting it is the
+        error at the data, while XSPEC's follows the model.
+    area_scale : ndarray (n,)
+        AREASCAL: expected counts are ``folded * exposure * area_scale``.
+    weight : str
+        Weighting of chi-squared ("standard", "gehrels", "churazov", "model").
+    systematic : float
+        Fractional systematic error of the model (XSPEC's `systematic`); enters chi only.
+    is_poisson : bool
+        Whether XSPEC takes the file's errors for Poisson ones.
+    data_group : int
     """
 
     name: str
     index: int
-    counts: np.ndarray
+    counts: Vector
     exposure: float
-    background: np.ndarray | None
-    background_ratio: np.ndarray | None
-    sigma: np.ndarray | None
+    energies: NDArray[np.float64]
     statistic: str
-    energies: np.ndarray
+    background: Vector | None = None
+    background_ratio: Vector | None = None
+    background_sigma: Vector | None = None
+    sigma: Vector | None = None
+    area_scale: Vector | float = 1.0
+    weight: str = "standard"
+    systematic: float = 0.0
+    is_poisson: bool = True
+    data_group: int = 1
 
     def __post_init__(self) -> None:
+        n = len(self.counts)
         if self.statistic not in STATISTICS:
             raise ValueError(
-                f"{self.name}: fit statistic {self.statistic!r} is not supported; set Fit.statMethod to one of "
-                f"{', '.join(STATISTICS)}."
+                f"Spectrum {self.index} ({self.name}) is fitted with the statistic {self.statistic!r}, for which there "
+                f"is no noise model. Choose one of {', '.join(STATISTICS)}, as with Fit.statMethod = \"cstat\"."
             )
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name in ("counts", "background", "background_ratio", "sigma", "energies") and value is not None:
-                value = np.array(value, dtype=np.float64)
-                value.flags.writeable = False
-                object.__setattr__(self, field.name, value)
-                expected = (self.n_bins, 2) if field.name == "energies" else (self.n_bins,)
-                if value.shape != expected:
-                    raise ValueError(f"{self.name}: {field.name} has shape {value.shape}, not {expected}.")
-                if not np.isfinite(value).all():
-                    raise ValueError(
-                        f"{self.name}: {field.name} is not finite in {int((~np.isfinite(value)).sum())} places, so no "
-                        "likelihood can be computed: ignore those channels, or repair the file."
-                    )
+        if self.statistic == "chi" and self.sigma is None:
+            raise ValueError(f"Spectrum {self.index} ({self.name}) is fitted with chi: its errors `sigma` are needed.")
         if (self.background is None) != (self.background_ratio is None):
-            raise ValueError(f"{self.name}: background and background_ratio must be given together.")
-        if (self.sigma is not None) != (self.statistic == "chi"):
-            raise ValueError(f'{self.name}: sigma belongs to the statistic "chi" and to no other.')
+            raise ValueError(f"Spectrum {self.index}: `background` and `background_ratio` come together.")
+        for name in ("counts", "energies", "background", "background_ratio", "background_sigma", "sigma"):
+            if getattr(self, name) is None:
+                continue
+            value = np.array(getattr(self, name), dtype=float)
+            value.flags.writeable = False
+            object.__setattr__(self, name, value)
+            if len(value) != n:
+                raise ValueError(f"Spectrum {self.index}: `{name}` has {len(value)} entries for {n} groups of counts.")
+            if not np.isfinite(value).all():
+                raise ValueError(
+                    f"Spectrum {self.index} ({self.name}): {name} is not finite in {int((~np.isfinite(value)).sum())} "
+                    "places, so no likelihood can be computed. Ignore those channels, or repair the file."
+                )
 
     @property
     def n_bins(self) -> int:
-        """Number of noticed groups."""
+        """Noticed groups."""
         return len(self.counts)
 
     @property
-    def expected_background(self) -> np.ndarray:
-        """Background counts expected in `counts`, (n,); zero without a background."""
-        if self.background is None or self.background_ratio is None:
+    def expected_background(self) -> Vector:
+        """Background expected in `counts`; zeros without a background file."""
+        if self.background is None:
             return np.zeros(self.n_bins)
-        return self.background * self.background_ratio
+        return self.background_ratio * self.background
+
+    @property
+    def area_time(self) -> Vector:
+        """Seconds times AREASCAL: what turns a folded rate into counts."""
+        return self.exposure * np.broadcast_to(np.asarray(self.area_scale, dtype=float), (self.n_bins,))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Observation:
-    """All loaded spectra, in XSPEC's order.
+    """All spectra of a session, in XSPEC's order.
 
     Attributes
     ----------
@@ -109,30 +125,30 @@ class Observation:
     spectra: tuple[SpectrumData, ...]
 
     @property
-    def counts(self) -> np.ndarray:
-        """Raw source counts of all spectra, concatenated, (n_bins,)."""
-        return np.concatenate([spectrum.counts for spectrum in self.spectra]) if self.spectra else np.zeros(0)
+    def counts(self) -> Vector:
+        """Source-region counts of all spectra, one after the other, shape (n_bins,)."""
+        return np.concatenate([s.counts for s in self.spectra]) if self.spectra else np.empty(0)
 
     @property
     def n_bins(self) -> int:
-        """Number of noticed groups in all spectra."""
-        return sum(spectrum.n_bins for spectrum in self.spectra)
+        """Noticed groups of all spectra."""
+        return sum(s.n_bins for s in self.spectra)
 
     @property
-    def slices(self) -> tuple[slice, ...]:
-        """Where each spectrum lies in concatenated arrays."""
-        edges = np.concatenate([[0], np.cumsum([spectrum.n_bins for spectrum in self.spectra])]).astype(int)
-        return tuple(slice(int(a), int(b)) for a, b in zip(edges[:-1], edges[1:], strict=True))
+    def slices(self) -> list[slice]:
+        """Where each spectrum lies in the concatenated arrays."""
+        ends = np.cumsum([s.n_bins for s in self.spectra]).tolist()
+        return [slice(end - s.n_bins, end) for end, s in zip(ends, self.spectra, strict=True)]
 
-    def summary(self) -> list[dict[str, Any]]:
-        """Return, for each spectrum, name, groups, counts, exposure and statistic (JSON-able)."""
+    def summary(self) -> list[dict[str, str | int | float]]:
+        """Name, groups, counts, exposure and statistic of each spectrum, as plain numbers and texts."""
         return [
-            {
-                "name": spectrum.name,
-                "bins": spectrum.n_bins,
-                "counts": float(spectrum.counts.sum()),
-                "exposure": spectrum.exposure,
-                "statistic": spectrum.statistic,
-            }
-            for spectrum in self.spectra
-        ]
+            {"name": s.name, "bins": s.n_bins, "counts": float(s.counts.sum()), "exposure": s.exposure,
+             "statistic": s.statistic}
+            for s in self.spectra
+        ]  # fmt: skip
+
+    @property
+    def area_time(self) -> Vector:
+        """Seconds times AREASCAL of every bin, shape (n_bins,)."""
+        return np.concatenate([s.area_time for s in self.spectra]) if self.spectra else np.empty(0)

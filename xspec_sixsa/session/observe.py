@@ -1,0 +1,172 @@
+"""The observation as XSPEC holds it: counts, background, errors and the fit statistic of every spectrum."""
+
+from __future__ import annotations
+
+import logging
+import re
+import tempfile
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from ..observation import Observation, SpectrumData
+
+__all__ = ["observe", "saved_lines", "saved_statistics"]
+
+log = logging.getLogger(__name__)
+
+RATE_TOLERANCE = 1e-6  # XSPEC sums its rates in another order, and files hold them in single precision
+
+
+def saved_lines(module: ModuleType) -> list[str]:
+    """Return the lines of a saved session: some settings can be read nowhere else."""
+    with tempfile.TemporaryDirectory(prefix="sixsa-") as folder:
+        path = Path(folder) / "session.xcm"
+        module.Xset.save(str(path), "a")
+        return path.read_text(errors="replace").splitlines()
+
+
+def saved_statistics(lines: list[str], n_spectra: int) -> list[str]:
+    """Return each spectrum's fit statistic from a saved session (``statistic cstat``, ``statistic cstat 2-3``)."""
+    names = ["chi"] * n_spectra
+    for line in lines:
+        match = re.match(r"\s*statistic\s+(?!test\b)([a-z]\w*)\s*(.*)$", line, re.IGNORECASE)
+        if match is None:
+            continue
+        name, ranges = match[1].lower(), match[2].replace(",", " ").split()
+        numbers: list[int] = []
+        for word in ranges:
+            ends = [end.strip() for end in word.split("-")]
+            if all(end.isdigit() for end in ends):
+                numbers += range(int(ends[0]), int(ends[-1]) + 1)
+        for number in numbers or range(1, n_spectra + 1):
+            if 1 <= number <= n_spectra:
+                names[number - 1] = name
+    return names
+
+
+def observe(module: ModuleType) -> Observation:
+    """Read the loaded spectra.
+
+    Parameters
+    ----------
+    module : module
+        PyXspec or the embedded engine.
+
+    Returns
+    -------
+    Observation
+        Source counts are ``values * exposure * areaScale``: PyXspec's `values` are raw rates per unit of AREASCAL.
+        Background `values` are scaled to the source's BACKSCAL already, so they are scaled back to recorded counts.
+
+    Raises
+    ------
+    ValueError
+        Without data, for a spectrum without noticed channels, exposure or counts, and where counts and XSPEC's own
+        rate disagree.
+    """
+    n = int(module.AllData.nSpectra)
+    if n == 0:
+        raise ValueError("No spectrum is loaded, so there is nothing to fit: load one, such as Spectrum('src.pha').")
+    lines = saved_lines(module)
+    statistics = saved_statistics(lines, n)
+    systematic = 0.0
+    for line in lines:
+        words = line.split()
+        if len(words) == 2 and words[0] == "systematic":
+            systematic = float(words[1])
+    spectra = [_spectrum(module, i + 1, statistics[i], systematic) for i in range(n)]
+    return Observation(tuple(spectra))
+
+
+def _per_bin(value: Any, noticed: np.ndarray) -> np.ndarray:
+    """Return AREASCAL or BACKSCAL of the noticed groups; XSPEC gives one number, or one for every group."""
+    array = np.atleast_1d(np.asarray(value, dtype=np.float64))
+    return np.full(len(noticed), array[0]) if array.size == 1 else array[noticed - 1]
+
+
+def _attached(spectrum: Any, which: str) -> Any:
+    try:
+        return getattr(spectrum, which)
+    except Exception:  # PyXspec raises plain Exception where there is none
+        return None
+
+
+def _spectrum(module: ModuleType, index: int, statistic: str, systematic: float) -> SpectrumData:
+    spectrum = module.AllData(index)
+    name, exposure = spectrum.fileName, float(spectrum.exposure)
+    noticed = np.asarray(spectrum.noticed, dtype=int)
+    if len(noticed) == 0:
+        raise ValueError(
+            f"Spectrum {index} ({name}) has no noticed channel, so it says nothing: notice some "
+            f"(AllData({index}).notice('0.5-10.0')), or unload it."
+        )
+    if not exposure > 0.0:
+        raise ValueError(f"Spectrum {index} ({name}) has an exposure of {exposure:g} s: repair EXPOSURE in its header.")
+    area = _per_bin(spectrum.areaScale, noticed)
+    to_counts = exposure * area
+    rate = np.asarray(spectrum.values, dtype=np.float64)
+    variance = np.asarray(spectrum.variance, dtype=np.float64)
+    counts = rate * to_counts
+    net = rate.copy()
+    background = ratio = background_sigma = None
+    least = 1.0 / to_counts**2
+    attached, correction = _attached(spectrum, "background"), _attached(spectrum, "correction")
+    if attached is not None:
+        scale = _per_bin(attached.backScale, noticed) / _per_bin(spectrum.backScale, noticed)
+        recorded = float(attached.exposure) * _per_bin(attached.areaScale, noticed) * scale
+        values = np.asarray(attached.values, dtype=np.float64)
+        spread = np.asarray(attached.variance, dtype=np.float64)
+        background, ratio = values * recorded, to_counts / recorded
+        background_sigma = np.sqrt(spread) * recorded
+        net, variance = net - values, variance + spread
+        least = np.minimum(least, 1.0 / recorded**2)
+    corrected = np.zeros(len(noticed))
+    if correction is not None and float(spectrum.cornorm) != 0.0:
+        corrected = float(spectrum.cornorm) * np.asarray(correction.values, dtype=np.float64)
+        if background is None:
+            # the Poisson statistics look at a correction only where there is a background
+            if statistic == "chi":
+                background, ratio = corrected * to_counts, np.ones(len(noticed))
+        else:
+            background = background + corrected * to_counts / ratio
+    _check_rate(spectrum, index, name, float(area @ (rate - corrected)))
+    sigma = None
+    if statistic == "chi":
+        # A bin without any error is given that of one count, as XSPEC does.
+        sigma = np.sqrt(np.where(variance > 0.0, variance, least)) * to_counts
+    else:
+        if not counts.any() and (background is None or not background.any()):
+            raise ValueError(
+                f"Spectrum {index} ({name}) has not a single count in its {len(noticed)} noticed channels: check the "
+                "file and the ignored ranges."
+            )
+        if not spectrum.isPoisson:
+            log.warning(
+                "Spectrum %d (%s) has Gaussian errors, but is fitted with %s, which is only valid for counts: "
+                'use Fit.statMethod = "chi %d".', index, name, statistic, index,
+            )  # fmt: skip
+    if statistic == "chi" and (counts < 10).any() and spectrum.isPoisson:
+        log.warning(
+            "Spectrum %d (%s): chi with %d of %d bins below 10 counts is biased: cstat is exact there "
+            '(Fit.statMethod = "cstat").', index, name, int((counts < 10).sum()), len(counts),
+        )  # fmt: skip
+    return SpectrumData(
+        name=name, index=index, counts=counts, exposure=exposure,
+        energies=np.asarray(spectrum.energies, dtype=np.float64).reshape(-1, 2), statistic=statistic,
+        background=background, background_ratio=ratio, background_sigma=background_sigma, sigma=sigma, area_scale=area,
+        weight=str(module.Fit.weight), systematic=systematic, is_poisson=bool(spectrum.isPoisson),
+        data_group=int(spectrum.dataGroup),
+    )  # fmt: skip
+
+
+def _check_rate(spectrum: Any, index: int, name: str, total: float) -> None:
+    """Compare with XSPEC's own total rate: a misread scaling would spoil everything after."""
+    stated = float(spectrum.rate[2])
+    if abs(total - stated) > RATE_TOLERANCE * max(abs(stated), abs(total)):
+        raise ValueError(
+            f"Spectrum {index} ({name}): its channels add up to {total:.9g} counts/s, but XSPEC states {stated:.9g}. "
+            "The counts cannot be trusted: please report this file."
+        )
