@@ -78,8 +78,8 @@ def check_coverage(counts: NDArray[np.floating], observation: Observation) -> Co
         raise CoverageError(
             f"The observation lies outside the prior's reach: {observed:.6g} net counts observed, "
             f"{low:.4g} to {high:.4g} expected in {len(totals)} draws from the prior. The fit would only explore a "
-            f"wrong model: {'raise the upper' if above else 'lower the lower'} limits of the norms (by a factor of at least "
-            f"{needed:.2g}), and check that response, exposure and units belong to this spectrum.",
+            f"wrong model: {'raise the upper' if above else 'lower the lower'} limits of the norms (by a factor of at "
+            f"least {needed:.2g}), and check that response, exposure and units belong to this spectrum.",
             observed,
             low,
             high,

@@ -251,7 +251,7 @@ class _Run:
         if usable == 0:
             reasons = sorted({reason for _, _, reason in self.session.failures})
             raise ValueError(
-                f"The model failed for all of {len(first.u)} parameter sets drawn from the prior ({'; '.join(reasons)}): "
+                f"The model failed for all {len(first.u)} parameter sets drawn from the prior ({'; '.join(reasons)}): "
                 "there is nothing to fit. Narrow the priors to where the model works, and try `show` there."
             )
         if usable < 0.9:

@@ -1,0 +1,129 @@
+"""Fit problems of ../shared/problems.toml and compare each with nautilus on the same session, statistic and priors.
+
+    python benchmarks/check.py epic_pn --seeds 1 --seeds 2 --seeds 3 --seeds 4 --seeds 5
+    python benchmarks/check.py epic_pn_wstat wstat_3c273 two_spectra gaussian_bright --seeds 1
+
+Prints per problem and seed: evaluations by stage, effective samples, seconds, evidence against nautilus, and the
+Jensen-Shannon divergence per parameter beside its limit; all of it goes to --json too. Exit code 1 if any check fails.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+import xspec_sixsa as sixsa
+from xspec_sixsa.batch import load_engine
+from xspec_sixsa.compare.divergence import jensen_shannon
+from xspec_sixsa.priors import bind
+from xspec_sixsa.session import Session
+
+sys.path.insert(0, str(Path(__file__).parent))
+import problems  # noqa: E402
+
+
+def nested_sampling(xspec: Any, priors: list[Any], live: int, seed: int) -> dict[str, Any]:
+    """Posterior and evidence by nautilus."""
+    from nautilus import Sampler
+
+    with Session(xspec) as session:
+        prior = bind(priors, session)
+        spent = 0
+
+        def log_likelihood(u: np.ndarray) -> np.ndarray:
+            nonlocal spent
+            u = np.atleast_2d(u)
+            spent += len(u)
+            value = session.evaluate(prior.transform(u), "nautilus").log_likelihood
+            return np.where(np.isfinite(value), value, -1e300)
+
+        began = time.monotonic()
+        sampler = Sampler(lambda u: u, log_likelihood, session.n_free, n_live=live, vectorized=True, seed=seed)
+        sampler.run(n_eff=10000, discard_exploration=True)
+        u, log_weights, _ = sampler.posterior()
+        return {
+            "theta": prior.transform(u),
+            "weights": np.exp(log_weights - log_weights.max()),
+            "log_z": float(sampler.log_z),
+            "log_z_err": float(1 / np.sqrt(sampler.n_eff)),
+            "evaluations": spent,
+            "seconds": time.monotonic() - began,
+        }
+
+
+def compare(result: Any, nested: dict[str, Any]) -> dict[str, Any]:
+    """Evidence and divergences of one run against nested sampling."""
+    keep = np.isfinite(result.log_weights)
+    divergences = {
+        name: jensen_shannon(result.samples[keep, i], nested["theta"][:, i], result.weights[keep], nested["weights"])
+        for i, name in enumerate(result.names)
+    }
+    sigma = float(np.hypot(result.log_z_err, nested["log_z_err"]))
+    return {
+        "status": result.status,
+        "reasons": result.reasons,
+        "seed": result.seed,
+        "evaluations": result.evaluations,
+        "total": sum(result.evaluations.values()),
+        "ess": result.ess,
+        "k_hat": result.k_hat,
+        "seconds": result.seconds,
+        "log_z": result.log_z,
+        "log_z_err": result.log_z_err,
+        "pull": (result.log_z - nested["log_z"]) / sigma,
+        "divergence": {name: [d.value, d.limit] for name, d in divergences.items()},
+        "median": dict(zip(result.names, result.quantile(0.5).tolist(), strict=True)),
+        "best_statistic": result.best_statistic,
+        "agrees": bool(all(d.indistinguishable for d in divergences.values()))
+        and abs(result.log_z - nested["log_z"]) < 3 * sigma,
+    }
+
+
+@click.command(help=__doc__)
+@click.argument("names", nargs=-1, required=True)
+@click.option("--seeds", multiple=True, type=int, default=(1,), help="Repeat for several.")
+@click.option("--engine", type=click.Choice(["embedded", "xspec"]), default="embedded")
+@click.option("--live", type=int, default=1500, help="nautilus's live points.")
+@click.option("--budget", type=int, default=None)
+@click.option("--compressor", default=None)
+@click.option("--json", "path", type=click.Path(path_type=Path), default=None)
+def main(
+    names: tuple[str, ...], seeds: tuple[int, ...], engine: str, live: int, budget: int | None,
+    compressor: str | None, path: Path | None,
+) -> None:  # fmt: skip
+    logging.basicConfig(level=logging.WARNING)
+    xspec = load_engine(engine)
+    report: dict[str, Any] = {}
+    for name in names:
+        priors = problems.load(name, xspec)
+        nested = nested_sampling(xspec, priors, live, seed=1)
+        print(f"{name}: nautilus log Z {nested['log_z']:.3f} +- {nested['log_z_err']:.3f}, "
+              f"{nested['evaluations']} evaluations, {nested['seconds']:.0f} s", flush=True)  # fmt: skip
+        report[name] = {
+            "nautilus": {k: nested[k] for k in ("log_z", "log_z_err", "evaluations", "seconds")},
+            "runs": [],
+        }
+        for seed in seeds:
+            began = time.monotonic()
+            result = sixsa.fit(priors, seed=seed, xspec=xspec, progress=False, budget=budget, compressor=compressor)
+            row = compare(result, nested) | {"wall": time.monotonic() - began}
+            report[name]["runs"].append(row)
+            worst = max(row["divergence"].items(), key=lambda item: item[1][0] / item[1][1])
+            print(f"  seed {seed}: {row['status']}, {row['total']} evaluations, ESS {row['ess']:.0f}, k-hat {row['k_hat']:.2f}, "
+                  f"log Z {row['log_z']:.3f} +- {row['log_z_err']:.3f} (pull {row['pull']:+.1f}), worst JSD {worst[0]} "
+                  f"{worst[1][0]:.4f} (limit {worst[1][1]:.4f}), {row['wall']:.0f} s: "
+                  f"{'agrees' if row['agrees'] else 'DISAGREES'}", flush=True)  # fmt: skip
+            if path is not None:
+                path.write_text(json.dumps(report, indent=1) + "\n")
+    sys.exit(0 if all(run["agrees"] for entry in report.values() for run in entry["runs"]) else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Our posterior beside others'."""

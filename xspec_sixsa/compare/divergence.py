@@ -1,0 +1,68 @@
+"""Jensen-Shannon divergence between two weighted samples of one parameter, and what sampling alone makes of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from xspec_sixsa.result import weighted_quantile
+
+__all__ = ["Divergence", "jensen_shannon"]
+
+BINS = 40
+LEAST_LIMIT = 0.002  # nat: smaller divergences do not matter, however large the samples
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """A divergence and its limit.
+
+    Attributes
+    ----------
+    value : float
+        Natural logarithm; 0 for equal histograms, ln 2 for disjoint ones.
+    limit : float
+        The larger of 0.002 nat and the 99.9 % quantile for two samples of one distribution.
+    """
+
+    value: float
+    limit: float
+
+    @property
+    def indistinguishable(self) -> bool:
+        """Whether sampling alone explains the divergence."""
+        return self.value < self.limit
+
+
+def jensen_shannon(
+    a: NDArray[np.float64],
+    b: NDArray[np.float64],
+    weights_a: NDArray[np.float64] | None = None,
+    weights_b: NDArray[np.float64] | None = None,
+) -> Divergence:
+    """Divergence of two samples of one parameter.
+
+    Forty equal bins between the joint 0.1 % and 99.9 % quantiles and two end bins (B = 42). For samples of the same
+    distribution ``8 JSD / (1/n1 + 1/n2)`` follows chi-squared with B - 1 degrees of freedom, n being effective sizes
+    (Lin 1991, and the usual expansion of the likelihood-ratio statistic).
+
+    Parameters
+    ----------
+    a, b : ndarray, shapes (n1,), (n2,)
+    weights_a, weights_b : ndarray, optional
+        Non-negative; equal by default.
+    """
+    pairs = [(x, np.ones(len(x)) if w is None else np.asarray(w)) for x, w in ((a, weights_a), (b, weights_b))]
+    shares = [w / w.sum() for _, w in pairs]
+    sizes = [1 / (w**2).sum() for w in shares]
+    both, joint = np.concatenate([a, b]), np.concatenate([w / 2 for w in shares])
+    low, high = weighted_quantile(both, [0.001, 0.999], joint)
+    edges = np.concatenate([[-np.inf], np.linspace(low, high, BINS + 1), [np.inf]])
+    p, q = (np.histogram(x, edges, weights=w)[0] for (x, _), w in zip(pairs, shares, strict=True))
+    middle = (p + q) / 2
+    value = sum(0.5 * np.sum(h[h > 0] * np.log(h[h > 0] / middle[h > 0])) for h in (p, q))
+    noise = stats.chi2.ppf(0.999, BINS + 1) * sum(1 / n for n in sizes) / 8
+    return Divergence(float(value), float(max(LEAST_LIMIT, noise)))
