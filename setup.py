@@ -12,9 +12,8 @@ VERSION = next(
 )
 
 EXTRAS = {
-    "bxa": ["bxa>=5.0"],
+    "bxa": ["bxa>=5.0", "six"],  # ultranest imports six without asking for it
     "nautilus": ["nautilus-sampler>=1.0"],
-    "dask": ["dask", "distributed"],
     "pandas": ["pandas"],
     "arviz": ["arviz"],
     "getdist": ["getdist"],
