@@ -116,8 +116,8 @@ def main(
             row = compare(result, nested) | {"wall": time.monotonic() - began}
             report[name]["runs"].append(row)
             worst = max(row["divergence"].items(), key=lambda item: item[1][0] / item[1][1])
-            print(f"  seed {seed}: {row['status']}, {row['total']} evaluations, ESS {row['ess']:.0f}, k-hat {row['k_hat']:.2f}, "
-                  f"log Z {row['log_z']:.3f} +- {row['log_z_err']:.3f} (pull {row['pull']:+.1f}), worst JSD {worst[0]} "
+            print(f"  seed {seed}: {row['status']}, {row['total']} evaluations, ESS {row['ess']:.0f}, "
+                  f"k-hat {row['k_hat']:.2f}, log Z {row['log_z']:.3f} +- {row['log_z_err']:.3f} (pull {row['pull']:+.1f}), worst JSD {worst[0]} "
                   f"{worst[1][0]:.4f} (limit {worst[1][1]:.4f}), {row['wall']:.0f} s: "
                   f"{'agrees' if row['agrees'] else 'DISAGREES'}", flush=True)  # fmt: skip
             if path is not None:

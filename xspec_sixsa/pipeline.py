@@ -193,12 +193,19 @@ class _Run:
                     "Interrupted: what there is is kept%s.", "" if self.output is None else ", and can be resumed"
                 )
             result = self._assemble(inference, interrupted)
+            if self.output is not None:
+                # the posterior first: neither a native fit nor a picture may cost it
+                result.save(self.output)
+                if result.ess > 0:
+                    session.load_chain(
+                        result.save_chain(Path(self.output) / "chain.fits"), replace=self.replace_chains
+                    )
+            # whatever is set after the native fit would make XSPEC forget it: nothing is
+            self._polish(result)
             self.seconds["other"] = time.monotonic() - began - sum(self.seconds.values())
             result.seconds = dict(self.seconds)
             if self.output is not None:
                 self._write(result)
-            # last of all: whatever is set after the native fit would make XSPEC forget it
-            self._leave(result)
         return result
 
     # -- evaluations -----------------------------------------------------------------------------------------------
@@ -359,33 +366,25 @@ class _Run:
             )
         return spectra
 
-    def _write(self, result: Result) -> None:
-        from xspec_sixsa.plots import plot_all
-        from xspec_sixsa.priors import save_toml
-
-        folder = Path(self.output)
-        began = time.monotonic()
-        self.session.save_xcm(folder / "session.xcm")
-        save_toml(folder / "priors.toml", self.prior, {**self.options, "seed": self.run["seed"]})
-        result.save(folder)
-        if result.ess > 0:
-            result.save_chain(folder / "chain.fits")
-            plot_all(result, folder)
-        self.seconds["files"] = time.monotonic() - began
-
-    def _leave(self, result: Result) -> None:
-        """Leave XSPEC at the best fit with the chain loaded."""
-        if self.output is not None and result.ess > 0:
-            self.session.load_chain(Path(self.output) / "chain.fits", replace=self.replace_chains)
+    def _polish(self, result: Result) -> None:
+        """Leave XSPEC at the best fit, by a short fit of its own from the best draw."""
         if self.polish and np.isfinite(result.best_statistic):
             with self.progress.task("native fit", 1, "polish"):
                 theta, statistic = self.session.native_fit(result.best_fit)
             if statistic <= result.best_statistic:
                 result.best_fit, result.best_statistic = np.asarray(theta), float(statistic)
         result.evaluations = self.checkpoint.evaluations | self._extra()
-        result.seconds = dict(self.seconds)
-        if self.output is not None:
-            result.save(self.output)
+
+    def _write(self, result: Result) -> None:
+        from xspec_sixsa.plots import plot_all
+        from xspec_sixsa.priors import save_toml
+
+        folder = Path(self.output)
+        self.session.save_xcm(folder / "session.xcm")
+        save_toml(folder / "priors.toml", self.prior, {**self.options, "seed": self.run["seed"]})
+        result.save(folder)
+        if result.ess > 0:
+            plot_all(result, folder)
 
 
 def _versions() -> dict[str, str]:
