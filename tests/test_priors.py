@@ -10,13 +10,16 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from scipy import stats
+from small_session import fresh
 
+import xspec_sixsa.embedded as xspec
 from xspec_sixsa import priors as P
 from xspec_sixsa.priors import JointPrior, PriorError, bind
 
@@ -226,6 +229,48 @@ def test_dictionary_is_json_and_notices_a_changed_function() -> None:
     assert with_power(2.0) != with_power(2.01)
 
 
+class EngineSession:
+    """The embedded engine's model through the session's own search for parameters."""
+
+    def __init__(self, module: Any) -> None:
+        from xspec_sixsa.session import parameters
+
+        self.parameters = parameters.free_parameters(module)
+        self.find = partial(parameters.find, module, self.parameters)
+
+
+@pytest.fixture
+def model() -> Any:
+    """``TBabs*(powerlaw+powerlaw)`` on the engine: first index frozen, second norm linked."""
+    fresh(xspec)
+    model = xspec.Model("TBabs*(powerlaw+powerlaw)")
+    model.TBabs.nH.values = (0.2, 0.01, 0.0, 0.0, 5.0, 5.0)
+    model.powerlaw.PhoIndex.frozen = True
+    model.powerlaw_3.norm.link = "p3*0.5"
+    yield model
+    fresh(xspec)
+
+
+def test_pyxspec_objects_and_bayes_of_a_live_session(model: Any) -> None:
+    model.powerlaw_3.PhoIndex.prior = ("gauss", 2.0, 0.2)
+    prior = bind([P.loguniform(model.powerlaw.norm, 1e-5, 1e-2)], EngineSession(xspec))
+    assert prior.names == ("nH__1", "norm__3", "PhoIndex__4")
+    middle = prior.transform([[0.5, 0.5, 0.5]])[0]
+    assert middle == pytest.approx([2.5, 10**-3.5, 2.0])
+    assert "bayes gauss" in prior.describe()[2]
+    bxa_form = P.create_gaussian_prior_for(model, model.TBabs.nH, 1.0, 0.5)
+    assert bind([bxa_form, P.loguniform((model, 3), 1e-5, 1e-2)], EngineSession(xspec)).priors[0].parameter == "nH__1"
+
+
+def test_frozen_and_linked_parameters_are_refused(model: Any) -> None:
+    def bound(reference: Any) -> Any:
+        return lambda: bind([P.uniform(reference, 0, 1)], EngineSession(xspec))
+
+    refused(bound(model.powerlaw.PhoIndex), "frozen", "thaw")
+    refused(bound(model.powerlaw_3.norm), "linked", "untie")
+    refused(bound("norm__9"), "norm__9", "nH__1, norm__3, PhoIndex__4")
+
+
 # Refusals ------------------------------------------------------------------------------------------------------------
 
 
@@ -332,6 +377,14 @@ def test_toml_round_trip_keeps_every_number(tmp_path: Path) -> None:
     loaded, read = P.load_toml(tmp_path / "priors.toml")
     assert bind(loaded, extra).to_dict() == prior.to_dict()
     assert read == {"target_ess": 2000, "seed": 0, "compressor": "pca"}
+
+
+def test_whole_numbers_may_be_written_as_floats(tmp_path: Path) -> None:
+    options = {"target_ess": np.float64(1500), "seed": np.int64(2**40), "budget": 1e4}
+    P.save_toml(tmp_path / "priors.toml", GOOD, options)
+    assert P.load_toml(tmp_path / "priors.toml")[1] == {"target_ess": 1500, "seed": 2**40, "budget": 10000}
+    (tmp_path / "written.toml").write_text("[fit]\nbudget = 2e4\n")
+    assert P.load_toml(tmp_path / "written.toml")[1] == {"budget": 20000}
 
 
 def test_functions_are_named_in_the_file(tmp_path: Path) -> None:

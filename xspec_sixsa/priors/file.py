@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from .prior import Prior, PriorError
 
 __all__ = ["FIT_OPTIONS", "load_toml", "normalise", "save_toml"]
 
-# What `[fit]` may hold, its type, and whether 0 makes sense.
+# What `[fit]` may hold, and its type.
 FIT_OPTIONS: dict[str, type] = {"target_ess": int, "seed": int, "budget": int, "compressor": str}
 
 
@@ -169,16 +170,23 @@ def _fit_options(path: Path, table: Any) -> dict[str, Any]:
         raise PriorError(
             f"{path}: fit is {table!r}, not a table: write [fit], then {', '.join(FIT_OPTIONS)}.", value=table
         )
+    options: dict[str, Any] = {}
     for name, value in table.items():
         if name not in FIT_OPTIONS:
             raise PriorError(f"{path}: [fit] has no option {name!r}; it knows {', '.join(FIT_OPTIONS)}.", value=value)
-        if not isinstance(value, FIT_OPTIONS[name]) or isinstance(value, bool):
-            wanted = "a text in quotes" if FIT_OPTIONS[name] is str else "a whole number"
-            raise PriorError(f"{path}: [fit] {name} is {value!r}; it must be {wanted}.", value=value)
+        if FIT_OPTIONS[name] is str:
+            if not isinstance(value, str):
+                raise PriorError(f"{path}: [fit] {name} is {value!r}; it must be a text in quotes.", value=value)
+            options[name] = value
+            continue
+        # 1e4 is how people write 10000, and a script's numbers may be numpy's.
+        if isinstance(value, bool) or not isinstance(value, Real) or not float(value).is_integer():
+            raise PriorError(f"{path}: [fit] {name} is {value!r}; it must be a whole number.", value=value)
+        options[name] = int(value)
         least = 0 if name == "seed" else 1
-        if isinstance(value, int) and value < least:
+        if options[name] < least:
             raise PriorError(f"{path}: [fit] {name} is {value}; it must be at least {least}.", value=value)
-    return dict(table)
+    return options
 
 
 def _from_entry(name: str, entry: Any) -> Prior:
