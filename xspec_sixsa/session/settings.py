@@ -1,0 +1,62 @@
+"""XSPEC kept silent and unprompted while we work, and every setting put back as it was."""
+
+from __future__ import annotations
+
+import logging
+from types import ModuleType, TracebackType
+from typing import Any
+
+__all__ = ["Silence"]
+
+log = logging.getLogger(__name__)
+
+
+class Silence:
+    """No output, no questions and no `bayes` term in the statistic inside the block; all as before after it.
+
+    Also after an error or Ctrl-C. XSPEC's random generator, logs and plots are not touched. Parameter values are the
+    session's affair.
+
+    Parameters
+    ----------
+    module : module
+        PyXspec or the embedded engine.
+    """
+
+    def __init__(self, module: ModuleType) -> None:
+        self._wanted: list[tuple[Any, str, Any]] = [
+            # first, so that the rest is silent; it is put back last
+            (module.Xset, "chatter", 0),
+            (module.Xset, "logChatter", 0),
+            # a missing file would otherwise be asked for, for ever where there is no terminal
+            (module.Xset, "allowPrompting", False),
+            (module.Fit, "query", "no"),
+            # it adds -2 ln prior to Fit.statistic, and the prior is in the unit cube already
+            (module.Fit, "bayes", "off"),
+        ]
+        self._before: list[tuple[Any, str, Any]] = []
+
+    def __enter__(self) -> Silence:
+        try:
+            for owner, name, value in self._wanted:
+                old = getattr(owner, name)
+                if old != value:
+                    self._before.append((owner, name, old))
+                    setattr(owner, name, value)
+        except BaseException:
+            self._restore()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._restore()
+
+    def _restore(self) -> None:
+        while self._before:
+            owner, name, old = self._before.pop()
+            try:
+                setattr(owner, name, old)
+            except Exception as error:  # the others must be put back all the same
+                log.error("%s.%s could not be set back to %r: %s", type(owner).__name__, name, old, error)
