@@ -17,12 +17,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .result import Result
 
-__all__ = ["ENGINES", "check_inputs", "fit_session", "load_engine", "read_fit_options"]
+__all__ = ["ENGINES", "check_inputs", "fit_session", "load_engine"]
 
 log = logging.getLogger(__name__)
 
 ENGINES = ("auto", "xspec", "embedded")
-FIT_OPTIONS = ("target_ess", "seed", "budget", "compressor")
 _FILE_COMMAND = re.compile(r"^\s*(data|response|arf|backgrnd)\s+(.*)$")
 _NO_FILE = re.compile(r"^(\d+(:\d+)?(-\d+)?|none|/|,|-)$")
 
@@ -65,7 +64,6 @@ def fit_session(
     given = {key: value for key, value in options.items() if value is not None}
     if priors is not None:
         priors = Path(priors).absolute()
-        given = read_fit_options(priors) | given
     module = load_engine(engine)
     if not given.get("progress", True):
         module.Xset.chatter = 0
@@ -99,37 +97,10 @@ def check_inputs(
             "or give another --output."
         )
     if priors is not None:
-        read_toml(Path(priors))
+        from .priors import load_toml
+
+        load_toml(priors)
     return _session_folder(session)
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """Read a TOML file; errors name the file."""
-    if not path.is_file():
-        raise FileNotFoundError(f"No priors file {path}.")
-    try:
-        import tomllib
-    except ModuleNotFoundError:  # Python 3.10
-        import tomli as tomllib
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not valid TOML: {error}.") from error
-
-
-def read_fit_options(path: Path) -> dict[str, Any]:
-    """Options in the `[fit]` table of a priors file.
-
-    Raises
-    ------
-    ValueError
-        For an option that does not exist there.
-    """
-    table = read_toml(path).get("fit", {})
-    unknown = sorted(set(table) - set(FIT_OPTIONS))
-    if unknown:
-        raise ValueError(f"{path}: [fit] has no option {unknown[0]!r}; it knows {', '.join(FIT_OPTIONS)}.")
-    return dict(table)
 
 
 def load_engine(name: str = "auto") -> ModuleType:

@@ -31,7 +31,7 @@ POSITIVE = ("target_ess", "budget")
 def fit(
     priors: Any = None,
     *,
-    target_ess: float | None = None,
+    target_ess: int | None = None,
     budget: int | None = None,
     compressor: str | None = None,
     seed: int | None = None,
@@ -52,7 +52,7 @@ def fit(
     ----------
     priors : list of Prior, list of BXA transformations, path of a TOML file, or None
         One prior per free parameter; those without one take XSPEC's own limits and `bayes` setting, and are printed.
-    target_ess : float, default 1000
+    target_ess : int, default 1000
         Effective samples wanted.
     budget : int, default 20000
         Most evaluations of the model.
@@ -121,8 +121,10 @@ def _settings_options(options: dict[str, Any]) -> dict[str, Any]:
 
     chosen = {k: v for k, v in options.items() if k in (*POSITIVE, "compressor")}
     for key in POSITIVE:
-        if key in chosen and not chosen[key] > 0:
-            raise ValueError(f"{key} is {chosen[key]}: it must be positive.")
+        if key in chosen:
+            if not (chosen[key] > 0 and int(chosen[key]) == chosen[key]):
+                raise ValueError(f"{key} is {chosen[key]}: it must be a whole number above zero.")
+            chosen[key] = int(chosen[key])
     if chosen.get("compressor", "autoencoder") not in COMPRESSORS:
         raise ValueError(f"Unknown compressor {chosen['compressor']!r}: type one of {', '.join(COMPRESSORS)}.")
     if "target_ess" in chosen and "budget" in chosen and chosen["budget"] < chosen["target_ess"]:

@@ -76,7 +76,7 @@ def train(
     if best_state is None:
         raise FloatingPointError(
             f"Training failed: the validation loss was never finite in {steps} steps (last {held_out}). Look for "
-            "NaN or absurdly large values among the simulated spectra (`sixsa.Session.ledger` has them)."
+            "NaN or absurdly large values among the simulated spectra."
         )
     network.load_state_dict(best_state)
     network.eval()
