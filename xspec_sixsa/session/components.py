@@ -1,0 +1,140 @@
+"""Additive components on their own, and which component is at fault when the whole gives nothing.
+
+On real XSPEC both happen in forked processes: norms can be zeroed, links broken and models replaced there, and a
+component that kills its process is found out, while the user's session is never touched.
+"""
+
+from __future__ import annotations
+
+import re
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from ..observation import Observation
+from .evaluator import Evaluator
+from .parameters import model_objects, parameters_of
+from .workers import WorkerPool
+
+__all__ = ["at_fault", "embedded_components", "forked_components"]
+
+
+def embedded_components(theta: np.ndarray, observation: Observation) -> dict[str, np.ndarray]:
+    """Return expected counts (k, n_bins) of each additive component, from the embedded engine."""
+    from ..embedded.evaluate import evaluate_components
+
+    area_time = observation.area_time
+    return {
+        label: np.concatenate([rate.numpy() for rate in rates], axis=1) * area_time
+        for label, rates in evaluate_components(theta).items()
+    }
+
+
+def _additive(objects: list[tuple[str, int, Any]]) -> list[tuple[str, str]]:
+    """Return (model name, component name) of the additive components: those that end in a norm."""
+    found = {}
+    for name, _, model in objects:
+        for component in model.componentNames:
+            names = getattr(model, component).parameterNames
+            if names and names[-1].lower() == "norm":
+                found[name, component] = None
+    return list(found)
+
+
+def forked_components(
+    module: ModuleType,
+    evaluator: Evaluator,
+    theta: np.ndarray,
+    observation: Observation,
+    workers: int,
+    time_limit: float,
+) -> tuple[dict[str, np.ndarray], int]:
+    """Return expected counts of each additive component alone, and how many evaluations that took.
+
+    All parameter values are read at each `theta` with the links in place; then, with the links broken, the other
+    components' norms are set to zero. A component whose norm is linked to another one's keeps its value that way.
+    """
+    objects = model_objects(module)
+    components = _additive(objects)
+    every = [(model, name, component, p) for name, _, model in objects for component, p in parameters_of(model)]
+
+    def read(row: np.ndarray) -> tuple[np.ndarray, float, str]:
+        evaluator.set(row)
+        return np.array([p.values[0] for _, _, _, p in every]), 0.0, ""
+
+    widened = False
+
+    def one(row: np.ndarray) -> tuple[np.ndarray, float, str]:
+        nonlocal widened
+        kept, values = components[int(row[0])], row[1:]
+        changes: dict[int, tuple[Any, dict[int, Any]]] = {}
+        for (model, name, component, p), value in zip(every, values, strict=True):
+            old = p.values
+            if len(old) < 6:
+                continue
+            norm = p.name.lower() == "norm" and (name, component) in components
+            number = 0.0 if norm and (name, component) != kept else float(value)
+            text: Any = number
+            if not widened:
+                # user limits may exclude zero, and breaking a link brings the model's own limits back
+                low, high = (-1e24, 1e24) if norm else (min(old[2], number), max(old[5], number))
+                text = f"{number!r},{abs(old[1]) or 0.01!r},{low!r},{low!r},{high!r},{high!r}"
+            changes.setdefault(id(model), (model, {}))[1][int(p._Parameter__index)] = text
+        arguments: list[Any] = []
+        for model, pairs in changes.values():
+            arguments += [model, pairs]
+        module.AllModels.setPars(*arguments)
+        widened = True
+        counts = evaluator.counts()
+        return counts, 0.0, "" if np.isfinite(counts).all() else "the component's counts are not finite"
+
+    with WorkerPool(read, len(every), 1, time_limit) as pool:
+        values, _, _ = pool.evaluate(theta)
+    jobs = np.concatenate([np.column_stack([np.full(len(theta), float(c)), values]) for c in range(len(components))])
+    with WorkerPool(one, observation.n_bins, workers, time_limit) as pool:
+        counts, _, reasons = pool.evaluate(jobs)
+    counts[[bool(reason) for reason in reasons]] = np.nan
+    blocks = counts.reshape(len(components), len(theta), observation.n_bins)
+    labels = [f"{name}:{component}" if name else component for name, component in components]
+    return dict(zip(labels, blocks, strict=True)), len(jobs) + len(theta)
+
+
+def at_fault(module: ModuleType, time_limit: float) -> str:
+    """Return a sentence on which component gives nothing, kills its process or is not finite, tried one by one.
+
+    Empty on the embedded engine, which needs no model data.
+    """
+    if hasattr(module, "evaluate_batch"):
+        return ""
+    jobs: list[tuple[str, list[float], bool]] = []
+    for _, group, model in model_objects(module):
+        if group > 1:
+            continue
+        for component in model.componentNames:
+            part = getattr(model, component)
+            names = part.parameterNames
+            values = [float(getattr(part, name).values[0]) for name in names]
+            additive = bool(names) and names[-1].lower() == "norm"
+            jobs.append((re.sub(r"_\d+$", "", component), values, additive))
+
+    def alone(row: np.ndarray) -> tuple[np.ndarray, float, str]:
+        name, values, additive = jobs[int(row[0])]
+        model = module.Model(name if additive else f"{name}*powerlaw")
+        model.setPars(*values)
+        total = float(np.sum(model.folded(1)))
+        return np.zeros(1), total, ""
+
+    with WorkerPool(alone, 1, 1, min(time_limit, 60.0)) as pool:
+        _, totals, reasons = pool.evaluate(np.arange(len(jobs), dtype=float)[:, None])
+    guilty = []
+    for (name, values, additive), total, reason in zip(jobs, totals, reasons, strict=True):
+        if reason and "the worker" in reason:
+            guilty.append(f"{name} ends its process or hangs ({reason})")
+        elif not reason and not np.isfinite(total):
+            guilty.append(f"{name} is not finite")
+        elif not reason and total == 0.0:
+            guilty.append(f"{name} gives zero" + (" (its norm is 0)" if additive and values[-1] == 0.0 else ""))
+    if not guilty:
+        return "No single component is at fault."
+    return f"At fault: {'; '.join(guilty)}. Its model data are probably missing from this HEASoft."

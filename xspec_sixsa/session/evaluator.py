@@ -1,0 +1,134 @@
+"""One parameter set through XSPEC: set, read the folded models and the statistic, and know when not to trust them."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from ..observation import Observation
+from .parameters import FreeParameter, model_objects
+
+__all__ = ["Evaluator", "outside_limits"]
+
+READ_BACK = 5
+"""Evaluations, in every process, whose parameters are read back."""
+
+
+def outside_limits(theta: np.ndarray, parameters: list[FreeParameter]) -> list[str]:
+    """Return, row by row, why XSPEC must not be given a parameter set; empty where it may.
+
+    XSPEC prints a message and keeps the old value beyond a hard limit, so such a row would silently get the
+    likelihood of another one.
+    """
+    reasons = [""] * len(theta)
+    for column, parameter in enumerate(parameters):
+        low, high = parameter.hard_limits
+        values = theta[:, column]
+        # Written so that NaN counts as outside.
+        for row in np.flatnonzero(~((values >= low) & (values <= high))):
+            reasons[row] = reasons[row] or (
+                f"{parameter.chain_name} = {values[row]:g} is outside XSPEC's hard limits {low:g} to {high:g}"
+            )
+    return reasons
+
+
+class Evaluator:
+    """Evaluates parameter sets one at a time on the PyXspec session of this process.
+
+    Parameters
+    ----------
+    module : module
+        PyXspec.
+    parameters : list of FreeParameter
+    observation : Observation
+    """
+
+    def __init__(self, module: ModuleType, parameters: list[FreeParameter], observation: Observation) -> None:
+        self._module = module
+        self._parameters = parameters
+        objects = model_objects(module)
+        # (model, its parameters as (column of theta, local index)), for one call of setPars
+        self._targets: list[tuple[Any, list[tuple[int, int]]]] = []
+        for name, group, model in objects:
+            pairs = [(k, p.index) for k, p in enumerate(parameters) if (p.model, p.group) == (name, group)]
+            if pairs:
+                self._targets.append((model, pairs))
+        self._folds: list[tuple[int, np.ndarray, slice, list[Any]]] = []
+        for data, where in zip(observation.spectra, observation.slices, strict=True):
+            models = [model for _, group, model in objects if group == data.data_group and _applies(model, data.index)]
+            if not models:
+                raise ValueError(
+                    f"No active model applies to spectrum {data.index} ({data.name}): define one for its source and "
+                    f"data group {data.data_group}, give it a response, or unload it."
+                )
+            self._folds.append((data.index, data.area_time, where, models))
+        self.n_bins = observation.n_bins
+        self._unread = READ_BACK
+
+    def set(self, theta: np.ndarray) -> None:
+        """Set the free parameters; limits are not looked at."""
+        arguments: list[Any] = []
+        for model, pairs in self._targets:
+            arguments += [model, {index: float(theta[column]) for column, index in pairs}]
+        self._module.AllModels.setPars(*arguments)
+
+    def get(self) -> np.ndarray:
+        """Return the free parameters' present values, (d,)."""
+        theta = np.empty(len(self._parameters))
+        for model, pairs in self._targets:
+            for column, index in pairs:
+                theta[column] = model(index).values[0]
+        return theta
+
+    def counts(self) -> np.ndarray:
+        """Return expected source counts at the present values, all spectra one after the other, (n_bins,)."""
+        counts = np.empty(self.n_bins)
+        for number, area_time, where, models in self._folds:
+            folded = np.asarray(models[0].folded(number))
+            for model in models[1:]:
+                folded = folded + np.asarray(model.folded(number))
+            counts[where] = folded * area_time
+        return counts
+
+    def __call__(self, theta: np.ndarray) -> tuple[np.ndarray, float, str]:
+        """Evaluate one parameter set.
+
+        Returns
+        -------
+        counts : ndarray (n_bins,)
+        statistic : float
+        reason : str
+            Why the evaluation failed; empty when it did not.
+        """
+        self.set(theta)
+        counts = self.counts()
+        statistic = float(self._module.Fit.statistic)
+        if self._unread:
+            self._unread -= 1
+            present = self.get()
+            # repr() round-trips through XSPEC's reader, up to one rounding
+            wrong = np.flatnonzero(np.abs(present - theta) > 1e-12 * np.abs(theta))
+            if len(wrong):
+                name = self._parameters[wrong[0]].chain_name
+                return counts, np.nan, (
+                    f"{name} was set to {theta[wrong[0]]!r}, but XSPEC has {present[wrong[0]]!r}: it refused "
+                    'the value, or moves norms by itself (then type Fit.renorm("none"))'
+                )  # fmt: skip
+        if not np.isfinite(statistic):
+            return counts, statistic, f"the fit statistic is {statistic}"
+        if statistic == -1.0:
+            return counts, np.nan, "XSPEC could not compute the fit statistic (it gave -1)"
+        if not np.isfinite(counts).all():
+            return counts, np.nan, f"{int((~np.isfinite(counts)).sum())} expected counts are not finite"
+        return counts, statistic, ""
+
+
+def _applies(model: Any, number: int) -> bool:
+    """Whether a Model object has a folded model for a spectrum (its source may have no response there)."""
+    try:
+        model.folded(number)
+    except Exception:  # PyXspec raises plain Exception
+        return False
+    return True

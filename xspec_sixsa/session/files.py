@@ -1,0 +1,96 @@
+"""Sessions saved and chains loaded."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+from pathlib import Path
+from types import ModuleType
+
+from .._files import atomic_path
+
+__all__ = ["load_chain", "loaded_chains", "save_xcm"]
+
+_FILE_LINE = re.compile(r"^(\s*(?:data|backgrnd|corfile|response|arf)\s+(?:\S+\s+)?)(\S+)(\s*)$")
+
+
+def save_xcm(module: ModuleType, path: Path) -> Path:
+    """Write the whole session (``save all``), with data paths made absolute; an existing file is replaced at once.
+
+    Parameters
+    ----------
+    module : module
+    path : Path
+
+    Returns
+    -------
+    Path
+        The absolute path.
+    """
+    path = path.absolute()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as temporary:
+        # XSPEC asks before it overwrites, and then fails: the name must be free.
+        fresh = Path(temporary).with_name(f".{path.stem}-{os.getpid()}.xcm")
+        fresh.unlink(missing_ok=True)
+        try:
+            module.Xset.save(str(fresh), "a")
+            lines = fresh.read_text().splitlines()
+        finally:
+            fresh.unlink(missing_ok=True)
+        Path(temporary).write_text("\n".join(_absolute(line) for line in lines) + "\n")
+    return path
+
+
+def _absolute(line: str) -> str:
+    match = _FILE_LINE.match(line)
+    if match is None:
+        return line
+    name, brace, rest = match[2].partition("{")
+    if not name or name.startswith(("/", "none")) or not Path(name).exists():
+        return line
+    return f"{match[1]}{Path(name).absolute()}{brace}{rest}{match[3]}"
+
+
+def loaded_chains(module: ModuleType) -> list[str]:
+    """Return the file names of the chains that are loaded."""
+    names: list[str] = []
+    while True:
+        # PyXspec tells how many there are only by raising beyond the last, and says so on the terminal too.
+        try:
+            with contextlib.redirect_stdout(io.StringIO()):
+                names.append(str(module.AllChains(len(names) + 1).fileName))
+        except Exception:
+            return names
+
+
+def load_chain(module: ModuleType, path: Path, replace: bool = False) -> None:
+    """Load a chain file into XSPEC.
+
+    Parameters
+    ----------
+    module : module
+    path : Path
+    replace : bool, default False
+        Whether to unload chains that are there already.
+
+    Raises
+    ------
+    RuntimeError
+        When chains are loaded and `replace` is False: they are the user's, and XSPEC would mix them with this one.
+    FileNotFoundError
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no chain file {path}.")
+    present = loaded_chains(module)
+    if present and not replace:
+        raise RuntimeError(
+            f"{len(present)} chain(s) are loaded already ({', '.join(present)}): XSPEC would take all of them together "
+            "for one posterior. Unload them (AllChains.clear()), or let them be replaced (replace_chains=True)."
+        )
+    if present:
+        module.AllChains.clear()
+    chains = module.AllChains
+    chains += str(path)

@@ -1,0 +1,143 @@
+"""What defines a posterior besides its priors: data, responses, models, settings; and how two of them differ."""
+
+from __future__ import annotations
+
+import hashlib
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from ..observation import Observation
+from .parameters import FreeParameter, chain_name, model_objects, parameters_of
+
+__all__ = ["difference", "fingerprint"]
+
+_WORDS = {
+    "free": "the free parameters",
+    "limits": "the hard limits",
+    "frozen": "the frozen value",
+    "links": "the link",
+    "models": "the model",
+    "abund": "the abundance table",
+    "xsect": "the cross-sections",
+    "cosmo": "the cosmology",
+    "weight": "the chi-squared weighting",
+    "model_strings": "the xset strings",
+    "spectra": "spectrum",
+}
+
+
+def fingerprint(module: ModuleType, parameters: list[FreeParameter], observation: Observation) -> dict[str, Any]:
+    """Return the session's definition, JSON-able; present values of free parameters are no part of it.
+
+    Parameters
+    ----------
+    module : module
+        PyXspec or the embedded engine.
+    parameters : list of FreeParameter
+    observation : Observation
+    """
+    frozen, links, models = {}, {}, {}
+    for name, _, model in model_objects(module):
+        models[name] = model.expression
+        start = model.startParIndex
+        for offset, (_, parameter) in enumerate(parameters_of(model)):
+            key = chain_name(parameter.name, name, start + offset)
+            values = parameter.values
+            if parameter.link:
+                links[key] = parameter.link.strip()
+            elif len(values) < 6 or parameter.frozen or values[1] <= 0.0:
+                frozen[key] = float(values[0])
+    return {
+        "spectra": [_spectrum(module, data) for data in observation.spectra],
+        "models": models,
+        "free": [p.chain_name for p in parameters],
+        "limits": {p.chain_name: [float(x) for x in p.hard_limits] for p in parameters},
+        "frozen": frozen,
+        "links": links,
+        "abund": str(module.Xset.abund).split()[0].rstrip(":"),
+        "xsect": str(module.Xset.xsect).split()[0].rstrip(":"),
+        "cosmo": [float(x) for x in module.Xset.cosmo],
+        "model_strings": {str(k): str(v) for k, v in tuple(module.Xset.modelStrings)},
+        "weight": str(module.Fit.weight),
+    }
+
+
+def _spectrum(module: ModuleType, data: Any) -> dict[str, Any]:
+    spectrum = module.AllData(data.index)
+    hashes = hashlib.sha256()
+    for array in (data.counts, data.background, data.background_ratio, data.sigma, data.area_time):
+        hashes.update(b"none" if array is None else np.ascontiguousarray(array, dtype="<f8").tobytes())
+    responses = {}
+    for source in sorted(module.AllModels.sources):
+        try:
+            response = spectrum.multiresponse[source - 1]
+        except Exception:  # PyXspec raises plain Exception for a source without a response
+            continue
+        try:
+            arf = response.arf
+        except Exception:  # no ARF
+            arf = ""
+        responses[str(source)] = [response.rmf, arf]
+    try:
+        background = spectrum.background.fileName
+    except Exception:  # none attached
+        background = ""
+    return {
+        "file": spectrum.fileName,
+        "background": background,
+        "responses": responses,
+        "group": data.data_group,
+        "noticed": spectrum.noticedString(),
+        "exposure": data.exposure,
+        "statistic": data.statistic,
+        "systematic": data.systematic,
+        "counts_sha256": hashes.hexdigest(),
+    }
+
+
+def difference(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Return in words how two fingerprints differ; empty when they do not.
+
+    Parameters
+    ----------
+    before, now : dict
+        From `fingerprint`; also after a round trip through JSON.
+    """
+    changes = []
+    for key in dict.fromkeys([*before, *now]):
+        old, new = before.get(key), now.get(key)
+        if old == new:
+            continue
+        what = _WORDS.get(key, key)
+        if key == "spectra":
+            changes += _spectra(old or [], new or [])
+        elif isinstance(old, dict) and isinstance(new, dict):
+            for name in dict.fromkeys([*old, *new]):
+                if old.get(name) != new.get(name):
+                    called = f" {name}" if name else ""
+                    changes.append(f"{what}{called} was {_shown(old.get(name))} and is {_shown(new.get(name))}")
+        else:
+            changes.append(f"{what} was {_shown(old)} and is {_shown(new)}")
+    return changes
+
+
+def _spectra(old: list[dict[str, Any]], new: list[dict[str, Any]]) -> list[str]:
+    if len(old) != len(new):
+        return [f"there were {len(old)} spectra and are {len(new)}"]
+    changes = []
+    for number, (a, b) in enumerate(zip(old, new, strict=True), start=1):
+        fields = [field for field in dict.fromkeys([*a, *b]) if a.get(field) != b.get(field)]
+        for field in fields:
+            if field != "counts_sha256":
+                changes.append(f"spectrum {number}: {field} was {_shown(a.get(field))} and is {_shown(b.get(field))}")
+        if fields == ["counts_sha256"]:
+            changes.append(f"spectrum {number} ({b.get('file')}): the counts or errors in the file are others")
+    return changes
+
+
+def _shown(value: Any) -> str:
+    if value is None or value in ("", [], {}):
+        return "none"
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -1,0 +1,373 @@
+"""`Session`: the one place where parameter sets go into XSPEC and spectra come out."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType, TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ..observation import Observation
+from . import components, files, fitting
+from .evaluator import Evaluator, outside_limits
+from .fingerprint import difference, fingerprint
+from .observe import observe
+from .parameters import FreeParameter, find, free_parameters
+from .settings import Silence
+from .workers import WorkerPool
+
+__all__ = ["Evaluations", "Session"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluations:
+    """What a batch of parameter sets gave.
+
+    Attributes
+    ----------
+    theta : ndarray (n, d)
+        Physical parameter values.
+    counts : ndarray (n, n_bins)
+        Expected source counts, all spectra one after the other; NaN or meaningless where not `ok`.
+    statistic : ndarray (n,)
+        XSPEC's fit statistic; NaN where not `ok`.
+    ok : ndarray of bool (n,)
+    reasons : list of str
+        Why a row is not `ok`; empty where it is.
+    """
+
+    theta: np.ndarray
+    counts: np.ndarray
+    statistic: np.ndarray
+    ok: np.ndarray
+    reasons: list[str]
+
+    @property
+    def log_likelihood(self) -> np.ndarray:
+        """Minus half the statistic (up to a constant), -inf where the evaluation failed; (n,)."""
+        return np.where(self.ok, -0.5 * self.statistic, -np.inf)
+
+    def __len__(self) -> int:
+        return len(self.theta)
+
+
+class Session:
+    """The XSPEC session as the sampler sees it: free parameters, observation, evaluations.
+
+    Use it as a context manager: XSPEC is silent inside, workers live as long, and at the end every setting and every
+    parameter value is as before (unless `native_fit` left the best fit there).
+
+    Parameters
+    ----------
+    xspec_module : module, optional
+        PyXspec or the embedded engine. Default: real PyXspec where it can be imported, else the engine.
+    workers : int, optional
+        Processes that evaluate (default ``os.cpu_count()``). With 1, or on the embedded engine, which evaluates whole
+        batches at once, everything runs in this process: a model that kills its process then ends the program.
+    time_limit : float, default 300
+        Seconds that one evaluation may take in a worker.
+
+    Attributes
+    ----------
+    module : module
+    parameters : list of FreeParameter
+        In XSPEC's order.
+    observation : Observation
+    evaluations : dict of str to int
+        Parameter sets evaluated so far, by stage; failures count too.
+    failures : list of (stage, theta, reason)
+    workers : int
+
+    Raises
+    ------
+    ValueError
+        Without data, model or free parameter.
+    """
+
+    def __init__(
+        self, xspec_module: ModuleType | None = None, workers: int | None = None, time_limit: float = 300.0
+    ) -> None:
+        if xspec_module is None:
+            from ..embedded import pick
+
+            xspec_module = pick()
+        if workers is not None and workers < 1:
+            raise ValueError(f"workers = {workers}: at least 1 process must evaluate (1 means this one).")
+        self.module = xspec_module
+        self.is_embedded = hasattr(xspec_module, "evaluate_batch")
+        self.workers = int(workers) if workers is not None else (os.cpu_count() or 1)
+        self.time_limit = float(time_limit)
+        self.evaluations: Counter[str] = Counter()
+        self.failures: list[tuple[str, np.ndarray, str]] = []
+        with Silence(self.module):
+            self.parameters: list[FreeParameter] = free_parameters(self.module)
+            self.observation: Observation = observe(self.module)
+            self._evaluator = Evaluator(self.module, self.parameters, self.observation)
+            self._fingerprint = fingerprint(self.module, self.parameters, self.observation)
+        self._silence: Silence | None = None
+        self._depth = 0
+        self._pool: WorkerPool | None = None
+        self._start: np.ndarray | None = None
+        self._keep = False
+        self._probed = False
+
+    # --------------------------------------------------------------------------------------------- what is fitted
+
+    @property
+    def names(self) -> list[str]:
+        """Chain names: ``nH__1``, ``norm__bkg__3``."""
+        return [p.chain_name for p in self.parameters]
+
+    @property
+    def labels(self) -> list[str]:
+        """For people: ``TBabs nH``."""
+        return [p.label for p in self.parameters]
+
+    @property
+    def units(self) -> list[str]:
+        """XSPEC's units, empty where there is none."""
+        return [p.unit for p in self.parameters]
+
+    @property
+    def n_free(self) -> int:
+        """Number of free parameters, d."""
+        return len(self.parameters)
+
+    @property
+    def hard_limits(self) -> np.ndarray:
+        """Lowest and highest values XSPEC accepts, (d, 2)."""
+        return np.array([p.hard_limits for p in self.parameters])
+
+    @property
+    def soft_limits(self) -> np.ndarray:
+        """Soft limits, (d, 2)."""
+        return np.array([p.soft_limits for p in self.parameters])
+
+    def find(self, reference: Any) -> FreeParameter:
+        """Return the free parameter an object, index or name means; see `parameters.find`."""
+        return find(self.module, self.parameters, reference)
+
+    # ------------------------------------------------------------------------------------------------ the context
+
+    def __enter__(self) -> Session:
+        if self._depth == 0:
+            silence = Silence(self.module)
+            silence.__enter__()
+            try:
+                self._check_unchanged()
+                self._start = self._evaluator.get()
+            except BaseException:
+                silence.__exit__(None, None, None)
+                raise
+            self._silence = silence
+            self._keep = False
+        self._depth += 1
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._depth -= 1
+        if self._depth:
+            return
+        silence, self._silence = self._silence, None
+        try:
+            if self._pool is not None:
+                self._pool.close()
+                self._pool = None
+            if not self._keep and self._start is not None and not np.array_equal(self._start, self._evaluator.get()):
+                # Nothing is set where nothing changed: setting a parameter would end the validity of the user's fit.
+                self._evaluator.set(self._start)
+        finally:
+            if silence is not None:
+                silence.__exit__(kind, error, trace)
+
+    def _check_unchanged(self) -> None:
+        parameters = free_parameters(self.module)
+        now = fingerprint(self.module, parameters, observe(self.module))
+        changes = difference(self._fingerprint, now)
+        if changes:
+            raise RuntimeError(
+                "XSPEC's data or model changed after this Session was made, so its parameters and counts no longer "
+                f"hold: {'; '.join(changes)}. Make a new Session."
+            )
+        # Model handles are made anew, so that a model redefined identically is used and not a dead one.
+        self._evaluator = Evaluator(self.module, parameters, self.observation)
+
+    # ----------------------------------------------------------------------------------------------- evaluations
+
+    def evaluate(self, theta: ArrayLike, stage: str) -> Evaluations:
+        """Evaluate parameter sets.
+
+        Parameters
+        ----------
+        theta : array (n, d)
+            Physical values in the order of `names`. Rows outside XSPEC's hard limits are failures.
+        stage : str
+            Under which name they are counted: ``"prior"``, ``"round 1"``, ...
+
+        Returns
+        -------
+        Evaluations
+            A failure is a row with ``ok`` False, never an exception.
+
+        Raises
+        ------
+        ValueError
+            For a wrong shape.
+        RuntimeError
+            When the very first evaluation shows that the model cannot work (zero counts everywhere, or none of the
+            first batch succeeds); the message names the component at fault.
+        """
+        theta = np.array(theta, dtype=np.float64, ndmin=2)
+        if theta.ndim != 2 or theta.shape[1] != self.n_free:
+            raise ValueError(
+                f"theta has shape {theta.shape}, but there are {self.n_free} free parameters: give (n, {self.n_free}), "
+                f"in the order {', '.join(self.names)}."
+            )
+        with self:
+            if not self._probed:
+                self._probe()
+            return self._evaluate(theta, stage)
+
+    def _evaluate(self, theta: np.ndarray, stage: str) -> Evaluations:
+        n = len(theta)
+        reasons = outside_limits(theta, self.parameters)
+        counts, statistic = np.full((n, self.observation.n_bins), np.nan), np.full(n, np.nan)
+        inside = np.array([not reason for reason in reasons], dtype=bool)
+        # counted before they are made, so that an interruption leaves none out
+        self.evaluations[stage] += n
+        if inside.any():
+            rows = np.flatnonzero(inside)
+            counts[rows], statistic[rows], why = self._run(theta[rows])
+            for row, reason in zip(rows, why, strict=True):
+                reasons[row] = reason
+        ok = np.array([not reason for reason in reasons], dtype=bool)
+        statistic[~ok] = np.nan
+        for row in np.flatnonzero(~ok):
+            self.failures.append((stage, theta[row].copy(), reasons[row]))
+        return Evaluations(theta, counts, statistic, ok, reasons)
+
+    def _run(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[str]]:
+        if self.is_embedded:
+            counts, statistic = self.module.evaluate_batch(theta)
+            return counts, statistic, [_why(c, s) for c, s in zip(counts, statistic, strict=True)]
+        if self.workers > 1:
+            if self._pool is None:
+                self._pool = WorkerPool(self._evaluator, self.observation.n_bins, self.workers, self.time_limit)
+            self._pool.time_limit = self.time_limit
+            return self._pool.evaluate(theta)
+        counts, statistic = np.full((len(theta), self.observation.n_bins), np.nan), np.full(len(theta), np.nan)
+        reasons = []
+        for k, row in enumerate(theta):
+            try:
+                counts[k], statistic[k], reason = self._evaluator(row)
+            except Exception as error:  # PyXspec raises plain Exception; one bad row is no reason to stop
+                reason = f"{type(error).__name__}: {error}"
+            reasons.append(reason)
+        return counts, statistic, reasons
+
+    def _probe(self) -> None:
+        """Evaluate the present values once: XSPEC often gives zeros, not an error, where model data are missing."""
+        first = self._evaluate(self._evaluator.get()[None], "probe")
+        empty = [
+            data.name
+            for data, where in zip(self.observation.spectra, self.observation.slices, strict=True)
+            if first.ok[0] and not first.counts[0, where].any()
+        ]
+        if not first.ok[0] or empty:
+            what = first.reasons[0] or f"the model gives no counts at all in {', '.join(empty)}"
+            fault = components.at_fault(self.module, self.time_limit)
+            raise RuntimeError(
+                f"The model cannot be evaluated at its present values: {what}. {fault} Put it right (see also "
+                "`sixsa doctor`), or start from other values."
+            )
+        self._probed = True
+
+    def component_counts(self, theta: ArrayLike) -> dict[str, np.ndarray]:
+        """Return the expected counts of each additive component alone.
+
+        Parameters
+        ----------
+        theta : array (k, d)
+
+        Returns
+        -------
+        dict of str to ndarray (k, n_bins)
+            By component name (``powerlaw``, ``bkg:powerlaw`` in a named model). NaN where an evaluation failed. Counted
+            under "components": one evaluation a component and row.
+        """
+        theta = np.array(theta, dtype=np.float64, ndmin=2)
+        bad = [reason for reason in outside_limits(theta, self.parameters) if reason]
+        if bad:
+            raise ValueError(f"Components cannot be computed: {bad[0]}.")
+        with self:
+            if self.is_embedded:
+                result = components.embedded_components(theta, self.observation)
+                self.evaluations["components"] += len(theta) * len(result)
+            else:
+                result, spent = components.forked_components(
+                    self.module, self._evaluator, theta, self.observation, self.workers, self.time_limit
+                )
+                self.evaluations["components"] += spent
+        return result
+
+    def native_fit(self, theta: ArrayLike, iterations: int = 50) -> tuple[np.ndarray, float]:
+        """Set `theta` and let XSPEC's own fit polish it; the model is left there, also after the context.
+
+        Parameters
+        ----------
+        theta : array (d,)
+        iterations : int, default 50
+            At most.
+
+        Returns
+        -------
+        best : ndarray (d,)
+        statistic : float
+            Evaluations are counted under "polish"; on real XSPEC, which does not tell, by an upper estimate
+            (see `fitting.native_fit`).
+        """
+        theta = np.asarray(theta, dtype=np.float64).reshape(-1)
+        reason = outside_limits(theta[None], self.parameters)[0]
+        if reason:
+            raise ValueError(f"The fit cannot start there: {reason}.")
+        with self:
+            best, statistic, spent = fitting.native_fit(self.module, self._evaluator, theta, iterations)
+            self.evaluations["polish"] += spent
+            self._keep = True
+        return best, statistic
+
+    def keep(self) -> None:
+        """Leave the parameters as they are at the end of the context, instead of restoring them."""
+        self._keep = True
+
+    # ------------------------------------------------------------------------------------------------- the record
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Return what defines this posterior besides the priors, JSON-able; see `fingerprint.difference`."""
+        return dict(self._fingerprint)
+
+    def save_xcm(self, path: str | Path) -> Path:
+        """Save the session as an .xcm with absolute paths; see `files.save_xcm`."""
+        with self:
+            return files.save_xcm(self.module, Path(path))
+
+    def load_chain(self, path: str | Path, replace: bool = False) -> None:
+        """Load a chain file; refuses when chains are there already, unless `replace`; see `files.load_chain`."""
+        with self:
+            files.load_chain(self.module, Path(path), replace)
+
+
+def _why(counts: np.ndarray, statistic: float) -> str:
+    if not np.isfinite(counts).all():
+        return f"{int((~np.isfinite(counts)).sum())} expected counts are not finite"
+    return "" if np.isfinite(statistic) else f"the fit statistic is {statistic}"
