@@ -107,7 +107,8 @@ def fit(
         "fingerprint": session.fingerprint() | {"priors": prior.to_dict()},
     }
     if output is not None:
-        session.refuse_chains(replace=replace_chains)
+        if not replace_chains:
+            session.refuse_chains()
         run = folder.prepare(output, run, resume=resume, clobber=clobber, difference=_difference)
     elif resume:
         raise ValueError("resume=True needs the output folder of the run to be resumed.")

@@ -66,6 +66,16 @@ def loaded_chains(module: ModuleType) -> list[str]:
             return names
 
 
+def refuse_chains(module: ModuleType) -> None:
+    """Raise RuntimeError when chains are loaded: they are the user's, and XSPEC would mix them with another."""
+    present = loaded_chains(module)
+    if present:
+        raise RuntimeError(
+            f"{len(present)} chain(s) are loaded already ({', '.join(present)}): XSPEC would take all of them together "
+            "for one posterior. Unload them (AllChains.clear()), or let them be replaced (replace_chains=True)."
+        )
+
+
 def load_chain(module: ModuleType, path: Path, replace: bool = False) -> None:
     """Load a chain file into XSPEC.
 
@@ -84,13 +94,9 @@ def load_chain(module: ModuleType, path: Path, replace: bool = False) -> None:
     """
     if not path.is_file():
         raise FileNotFoundError(f"There is no chain file {path}.")
-    present = loaded_chains(module)
-    if present and not replace:
-        raise RuntimeError(
-            f"{len(present)} chain(s) are loaded already ({', '.join(present)}): XSPEC would take all of them together "
-            "for one posterior. Unload them (AllChains.clear()), or let them be replaced (replace_chains=True)."
-        )
-    if present:
+    if not replace:
+        refuse_chains(module)
+    if loaded_chains(module):
         module.AllChains.clear()
     chains = module.AllChains
     chains += str(path)

@@ -361,6 +361,10 @@ class Session:
         with self:
             return files.save_xcm(self.module, Path(path))
 
+    def refuse_chains(self) -> None:
+        """Raise RuntimeError when chains are loaded already; see `files.refuse_chains`."""
+        files.refuse_chains(self.module)
+
     def load_chain(self, path: str | Path, replace: bool = False) -> None:
         """Load a chain file; refuses when chains are there already, unless `replace`; see `files.load_chain`."""
         with self:
