@@ -40,8 +40,33 @@ def save_xcm(module: ModuleType, path: Path) -> Path:
             lines = fresh.read_text().splitlines()
         finally:
             fresh.unlink(missing_ok=True)
-        Path(temporary).write_text("\n".join(_absolute(line) for line in lines) + "\n")
+        lines = _with_attached(module, [_absolute(line) for line in lines])
+        Path(temporary).write_text("\n".join(lines) + "\n")
     return path
+
+
+def _with_attached(module: ModuleType, lines: list[str]) -> list[str]:
+    """Name the files that XSPEC found through a spectrum's header: elsewhere it would look in the wrong folder."""
+    named = {tuple(line.split()[:2]) for line in lines if line.strip()}
+    added = []
+    for number in range(1, module.AllData.nSpectra + 1):
+        spectrum = module.AllData(number)
+        for command, where, get in (
+            ("response", f"1:{number}", lambda s: s.response.rmf),
+            ("arf", f"1:{number}", lambda s: s.response.arf),
+            ("backgrnd", f"{number}", lambda s: s.background.fileName),
+        ):
+            if (command, where) in named or (command, f"{number}") in named:
+                continue
+            try:
+                name = get(spectrum)
+            except Exception:  # PyXspec raises plain Exception where there is none
+                continue
+            file = name.partition("{")[0]
+            if file and Path(file).exists():
+                added.append(f"{command} {where} {Path(file).absolute()}{name[len(file):]}")
+    last = max((i for i, line in enumerate(lines) if line.split()[:1] == ["data"]), default=-1)
+    return [*lines[: last + 1], *added, *lines[last + 1 :]]
 
 
 def _absolute(line: str) -> str:
