@@ -12,6 +12,10 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "fit": "pipeline",
+    "install": "method",
+    "last_result": "method",
+    "prior": "method",
+    "uninstall": "method",
     "Result": "result",
     "Session": "session",
     "CoverageError": "coverage",
