@@ -381,6 +381,20 @@ def test_the_component_without_its_data_is_named(real: ModuleType) -> None:
 
 
 @pytest.mark.xspec
+def test_norms_that_xspec_moves_by_itself_are_noticed(real: ModuleType) -> None:
+    real.AllData("two.pha")
+    real.Fit.statMethod = "chi"
+    real.Model("powerlaw").setPars(1.8, 1.0)
+    session = Session(real, workers=2)
+    real.Fit.renorm("auto")
+    try:
+        with pytest.raises(RuntimeError, match=r'norm__2 was set to .*Fit.renorm\("none"\)'):
+            session.evaluate([[1.8, 1.0]], "a")
+    finally:
+        real.Fit.renorm("prefit")
+
+
+@pytest.mark.xspec
 @pytest.mark.parametrize("background", [True, False])
 def test_epic_pn(real: ModuleType, shared_data: Path, monkeypatch: pytest.MonkeyPatch, background: bool) -> None:
     monkeypatch.chdir(shared_data / "ngc7793_ulx4_pn")

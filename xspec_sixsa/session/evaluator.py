@@ -72,7 +72,11 @@ class Evaluator:
         arguments: list[Any] = []
         for model, pairs in self._targets:
             arguments += [model, {index: float(theta[column]) for column, index in pairs}]
-        self._module.AllModels.setPars(*arguments)
+        if len(arguments) == 2:
+            arguments[0].setPars(arguments[1])
+        else:
+            # one call, so that XSPEC computes the model once
+            self._module.AllModels.setPars(*arguments)
 
     def get(self) -> np.ndarray:
         """Return the free parameters' present values, (d,)."""
@@ -113,7 +117,7 @@ class Evaluator:
             if len(wrong):
                 name = self._parameters[wrong[0]].chain_name
                 return counts, np.nan, (
-                    f"{name} was set to {theta[wrong[0]]!r}, but XSPEC has {present[wrong[0]]!r}: it refused "
+                    f"{name} was set to {theta[wrong[0]]:.10g}, but XSPEC has {present[wrong[0]]:.10g}: it refused "
                     'the value, or moves norms by itself (then type Fit.renorm("none"))'
                 )  # fmt: skip
         if not np.isfinite(statistic):

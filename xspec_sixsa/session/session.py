@@ -260,7 +260,7 @@ class Session:
         if self.is_embedded:
             counts, statistic = self.module.evaluate_batch(theta)
             return counts, statistic, [_why(c, s) for c, s in zip(counts, statistic, strict=True)]
-        if self.workers > 1:
+        if self.workers > 1 or self._pool is not None:
             if self._pool is None:
                 self._pool = WorkerPool(self._evaluator, self.observation.n_bins, self.workers, self.time_limit)
             self._pool.time_limit = self.time_limit
@@ -277,7 +277,17 @@ class Session:
 
     def _probe(self) -> None:
         """Evaluate the present values once: XSPEC often gives zeros, not an error, where model data are missing."""
-        first = self._evaluate(self._evaluator.get()[None], "probe")
+        present = self._evaluator.get()[None]
+        if self.workers == 1 and not self.is_embedded:
+            # a model that cannot work must not take this process with it
+            with WorkerPool(self._evaluator, self.observation.n_bins, 1, self.time_limit) as pool:
+                self._pool = pool
+                try:
+                    first = self._evaluate(present, "probe")
+                finally:
+                    self._pool = None
+        else:
+            first = self._evaluate(present, "probe")
         empty = [
             data.name
             for data, where in zip(self.observation.spectra, self.observation.slices, strict=True)
@@ -285,9 +295,10 @@ class Session:
         ]
         if not first.ok[0] or empty:
             what = first.reasons[0] or f"the model gives no counts at all in {', '.join(empty)}"
-            fault = components.at_fault(self.module, self.time_limit)
+            # a value that was not taken is nobody's missing model data
+            fault = "" if " was set to " in what else components.at_fault(self.module, self.time_limit) + " "
             raise RuntimeError(
-                f"The model cannot be evaluated at its present values: {what}. {fault} Put it right (see also "
+                f"The model cannot be evaluated at its present values: {what}. {fault}Put it right (see also "
                 "`sixsa doctor`), or start from other values."
             )
         self._probed = True

@@ -8,6 +8,7 @@ there, the rows after it go to another worker. Children never use torch, read no
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import logging
 import mmap
 import multiprocessing.connection
@@ -259,6 +260,8 @@ def _child(pool: WorkerPool, ours: Any, theirs: Any, block: np.ndarray, done: np
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        # a model's crash is reported by the parent; a traceback of ours would only frighten
+        faulthandler.disable()
         ours.close()
         # Other workers' pipes came along with the fork; held open here, they would hide the parent's end from them.
         for other in list(_pools):
