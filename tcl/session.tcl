@@ -1,0 +1,228 @@
+# XSPEC's side of the package: is there a session, a faithful copy of it, and the result put into it.
+
+namespace eval ::sixsa {
+    # Commands whose effect `save all` leaves out, as they were typed since the package is here: to be replayed before
+    # the session is restored, and after.
+    variable before
+    if {![info exists before]} {set before {}}
+    variable after
+    if {![info exists after]} {set after {}}
+    # The chain that is ours, when it is the only one; XSPEC does not tell what is loaded.
+    variable own_chain
+    if {![info exists own_chain]} {set own_chain ""}
+}
+
+# ---------------------------------------------------------------------------------------- what `save all` leaves out
+
+proc ::sixsa::watch {} {
+    foreach command {lmod mdefine} {trace add execution ::$command leave [list ::sixsa::record before]}
+    foreach command {bayes energies} {trace add execution ::$command leave [list ::sixsa::record after]}
+    foreach command {model addcomp delcomp editmod rmodel} {
+        trace add execution ::$command leave ::sixsa::forget_bayes
+    }
+    trace add execution ::chain leave ::sixsa::note_chain
+}
+
+proc ::sixsa::record {where command code answer operation} {
+    variable before
+    variable after
+    if {$code == 0 && [llength $command] > 1 && [lindex $command 1] ne "?"} {lappend $where $command}
+}
+
+# A new model has new parameters, without the `bayes` priors of the old ones.
+proc ::sixsa::forget_bayes {command code answer operation} {
+    variable after
+    if {$code || [llength $command] < 2} return
+    set kept {}
+    foreach line $after {
+        if {[lindex $line 0] ne "bayes" || ![regexp {^([A-Za-z]\w*:)?[0-9]+$} [lindex $line 1]]} {lappend kept $line}
+    }
+    set after $kept
+}
+
+# Whatever the user does to chains makes them the user's.
+proc ::sixsa::note_chain {command code answer operation} {
+    variable own_chain
+    foreach word {load unload clear run} {
+        if {[string match [string tolower [lindex $command 1]]* $word]} {set own_chain ""}
+    }
+}
+
+# ------------------------------------------------------------------------------------------------- questions to XSPEC
+
+# `tclout`: it sets xspec_tclout where it is called, here, so the user's stays as it was. What XSPEC refuses is empty.
+proc ::sixsa::ask args {
+    set xspec_tclout ""
+    catch {::tclout {*}$args}
+    return [string trim $xspec_tclout]
+}
+
+# Evaluate a script in the caller with XSPEC silent and asking nothing; both settings are put back.
+proc ::sixsa::silently script {
+    set chatter [ask chatter]
+    set query [ask query]
+    ::chatter 0 0
+    ::query no
+    set code [catch {uplevel 1 $script} answer options]
+    ::query $query
+    ::chatter {*}$chatter
+    if {$code == 1} {return -code error $answer}
+    return -options $options $answer
+}
+
+proc ::sixsa::check_session {} {
+    if {[string trim [silently {ask datasets}]] in {"" 0}} {
+        return -code error "there are no data: load data first (data file.pha)."
+    }
+    if {[silently {ask model}] eq ""} {
+        return -code error "there is no model: define one first (model tbabs*powerlaw)."
+    }
+}
+
+proc ::sixsa::check_chains replace {
+    variable own_chain
+    if {$replace || $own_chain ne ""} return
+    if {[silently {ask chain last}] ne ""} {
+        return -code error "a chain is loaded already, and XSPEC would take both for one posterior.\
+            Unload it (chain clear), or let it be replaced: sixsa run <dir> -replace."
+    }
+}
+
+# Model and number of a parameter as the words `bkg 3`; the model's name is {} for the unnamed one.
+proc ::sixsa::split_name par {
+    if {[regexp {^(.*):(.*)$} $par -> model number]} {return [list $model $number]}
+    return [list {} $par]
+}
+
+# Refuse a parameter that cannot have a prior.
+proc ::sixsa::check_free par {
+    if {[silently {ask model}] eq ""} {
+        return -code error "there is no model yet: define it first, then its priors."
+    }
+    lassign [split_name $par] model number
+    set last [silently {ask modpar {*}$model}]
+    if {![string is integer -strict $last] || $number < 1 || $number > $last} {
+        return -code error "there is no parameter $par. `show parameters` lists them."
+    }
+    if {[string match T* [silently {ask plink $par}]]} {
+        return -code error "parameter $par is linked: give the prior to the parameter it follows, or untie it."
+    }
+    if {[lindex [silently {ask param $par}] 1] <= 0} {
+        return -code error "parameter $par is frozen: thaw it first (thaw $par)."
+    }
+}
+
+# ------------------------------------------------------------------------------------------------ a copy of the session
+
+proc ::sixsa::scratch_folder {} {
+    set base /tmp
+    if {[info exists ::env(TMPDIR)] && [file isdirectory $::env(TMPDIR)]} {set base $::env(TMPDIR)}
+    set number 0
+    while {[file exists [set folder [file join $base sixsa-[pid]-[clock seconds]-$number]]]} {incr number}
+    file mkdir $folder
+    file attributes $folder -permissions 0700
+    return $folder
+}
+
+proc ::sixsa::write_lines {path lines} {
+    set channel [open $path w]
+    fconfigure $channel -encoding utf-8
+    foreach line $lines {puts $channel $line}
+    close $channel
+}
+
+# Save the session in `folder`: session.xcm by XSPEC, before.xcm and after.xcm with what that leaves out, and the
+# statistic, by which the copy is recognised.
+proc ::sixsa::take_copy folder {
+    variable before
+    variable after
+    silently {
+        ::save all [file join $folder session.xcm]
+        set exact {}
+        foreach model [models [file join $folder session.xcm]] {
+            set prefix [expr {$model eq "" ? "" : "$model:"}]
+            set last [ask modpar {*}$model]
+            for {set i 1} {$i <= $last} {incr i} {
+                # save all has six digits
+                if {![string match T* [ask plink $prefix$i]]} {lappend exact "newpar $prefix$i [ask param $prefix$i]"}
+            }
+        }
+        set weight [list "weight [ask weight]"]
+        set statistic [ask stat]
+    }
+    write_lines $folder/before.xcm $before
+    write_lines $folder/after.xcm [concat $exact $weight $after]
+    write_lines $folder/statistic.txt [list $statistic]
+}
+
+# Names of the models in a saved session, {} for the unnamed one.
+proc ::sixsa::models path {
+    set channel [open $path r]
+    set text [read $channel]
+    close $channel
+    set names {}
+    foreach line [split $text \n] {
+        if {[regexp {^model\s+(?:[0-9]+:(\w+)\s)?} $line -> name] && $name ni $names} {lappend names $name}
+    }
+    return $names
+}
+
+# ------------------------------------------------------------------------------------------------ the result in XSPEC
+
+# Best fit, chain and a valid fit into XSPEC, numbers into ::sixsa::result.
+#
+# With `verify` the result came from a file: it is taken only if XSPEC has its statistic at its best fit.
+proc ::sixsa::take_up {found verify} {
+    variable result
+    variable own_chain
+    set start {}
+    set problem ""
+    silently {
+        foreach par [dict get $found parameters] {
+            set now [ask param $par]
+            if {$now eq ""} {
+                set problem "its parameter $par ([dict get $found name,$par]) is not in this session"
+                break
+            }
+            lappend start $par [lindex $now 0]
+        }
+        if {$problem eq ""} {
+            if {[catch {
+                foreach par [dict get $found parameters] {::newpar $par [dict get $found best,$par]}
+            } message]} {set problem $message}
+            set statistic [ask stat]
+            set expected [dict get $found statistic]
+            # tclout prints nine digits
+            if {$problem eq "" && $verify && !(abs($statistic - $expected) <= 1e-6 * max(1.0, abs($expected)))} {
+                set problem "at its best fit the statistic was $expected and is $statistic here: the data, the model or\
+                    its settings (bayes, energies, weight) are others"
+            }
+            if {$problem ne ""} {
+                foreach {par value} $start {catch {::newpar $par $value}}
+            }
+        }
+    }
+    if {$problem ne ""} {
+        return -code error "the result in [dict get $found directory] does not fit this session: $problem."
+    }
+    set complaint ""
+    silently {
+        # The chain, then the fit, then nothing: whatever is set after a fit makes XSPEC forget it, and flux err needs it.
+        if {[dict get $found chain] ne ""} {
+            catch {::chain clear}
+            if {[catch {::chain load [dict get $found chain]} message]} {
+                set complaint "the chain could not be loaded: $message"
+            } else {
+                set own_chain [dict get $found chain]
+            }
+        }
+        if {[catch {native_fit} message]} {
+            append complaint "XSPEC's own fit from the best point failed, so flux ... err has no fit to stand on. $message"
+        }
+    }
+    array unset result
+    array set result $found
+    foreach line [split $result(summary) \n] {puts $line}
+    if {$result(chain) eq ""} {puts "No chain is loaded: the run gave none."}
+    if {$complaint ne ""} {puts "Warning: $complaint"}
+}

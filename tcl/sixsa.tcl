@@ -1,0 +1,290 @@
+# Exact Bayesian posteriors at the XSPEC prompt: `sixsa ...`, and `method sixsa` followed by `fit`.
+#
+# XSPEC's own commands do what they did: `method` only looks whether its first word is sixsa, and `fit` is ours only
+# as long as that method is chosen. The computing is done by a child process (child.tcl) in a copy of the session that
+# session.tcl takes; what comes back is put into XSPEC, and into the array ::sixsa::result.
+
+package require Tcl 8.5
+package provide sixsa 0.1.0
+
+namespace eval ::sixsa {
+    variable home [file dirname [file normalize [info script]]]
+    # prior words by parameter (3, bkg:3)
+    variable priors
+    if {![array exists priors]} {array set priors {}}
+    # what the last run or load gave
+    variable result
+    if {![array exists result]} {array set result {}}
+    # 1 while `method sixsa` is chosen, and its words: effective samples, seed
+    variable chosen
+    if {![info exists chosen]} {set chosen 0}
+    variable words
+    if {![info exists words]} {set words {}}
+    variable kinds {
+        uniform     {low high}           loguniform {low high}
+        normal      {mean sd ?low? ?high?} lognormal  {mean sd ?low? ?high?}
+        exponential {scale ?low? ?high?}
+    }
+}
+
+source [file join $::sixsa::home session.tcl]
+source [file join $::sixsa::home child.tcl]
+
+proc sixsa args {
+    set word [lindex $args 0]
+    switch -exact -- $word {
+        "" - ? - -h - help {return [::sixsa::usage]}
+        prior - run - info - load {
+            # A message for the person who typed the command needs no trace through our procedures.
+            if {[catch {::sixsa::do_$word {*}[lrange $args 1 end]} answer]} {
+                return -code error -errorcode {SIXSA} "sixsa $word: $answer"
+            }
+            return $answer
+        }
+    }
+    return -code error -errorcode {SIXSA} \
+        "sixsa: there is no `sixsa $word`. Type one of prior, run, info, load; `sixsa ?` explains them."
+}
+
+proc ::sixsa::usage {} {
+    variable kinds
+    puts "Exact Bayesian posterior of the model and data in this session, under its own fit statistic."
+    puts ""
+    puts "  sixsa prior <par> <kind> <numbers>   prior of a free parameter: 3, or bkg:3 in a named model; kinds:"
+    foreach {kind numbers} $kinds {puts "                                         $kind [join $numbers]"}
+    puts "  sixsa prior                          list the priors;  sixsa prior <par> clear  takes one back"
+    puts "  sixsa run <dir> ?options?            fit; the results go to the folder <dir>. Options:"
+    puts "        -ess N (1000)  -seed N  -budget N (20000)  -compressor autoencoder|pca|bands|none  -workers N"
+    puts "        -clobber (replace the run in <dir>)  -resume (continue it)  -replace (unload chains first)"
+    puts "  sixsa info                           show the last result and the priors"
+    puts "  sixsa load <dir> ?-replace?          take up an earlier result: best fit, chain, numbers"
+    puts "  method sixsa ?ess? ?seed?            then `fit` runs it (folders sixsa_run_1, sixsa_run_2 ...)"
+    puts ""
+    puts "Without a prior a parameter takes its `bayes` prior, or is uniform within its hard limits."
+    puts "Afterwards error, flux ... err, eqwidth ... err, margin and plot chain use the posterior, and"
+    puts "::sixsa::result holds numbers: (logz) (ess) (status) (median,1) (lo,1) (hi,1) ...: parray ::sixsa::result"
+}
+
+# ------------------------------------------------------------------------------------------------------ the commands
+
+proc ::sixsa::do_prior args {
+    variable priors
+    variable kinds
+    if {![llength $args]} {return [list_priors]}
+    lassign $args par kind
+    set numbers [lrange $args 2 end]
+    if {![regexp {^([A-Za-z]\w*:)?[0-9]+$} $par]} {
+        return -code error "$par is no parameter: give its number as `show parameters` has it (3), or model:number (bkg:3)."
+    }
+    if {$kind eq "clear"} {
+        unset -nocomplain priors($par)
+        return
+    }
+    set kind [string tolower $kind]
+    set known [dict keys $kinds]
+    set known [concat $known {jeffreys gauss gaussian exp}]
+    if {$kind ni $known} {
+        return -code error "no kind of prior '$kind'; type one of [join [dict keys $kinds] {, }]."
+    }
+    foreach number $numbers {
+        if {![string is double -strict $number]} {return -code error "$number is no number."}
+    }
+    if {![llength $numbers]} {
+        return -code error "which numbers? For example: sixsa prior $par uniform 0 0.5"
+    }
+    check_free $par
+    set priors($par) [linsert $numbers 0 $kind]
+    return
+}
+
+# Type the priors, one a line.
+proc ::sixsa::list_priors {} {
+    variable priors
+    if {![array size priors]} {
+        puts "No prior is set: every parameter takes its bayes prior, or is uniform within its hard limits."
+    }
+    foreach par [lsort -dictionary [array names priors]] {puts "  $par  [join $priors($par)]"}
+}
+
+proc ::sixsa::do_run args {
+    set job [options $args {-ess -seed -budget -compressor -workers} {-clobber -resume -replace}]
+    if {![dict exists $job directory]} {
+        return -code error "give a folder for the results, for example: sixsa run run1"
+    }
+    start $job
+}
+
+proc ::sixsa::do_load args {
+    set job [options $args {} {-replace}]
+    if {![dict exists $job directory]} {
+        return -code error "give the folder of an earlier run, for example: sixsa load run1"
+    }
+    check_session
+    check_chains [dict exists $job -replace]
+    set found [child load [list [dict get $job directory]]]
+    # The values are put back unless the result proves to be of this session.
+    take_up $found 1
+    return
+}
+
+proc ::sixsa::do_info {} {
+    variable result
+    variable chosen
+    variable words
+    if {[info exists result(directory)]} {
+        foreach line [split $result(summary) \n] {puts $line}
+    } else {
+        puts "No result yet: type `sixsa run <dir>`, or `method sixsa` and `fit`."
+    }
+    puts ""
+    puts "Priors set here:"
+    list_priors
+    if {$chosen} {puts "Fitting method: sixsa $words"}
+}
+
+# Words of a command as a dictionary: options with a value, flags (1), and one folder.
+proc ::sixsa::options {words valued flags} {
+    set job {}
+    while {[llength $words]} {
+        set words [lassign $words word]
+        if {$word in $flags} {
+            dict set job $word 1
+        } elseif {$word in $valued} {
+            if {![llength $words]} {return -code error "$word needs a value."}
+            set words [lassign $words value]
+            if {$word ne "-compressor" && (![string is wideinteger -strict $value] || $value < 0)} {
+                return -code error "$word is $value: it must be a whole number."
+            }
+            dict set job $word $value
+        } elseif {[string match -* $word]} {
+            return -code error "unknown option $word; there are [join [concat $valued $flags] {, }]."
+        } elseif {[dict exists $job directory]} {
+            return -code error "one folder only: [dict get $job directory], and what is '$word'?"
+        } else {
+            dict set job directory $word
+        }
+    }
+    return $job
+}
+
+# Run the fit that `job` describes, and put its result into XSPEC.
+proc ::sixsa::start job {
+    variable priors
+    check_session
+    check_chains [dict exists $job -replace]
+    set directory [file normalize [dict get $job directory]]
+    if {[dict exists $job -clobber] && [dict exists $job -resume]} {
+        return -code error "-clobber and -resume contradict each other: replace the old run, or continue it?"
+    }
+    if {[file isfile $directory]} {return -code error "$directory is a file, not a folder: give another."}
+    if {![dict exists $job -clobber] && ![dict exists $job -resume] && [llength [glob -nocomplain $directory/*]]} {
+        return -code error \
+            "the folder [dict get $job directory] is not empty: -resume continues its run, -clobber replaces it, or give another."
+    }
+    set scratch [scratch_folder]
+    set code [catch {
+        take_copy $scratch
+        set lines [list [list output $directory]]
+        foreach {option name} {
+            -ess target_ess -seed seed -budget budget -compressor compressor -workers workers
+            -clobber clobber -resume resume
+        } {
+            if {[dict exists $job $option]} {lappend lines [list $name [dict get $job $option]]}
+        }
+        foreach par [lsort -dictionary [array names priors]] {
+            lappend lines [list prior {*}[split_name $par] {*}$priors($par)]
+        }
+        write_lines $scratch/job.txt $lines
+        set found [child run [list $scratch]]
+    } message]
+    file delete -force $scratch
+    if {$code} {return -code error $message}
+    if {[dict exists $found interrupted]} {
+        return -code error "interrupted: the session is as it was. What was computed is in $directory;\
+            `sixsa run [dict get $job directory] -resume` goes on with it."
+    }
+    take_up $found 0
+    return
+}
+
+# ------------------------------------------------------------------------------------------ the method and its `fit`
+
+proc ::sixsa::method_command args {
+    variable chosen
+    variable words
+    set name [string tolower [lindex $args 0]]
+    # XSPEC takes abbreviations; s and si are its simplex.
+    if {$name in {six sixs sixsa}} {
+        set numbers [lrange $args 1 end]
+        if {[catch {check_words $numbers} message]} {
+            return -code error -errorcode {SIXSA} "method sixsa: $message"
+        }
+        set words $numbers
+        choose 1
+        return
+    }
+    set code [catch {::sixsa::xspec_method {*}$args} answer options]
+    if {$code == 0 && [string match {[a-z]*} $name]} {choose 0}
+    return -options $options $answer
+}
+
+proc ::sixsa::check_words numbers {
+    if {[llength $numbers] > 2} {return -code error "takes at most two numbers: effective samples, seed."}
+    foreach number $numbers {
+        if {![string is wideinteger -strict $number] || $number < 0} {
+            return -code error "'$number' is no whole number: method sixsa ?effective samples? ?seed?"
+        }
+    }
+}
+
+# Put our `fit` in the place of XSPEC's, or take it away again.
+proc ::sixsa::choose yes {
+    variable chosen
+    if {$yes && !$chosen} {
+        rename ::fit ::sixsa::xspec_fit
+        proc ::fit args {
+            set code [catch {::sixsa::fit_command {*}$args} answer options]
+            return -options $options $answer
+        }
+    } elseif {!$yes && $chosen} {
+        rename ::fit {}
+        rename ::sixsa::xspec_fit ::fit
+    }
+    set chosen $yes
+}
+
+proc ::sixsa::fit_command args {
+    variable words
+    if {[string match {\?*} [lindex $args 0]]} {return [::sixsa::xspec_fit {*}$args]}
+    if {[catch {
+        if {[llength $args]} {
+            check_words $args
+            set words $args
+        }
+        set number 1
+        while {[file exists sixsa_run_$number]} {incr number}
+        set job [dict create directory sixsa_run_$number]
+        foreach option {-ess -seed} value $words {
+            if {$value ne ""} {dict set job $option $value}
+        }
+        start $job
+    } message]} {
+        return -code error -errorcode {SIXSA} "fit (method sixsa): $message"
+    }
+    return
+}
+
+# XSPEC's own fit, under whichever name it has now.
+proc ::sixsa::native_fit {} {
+    variable chosen
+    if {$chosen} {::sixsa::xspec_fit} else {::fit}
+}
+
+if {[info commands ::sixsa::xspec_method] eq ""} {
+    rename ::method ::sixsa::xspec_method
+    proc ::method args {
+        set code [catch {::sixsa::method_command {*}$args} answer options]
+        return -options $options $answer
+    }
+    ::sixsa::watch
+}

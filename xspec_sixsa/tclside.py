@@ -1,0 +1,270 @@
+"""The Python process behind the Tcl commands: ``python -m xspec_sixsa.tclside run FOLDER | load DIRECTORY``.
+
+The prompt (tcl/child.tcl) reads its standard output line by line: ``say TEXT`` is shown, ``set KEY VALUE`` is a part of
+the answer, ``fail TEXT`` is an error. FOLDER is what tcl/session.tcl wrote: ``session.xcm`` by XSPEC, ``before.xcm`` and
+``after.xcm`` with what `save all` leaves out, ``statistic.txt`` and ``job.txt``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType, ModuleType
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from .priors import Prior
+    from .result import Result
+
+__all__ = ["SessionCopyError", "main"]
+
+log = logging.getLogger(__name__)
+
+STATISTIC_DIGITS = 1e-6
+"""How well the copy's statistic must agree, relatively: `tclout` prints nine digits, parameters have ten."""
+SECOND_INTERRUPT = 3.0
+"""Seconds within which a second Ctrl-C is taken for the same one: the terminal and the prompt both send it."""
+NOISE_LINES = 6
+
+
+class SessionCopyError(RuntimeError):
+    """The copy of the session is not what the prompt has."""
+
+
+class Protocol(logging.Handler):
+    """Lines to the prompt; log messages are said.
+
+    Parameters
+    ----------
+    stream : text stream
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(logging.INFO)
+        self._stream = stream
+
+    def send(self, kind: str, text: object) -> None:
+        for line in str(text).splitlines() or [""]:
+            self._stream.write(f"{kind} {line}\n")
+        self._stream.flush()
+
+    def set(self, key: str, value: object) -> None:
+        for line in str(value).splitlines() or [""]:
+            self.send("set", f"{key} {line}")
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.send("say", record.getMessage())
+
+
+@dataclass
+class Job:
+    """What the prompt asks for.
+
+    Attributes
+    ----------
+    output : Path
+    options : dict
+        For `fit`: `target_ess`, `seed`, `budget`, `compressor`, `workers`, `clobber`, `resume`.
+    priors : list of (model name, global index, kind, numbers)
+    """
+
+    output: Path
+    options: dict[str, Any] = field(default_factory=dict)
+    priors: list[tuple[str, int, str, list[str]]] = field(default_factory=list)
+
+    @classmethod
+    def read(cls, path: Path) -> Job:
+        """Read ``job.txt``: Tcl lists, one a line, of words without blanks (but for the folder's name)."""
+        job = cls(Path())
+        for line in path.read_text(encoding="utf-8").splitlines():
+            key, _, rest = line.partition(" ")
+            if key == "output":
+                job.output = Path(_tcl_word(rest))
+            elif key == "prior":
+                model, index, kind, *numbers = rest.split()
+                job.priors.append(("" if model == "{}" else model, int(index), kind, numbers))
+            elif key in ("clobber", "resume"):
+                job.options[key] = True
+            else:
+                job.options[key] = rest if key == "compressor" else int(rest)
+        return job
+
+
+def main(words: list[str] | None = None) -> int:
+    """Do what the prompt asks; returns the exit code."""
+    words = sys.argv[1:] if words is None else words
+    with _quiet_stdout() as (stream, noise):
+        protocol = Protocol(stream)
+        logger = logging.getLogger("xspec_sixsa")
+        logger.addHandler(protocol)
+        logger.setLevel(logging.INFO)
+        warnings.simplefilter("ignore")  # they speak to programmers
+        _once_interrupted()
+        try:
+            if len(words) != 2 or words[0] not in ("run", "load"):
+                raise ValueError("usage: python -m xspec_sixsa.tclside run FOLDER | load DIRECTORY")
+            result = run(Path(words[1])) if words[0] == "run" else load(Path(words[1]))
+            interrupted = [reason for reason in result.reasons if reason.startswith("interrupted")]
+            if words[0] == "run" and interrupted:
+                protocol.set("interrupted", interrupted[0])
+            answer(protocol, result)
+            return 0
+        except KeyboardInterrupt:
+            protocol.send("fail", "interrupted before there was anything to keep; the session is as it was.")
+        except SessionCopyError as error:
+            protocol.send("fail", error)
+            for line in noise():
+                protocol.send("fail", f"  {line}")
+        except Exception as error:  # the person at the prompt gets the message; the traceback says where, on demand
+            name = "" if str(error) and not _is_fault(error) else f"{type(error).__name__}: "
+            protocol.send("fail", f"{name}{error}")
+            if os.environ.get("SIXSA_DEBUG"):
+                import traceback
+
+                protocol.send("fail", traceback.format_exc())
+    return 1
+
+
+def run(folder: Path) -> Result:
+    """Restore the session in `folder`, see that it is the prompt's, and fit it."""
+    from .batch import load_engine
+    from .pipeline import fit
+    from .priors import from_words
+
+    job = Job.read(folder / "job.txt")
+    priors: list[Prior] = [from_words((model, index), kind, numbers) for model, index, kind, numbers in job.priors]
+    module = load_engine("xspec")
+    restore(module, folder)
+    return fit(priors, output=job.output, xspec=module, **job.options)
+
+
+def load(directory: Path) -> Result:
+    """Read an earlier result, and see that it has what XSPEC needs."""
+    from .result import Result
+
+    return Result.load(directory)
+
+
+def restore(module: ModuleType, folder: Path) -> None:
+    """Make the session of `folder` in this process.
+
+    Raises
+    ------
+    SessionCopyError
+        When its fit statistic is another one than at the prompt: something was not copied.
+    """
+    module.Xset.chatter, module.Xset.logChatter = 5, 0  # what goes wrong is then in the noise
+    module.Xset.allowPrompting = False
+    script = folder / "whole.xcm"
+    parts = [folder / name for name in ("before.xcm", "session.xcm", "after.xcm")]
+    script.write_text("#PyXspec\n" + "".join(part.read_text(encoding="utf-8") for part in parts), encoding="utf-8")
+    try:
+        module.Xset.restore(str(script))
+    except Exception as error:  # PyXspec raises plain Exception
+        raise SessionCopyError(f"a copy of this session could not be made: {error}. XSPEC said:") from error
+    text = (folder / "statistic.txt").read_text().strip()
+    expected, found = float(text or "nan"), float(module.Fit.statistic)
+    log.debug("statistic %r at the prompt, %r in the copy", expected, found)
+    if module.AllData.nSpectra == 0 or not module.AllModels.sources:
+        raise SessionCopyError("a copy of this session has no data or no model. XSPEC said:")
+    if not abs(found - expected) <= STATISTIC_DIGITS * max(1.0, abs(expected)):
+        raise SessionCopyError(
+            f"a copy of this session has the fit statistic {found:.9g}, and the session itself {expected:.9g}, so it "
+            "would be another problem that is fitted. `save all` leaves out bayes, energies, lmod and mdefine: these "
+            "are copied only if typed after `package require sixsa`; type them again now. Data that were loaded in "
+            "another folder: cd there. XSPEC said:"
+        )
+
+
+def answer(protocol: Protocol, result: Result) -> None:
+    """Send a result to the prompt; parameters under XSPEC's numbers (``3``, ``bkg:3``)."""
+    chain = Path(result.output or "") / "chain.fits"
+    draws = bool((result.weights > 0).any())
+    numbers = [_tcl_number(name) for name in result.names]
+    values: dict[str, Any] = {
+        "summary": result.summary(),
+        "directory": str(Path(result.output or "").absolute()),
+        "chain": chain.absolute() if chain.is_file() else "",
+        "parameters": " ".join(numbers),
+        "statistic": repr(float(result.best_statistic)),
+        "logz": repr(float(result.log_z)),
+        "logz_err": repr(float(result.log_z_err)),
+        "ess": repr(float(result.ess)),
+        "khat": repr(float(result.k_hat)),
+        "status": result.status,
+        "reasons": "; ".join(result.reasons),
+        "evaluations": sum(result.evaluations.values()),
+        "seconds": f"{sum(result.seconds.values()):.1f}",
+        "seed": result.seed,
+    }
+    columns: dict[str, Any] = {"best": result.best_fit}
+    if draws:
+        inner, outer = result.interval(0.68), result.interval(0.90)
+        columns |= {"median": result.quantile(0.5), "mean": result.mean, "sd": result.sd}
+        columns |= {"lo": inner[:, 0], "hi": inner[:, 1], "lo90": outer[:, 0], "hi90": outer[:, 1]}
+    for i, number in enumerate(numbers):
+        values[f"name,{number}"] = result.names[i]
+        values |= {f"{column},{number}": repr(float(array[i])) for column, array in columns.items()}
+    for key, value in values.items():
+        protocol.set(key, value)
+    protocol.set("done", 1)
+
+
+def _tcl_number(chain_name: str) -> str:
+    """``nH__1`` -> ``1``; ``norm__bkg__3`` -> ``bkg:3``."""
+    _, *model, number = chain_name.split("__")
+    return f"{'__'.join(model)}:{number}" if model else number
+
+
+def _tcl_word(text: str) -> str:
+    return text[1:-1] if text.startswith("{") and text.endswith("}") else text.replace("\\", "")
+
+
+def _is_fault(error: Exception) -> bool:
+    return isinstance(error, (AssertionError, AttributeError, LookupError, NameError, TypeError, ZeroDivisionError))
+
+
+def _once_interrupted() -> None:
+    """Ctrl-C ends the run once; the same key pressed reaches this process on two ways."""
+    owner, last = os.getpid(), [-SECOND_INTERRUPT]
+
+    def interrupt(signum: int, frame: FrameType | None) -> None:
+        if os.getpid() != owner:
+            os._exit(128 + signum)
+        now = time.monotonic()
+        if now - last[0] > SECOND_INTERRUPT:
+            last[0] = now
+            raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
+
+
+@contextlib.contextmanager
+def _quiet_stdout() -> Iterator[tuple[TextIO, Any]]:
+    """Keep the pipe to the prompt for our lines; what XSPEC's libraries print goes to a file that errors quote."""
+    import tempfile
+
+    sys.stdout.flush()
+    with os.fdopen(os.dup(1), "w", encoding="utf-8") as stream, tempfile.TemporaryFile("w+b") as file:
+        os.dup2(file.fileno(), 1)
+
+        def noise() -> list[str]:
+            sys.stdout.flush()
+            # its own offset: XSPEC goes on writing at the end
+            text = os.pread(file.fileno(), 1 << 20, 0).decode("utf-8", "replace")
+            return [line for line in text.splitlines() if line.strip()][-NOISE_LINES:]
+
+        yield stream, noise
+
+
+if __name__ == "__main__":
+    sys.exit(main())
