@@ -43,6 +43,7 @@ proc ::sixsa::forget_bayes {command code answer operation} {
 # Whatever the user does to chains makes them the user's.
 proc ::sixsa::note_chain {command code answer operation} {
     variable own_chain
+    if {$code} return
     foreach word {load unload clear run} {
         if {[string match [string tolower [lindex $command 1]]* $word]} {set own_chain ""}
     }
@@ -82,7 +83,8 @@ proc ::sixsa::check_session {} {
 proc ::sixsa::check_chains replace {
     variable own_chain
     if {$replace || $own_chain ne ""} return
-    if {[silently {ask chain last}] ne ""} {
+    # With no chain there, XSPEC has nothing to say against this; it has no question that is quiet both ways.
+    if {[silently {catch {::chain unload 999999}}]} {
         return -code error "a chain is loaded already, and XSPEC would take both for one posterior.\
             Unload it (chain clear), or let it be replaced: sixsa run <dir> -replace."
     }

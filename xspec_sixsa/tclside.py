@@ -105,7 +105,7 @@ def main(words: list[str] | None = None) -> int:
         protocol = Protocol(stream)
         logger = logging.getLogger("xspec_sixsa")
         logger.addHandler(protocol)
-        logger.setLevel(logging.INFO)
+        logger.setLevel(logging.WARNING)  # which engine it is goes without saying here
         warnings.simplefilter("ignore")  # they speak to programmers
         _once_interrupted()
         try:
@@ -118,7 +118,11 @@ def main(words: list[str] | None = None) -> int:
             answer(protocol, result)
             return 0
         except KeyboardInterrupt:
-            protocol.send("fail", "interrupted before there was anything to keep; the session is as it was.")
+            if _resumable(words):
+                protocol.set("interrupted", 1)
+                protocol.set("done", 1)
+            else:
+                protocol.send("fail", "interrupted before anything was computed; the session is as it was.")
         except SessionCopyError as error:
             protocol.send("fail", error)
             for line in noise():
@@ -143,6 +147,9 @@ def run(folder: Path) -> Result:
     priors: list[Prior] = [from_words((model, index), kind, numbers) for model, index, kind, numbers in job.priors]
     module = load_engine("xspec")
     restore(module, folder)
+    # XSPEC's data commands leave a handler of their own in the place of Python's
+    _once_interrupted()
+    logging.getLogger("xspec_sixsa").setLevel(logging.INFO)
     return fit(priors, output=job.output, xspec=module, **job.options)
 
 
@@ -228,6 +235,15 @@ def _tcl_word(text: str) -> str:
     return text[1:-1] if text.startswith("{") and text.endswith("}") else text.replace("\\", "")
 
 
+def _resumable(words: list[str]) -> bool:
+    """Whether the run that was stopped left evaluations in its folder."""
+    from .output import CHECKPOINT
+
+    return words[0] == "run" and any(
+        (Job.read(Path(words[1]) / "job.txt").output / CHECKPOINT).glob("batch_*.npz")
+    )
+
+
 def _is_fault(error: Exception) -> bool:
     return isinstance(error, (AssertionError, AttributeError, LookupError, NameError, TypeError, ZeroDivisionError))
 
@@ -254,8 +270,11 @@ def _quiet_stdout() -> Iterator[tuple[TextIO, Any]]:
     import tempfile
 
     sys.stdout.flush()
+    sys.stderr.flush()
     with os.fdopen(os.dup(1), "w", encoding="utf-8") as stream, tempfile.TemporaryFile("w+b") as file:
+        sys.stderr = os.fdopen(os.dup(2), "w")  # the bars, on the prompt's terminal
         os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
 
         def noise() -> list[str]:
             sys.stdout.flush()
