@@ -29,8 +29,10 @@ setup(
     long_description_content_type="text/markdown",
     license="BSD-3-Clause",
     license_files=["LICENSE"],
-    packages=find_packages(include=["xspec_sixsa", "xspec_sixsa.*"]),
-    package_data={"xspec_sixsa.embedded.components": ["tables/*"]},
+    # tcl/ is shipped as xspec_sixsa/tcl
+    packages=[*find_packages(include=["xspec_sixsa", "xspec_sixsa.*"]), "xspec_sixsa.tcl"],
+    package_dir={"xspec_sixsa.tcl": "tcl"},
+    package_data={"xspec_sixsa.embedded.components": ["tables/*"], "xspec_sixsa.tcl": ["*.tcl"]},
     include_package_data=True,
     python_requires=">=3.10",
     install_requires=[

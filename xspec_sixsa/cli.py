@@ -197,6 +197,24 @@ def models(name: str | None) -> int:
     return 0
 
 
+@main.command("install-tcl")
+@click.option("--remove", is_flag=True, help="Take the package away again.")
+@guarded
+def install_tcl(remove: bool) -> int:
+    """Put the Tcl package where the program xspec finds it (~/.xspec/sixsa)."""
+    from .tclinstall import install_tcl, remove_tcl, user_folder
+
+    if remove:
+        removed = remove_tcl()
+        click.echo(f"Removed {removed[0].parent}." if removed else f"Nothing of ours is in {user_folder()}.")
+    else:
+        written = install_tcl()
+        click.echo(f"Wrote {', '.join(path.name for path in written)} to {written[0].parent}; nothing else was touched.")
+        click.echo(f"Python: {sys.executable}")
+        click.echo("In XSPEC: package require sixsa, then `sixsa ?`. Once for all: add that line to ~/.xspec/xspec.rc")
+    return 0
+
+
 @main.command()
 @guarded
 def doctor() -> int:
