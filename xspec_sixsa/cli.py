@@ -209,7 +209,8 @@ def install_tcl(remove: bool) -> int:
         click.echo(f"Removed {removed[0].parent}." if removed else f"Nothing of ours is in {user_folder()}.")
     else:
         written = install_tcl()
-        click.echo(f"Wrote {', '.join(path.name for path in written)} to {written[0].parent}; nothing else was touched.")
+        names = ", ".join(path.name for path in written)
+        click.echo(f"Wrote {names} to {written[0].parent}; nothing else was touched.")
         click.echo(f"Python: {sys.executable}")
         click.echo("In XSPEC: package require sixsa, then `sixsa ?`. Once for all: add that line to ~/.xspec/xspec.rc")
     return 0

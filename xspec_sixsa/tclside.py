@@ -1,8 +1,8 @@
 """The Python process behind the Tcl commands: ``python -m xspec_sixsa.tclside run FOLDER | load DIRECTORY``.
 
 The prompt (tcl/child.tcl) reads its standard output line by line: ``say TEXT`` is shown, ``set KEY VALUE`` is a part of
-the answer, ``fail TEXT`` is an error. FOLDER is what tcl/session.tcl wrote: ``session.xcm`` by XSPEC, ``before.xcm`` and
-``after.xcm`` with what `save all` leaves out, ``statistic.txt`` and ``job.txt``.
+the answer, ``fail TEXT`` is an error. FOLDER is what tcl/session.tcl wrote: ``session.xcm`` by XSPEC, ``before.xcm``
+and ``after.xcm`` with what `save all` leaves out, ``statistic.txt`` and ``job.txt``.
 """
 
 from __future__ import annotations
@@ -239,9 +239,7 @@ def _resumable(words: list[str]) -> bool:
     """Whether the run that was stopped left evaluations in its folder."""
     from .output import CHECKPOINT
 
-    return words[0] == "run" and any(
-        (Job.read(Path(words[1]) / "job.txt").output / CHECKPOINT).glob("batch_*.npz")
-    )
+    return words[0] == "run" and any((Job.read(Path(words[1]) / "job.txt").output / CHECKPOINT).glob("batch_*.npz"))
 
 
 def _is_fault(error: Exception) -> bool:
