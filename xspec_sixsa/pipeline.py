@@ -199,7 +199,9 @@ class _Run:
             if self.output is not None:
                 # the posterior first: neither a native fit nor a picture may cost it
                 result.save(self.output)
-                if result.ess > 0:
+                if session.why_no_chain:
+                    log.warning("No chain.fits: %s.", session.why_no_chain)
+                elif result.ess > 0:
                     session.load_chain(
                         result.save_chain(Path(self.output) / "chain.fits"), replace=self.replace_chains
                     )

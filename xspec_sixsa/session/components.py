@@ -67,7 +67,8 @@ def forked_components(
 
     def one(row: np.ndarray) -> tuple[np.ndarray, float, str]:
         nonlocal widened
-        kept, values = components[int(row[0])], row[1:]
+        kept, values = components[int(row[0])], row[1 : 1 + len(every)]
+        evaluator.set_gain(row[1 + len(every) :])
         changes: dict[int, tuple[Any, dict[int, Any]]] = {}
         for (model, name, component, p), value in zip(every, values, strict=True):
             old = p.values
@@ -91,7 +92,9 @@ def forked_components(
 
     with WorkerPool(read, len(every), 1, time_limit) as pool:
         values, _, _ = pool.evaluate(theta)
-    jobs = np.concatenate([np.column_stack([np.full(len(theta), float(c)), values]) for c in range(len(components))])
+    jobs = np.concatenate(
+        [np.column_stack([np.full(len(theta), float(c)), values, theta]) for c in range(len(components))]
+    )
     with WorkerPool(one, observation.n_bins, workers, time_limit) as pool:
         counts, _, reasons = pool.evaluate(jobs)
     counts[[bool(reason) for reason in reasons]] = np.nan

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..observation import Observation
+from .gain import Gain, gains
 from .parameters import FreeParameter, model_objects
 
 __all__ = ["Evaluator", "outside_limits"]
@@ -52,9 +53,18 @@ class Evaluator:
         # (model, its parameters as (column of theta, local index)), for one call of setPars
         self._targets: list[tuple[Any, list[tuple[int, int]]]] = []
         for name, group, model in objects:
-            pairs = [(k, p.index) for k, p in enumerate(parameters) if (p.model, p.group) == (name, group)]
+            pairs = [
+                (k, p.index)
+                for k, p in enumerate(parameters)
+                if p.response is None and (p.model, p.group) == (name, group)
+            ]
             if pairs:
                 self._targets.append((model, pairs))
+        self._gains: list[tuple[Gain, list[tuple[int, int]]]] = []
+        for gain in gains(module):
+            pairs = [(k, p.index) for k, p in enumerate(parameters) if p.response == (gain.spectrum, gain.source)]
+            if pairs:
+                self._gains.append((gain, pairs))
         self._folds: list[tuple[int, np.ndarray, slice, list[Any]]] = []
         for data, where in zip(observation.spectra, observation.slices, strict=True):
             models = [model for _, group, model in objects if group == data.data_group and _applies(model, data.index)]
@@ -69,14 +79,21 @@ class Evaluator:
 
     def set(self, theta: np.ndarray) -> None:
         """Set the free parameters; limits are not looked at."""
+        if self._gains:
+            self.set_gain(theta)
         arguments: list[Any] = []
         for model, pairs in self._targets:
             arguments += [model, {index: float(theta[column]) for column, index in pairs}]
         if len(arguments) == 2:
             arguments[0].setPars(arguments[1])
-        else:
+        elif arguments:
             # one call, so that XSPEC computes the model once
             self._module.AllModels.setPars(*arguments)
+
+    def set_gain(self, theta: np.ndarray) -> None:
+        """Set the free response parameters alone."""
+        for gain, pairs in self._gains:
+            gain.set({index: float(theta[column]) for column, index in pairs})
 
     def get(self) -> np.ndarray:
         """Return the free parameters' present values, (d,)."""
@@ -84,6 +101,10 @@ class Evaluator:
         for model, pairs in self._targets:
             for column, index in pairs:
                 theta[column] = model(index).values[0]
+        for gain, pairs in self._gains:
+            parameters = gain.parameters
+            for column, index in pairs:
+                theta[column] = parameters[index - 1].values[0]
         return theta
 
     def counts(self) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..observation import Observation
+from .gain import gains
 from .parameters import FreeParameter, chain_name, model_objects, parameters_of
 
 __all__ = ["difference", "fingerprint"]
@@ -18,6 +19,7 @@ _WORDS = {
     "limits": "the hard limits",
     "frozen": "the frozen value",
     "links": "the link",
+    "gain": "the fixed gain of",
     "models": "the model",
     "abund": "the abundance table",
     "xsect": "the cross-sections",
@@ -49,6 +51,9 @@ def fingerprint(module: ModuleType, parameters: list[FreeParameter], observation
                 links[key] = parameter.link.strip()
             elif len(values) < 6 or parameter.frozen or values[1] <= 0.0:
                 frozen[key] = float(values[0])
+    fixed_gain = {
+        f"spectrum {gain.spectrum}, source {gain.source}": gain.fixed() for gain in gains(module) if gain.fixed()
+    }
     return {
         "spectra": [_spectrum(module, data) for data in observation.spectra],
         "models": models,
@@ -61,6 +66,7 @@ def fingerprint(module: ModuleType, parameters: list[FreeParameter], observation
         "cosmo": [float(x) for x in module.Xset.cosmo],
         "model_strings": {str(k): str(v) for k, v in tuple(module.Xset.modelStrings)},
         "weight": str(module.Fit.weight),
+        **({"gain": fixed_gain} if fixed_gain else {}),
     }
 
 

@@ -40,6 +40,8 @@ class FreeParameter:
         For people: ``"TBabs nH"``, ``"bkg: powerlaw norm (group 2)"``.
     prior : tuple
         XSPEC's own (`bayes`): type and hyperparameters.
+    response : (spectrum, source), optional
+        Whose gain it is, for a response parameter; `model` is then "gain" (or "gain2" ... for further sources).
     """
 
     model: str
@@ -53,6 +55,7 @@ class FreeParameter:
     chain_name: str
     label: str
     prior: tuple[Any, ...] = ("cons",)
+    response: tuple[int, int] | None = None
 
     @property
     def hard_limits(self) -> tuple[float, float]:
@@ -109,8 +112,10 @@ def free_parameters(module: ModuleType) -> list[FreeParameter]:
     Raises
     ------
     ValueError
-        Without a model or a free parameter, or where response parameters (gain) are thawed.
+        Without a model or a free parameter.
     """
+    from .gain import gains
+
     objects = model_objects(module)
     if not objects:
         raise ValueError(
@@ -134,11 +139,12 @@ def free_parameters(module: ModuleType) -> list[FreeParameter]:
                     tuple(parameter.prior),
                 )
             )  # fmt: skip
+    for gain in gains(module):
+        found += gain.free()
     if not found:
         raise ValueError(
             "No parameter is free: thaw at least one, for instance AllModels(1)(1).frozen = False (or delta > 0)."
         )
-    _refuse_gain(module)
     return _in_xspecs_order(module, found)
 
 
@@ -148,29 +154,17 @@ def _in_xspecs_order(module: ModuleType, found: list[FreeParameter]) -> list[Fre
         labels = [str(label) for label in module._pyXspec.getChainManagerInfo()[1]]
     except Exception:  # another engine, or another release: sources are in their order of definition for most people
         return found
-    known = {f"{p.model}:{p.global_index}" if p.model else str(p.global_index): p for p in found}
+    known = {_xspecs_label(p): p for p in found}
     if sorted(labels) != sorted(known):
         log.debug("XSPEC's variable parameters %s are not the free ones %s", labels, list(known))
         return found
     return [known[label] for label in labels]
 
 
-def _refuse_gain(module: ModuleType) -> None:
-    """Response parameters would be varied by XSPEC's own fit and missing from ours."""
-    for i in range(module.AllData.nSpectra):
-        spectrum = module.AllData(i + 1)
-        for source in module.AllModels.sources:
-            try:
-                gain = spectrum.multiresponse[source - 1].gain
-                thawed = [name for name in gain.parameterNames if not getattr(gain, name).frozen]
-            except Exception:  # no response for that source, gain off, or an engine without gain
-                continue
-            if thawed:
-                raise ValueError(
-                    f"Spectrum {i + 1}: the response parameter(s) gain {', '.join(thawed)} of source {source} are "
-                    "free. Free gain is not supported: a chain could not hold it. Freeze it "
-                    f"(AllData({i + 1}).response.gain.{thawed[0]}.frozen = True) and start again."
-                )
+def _xspecs_label(parameter: FreeParameter) -> str:
+    if parameter.response is not None:
+        return f"resp {parameter.response[1]}:{parameter.global_index}"
+    return f"{parameter.model}:{parameter.global_index}" if parameter.model else str(parameter.global_index)
 
 
 def _address(owner: Any) -> Any:
@@ -204,6 +198,8 @@ def find(module: ModuleType, parameters: list[FreeParameter], reference: Any) ->
     ValueError
         For frozen, linked and unknown parameters, saying what to do.
     """
+    from .gain import gains
+
     if isinstance(reference, FreeParameter):
         reference = reference.chain_name
     if isinstance(reference, str):
@@ -245,6 +241,14 @@ def find(module: ModuleType, parameters: list[FreeParameter], reference: Any) ->
                 if (known.model, known.group, known.index) == (name, group, index):
                     return known
             _explain(model, name, group, index)
+    for gain in gains(module):
+        if _address(gain.response._Response__handle) == wanted:
+            for known in parameters:
+                if known.response == (gain.spectrum, gain.source) and known.index == index:
+                    return known
+            raise ValueError(
+                f"The gain {reference.name} of spectrum {gain.spectrum} is frozen or linked, so it takes no prior."
+            )
     raise ValueError(
         "This parameter belongs to no model that is loaded now (a model that was redefined or removed, or a response): "
         "take it from the present model, for instance AllModels(1)(1)."

@@ -17,6 +17,7 @@ from ..observation import Observation
 from . import components, files, fitting
 from .evaluator import Evaluator, outside_limits
 from .fingerprint import difference, fingerprint
+from .gain import WHY_NO_CHAIN
 from .observe import observe
 from .parameters import FreeParameter, find, free_parameters
 from .settings import Silence
@@ -150,6 +151,12 @@ class Session:
     def soft_limits(self) -> np.ndarray:
         """Soft limits, (d, 2)."""
         return np.array([p.soft_limits for p in self.parameters])
+
+    @property
+    def why_no_chain(self) -> str:
+        """Why XSPEC would not take a chain of these parameters; empty where it does."""
+        names = [p.label for p in self.parameters if p.response is not None]
+        return WHY_NO_CHAIN.format(names=", ".join(names)) if names else ""
 
     def find(self, reference: Any) -> FreeParameter:
         """Return the free parameter an object, index or name means; see `parameters.find`."""
