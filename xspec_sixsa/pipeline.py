@@ -202,9 +202,7 @@ class _Run:
                 if session.why_no_chain:
                     log.warning("No chain.fits: %s.", session.why_no_chain)
                 elif result.ess > 0:
-                    session.load_chain(
-                        result.save_chain(Path(self.output) / "chain.fits"), replace=self.replace_chains
-                    )
+                    session.load_chain(result.save_chain(Path(self.output) / "chain.fits"), replace=self.replace_chains)
             # whatever is set after the native fit would make XSPEC forget it: nothing is
             self._polish(result)
             self.seconds["other"] = time.monotonic() - began - sum(self.seconds.values())
@@ -319,7 +317,7 @@ class _Run:
             rounds=rounds,
         )
         if weights.ess > 0 and len(inference.u):
-            result.predictive_data = self._predictive(result)
+            result.predictive_data = self._predictive(result, inference)
         result.evaluations = self.checkpoint.evaluations | self._extra()
         return result
 
@@ -339,11 +337,11 @@ class _Run:
         reason = "stopped before the first posterior: draws from the prior stand in"
         return first.u, first.log_likelihood, np.zeros(len(first.u)), [reason]
 
-    def _predictive(self, result: Result) -> list[Any]:
+    def _predictive(self, result: Result, inference: Any) -> list[Any]:
         """Posterior-predictive spectra: the final draws' own, and a few evaluated component by component."""
         from xspec_sixsa.result import SpectrumPredictive
 
-        final = [b for b in self.checkpoint.batches if b.stage == "final"]
+        final = [b for b in self.checkpoint.batches if b.stage == inference.stage]
         counts = np.concatenate([b.counts for b in final])
         rng = np.random.default_rng([self.run["seed"] % 2**32, 1])
         chosen = result.resample(PREDICTIVE_DRAWS, rng, return_index=True)

@@ -27,6 +27,7 @@ from xspec_sixsa.noise import Noise
 from xspec_sixsa.progress import Progress
 from xspec_sixsa.proposal import FlowProposal, Mixture, Proposal, StudentProposal, fit_flow, temper
 from xspec_sixsa.seeding import Streams
+from xspec_sixsa.training import one_thread
 
 __all__ = ["Inference", "Settings", "Simulations"]
 
@@ -34,8 +35,10 @@ log = logging.getLogger(__name__)
 
 Points = NDArray[np.float64]
 
-DEFENSIVE = 0.05  # share of broad draws in every proposal: guards against a mode that the flow missed
+DEFENSIVE = 0.1  # share of broad draws in every proposal: guards against a mode that the flow missed
 LARGEST_K_HAT = 0.7
+REFINE_STEPS = 800
+MANY_INPUTS = 2000  # bins from which a network's layers are large enough for several threads
 BATCH_P_VALUE = 1e-3  # the batches' evidences disagree below this
 
 
@@ -92,7 +95,9 @@ class Settings:
     pilot : int
         Draws with exact weights that judge a proposal.
     refinements : int
-        Most refinements after the rounds.
+        Most refinements after the rounds, and before each further attempt.
+    attempts : int
+        Sets of final draws: those that fail the verdict only teach the next proposal.
     truncation : float
         Mass left outside the highest-density region (SIXSA III: 1e-4).
     enough_to_refine, good_enough : float
@@ -107,6 +112,7 @@ class Settings:
     later: int = 1500
     pilot: int = 400
     refinements: int = 6
+    attempts: int = 3
     truncation: float = 1e-4
     enough_to_refine: float = 0.2
     good_enough: float = 0.5
@@ -131,8 +137,8 @@ class Pilot:
 
     @property
     def efficiency(self) -> float:
-        """Effective samples per draw; zero where the tail makes that number worthless."""
-        return 0.0 if pareto_k(self.log_weights) > 1.0 else self.ess / len(self.u)
+        """Effective samples per draw; a tenth of that where a heavy tail makes the number worthless."""
+        return self.ess / len(self.u) * (1.0 if pareto_k(self.log_weights) < LARGEST_K_HAT else 0.1)
 
 
 @dataclass
@@ -151,6 +157,14 @@ class Inference:
     settings : Settings
     streams : Streams
     progress : Progress
+
+    Attributes
+    ----------
+    u, log_likelihood, log_density, batches : ndarray
+        The final draws; `stage` is the name under which they were evaluated.
+    rounds : list of dict
+        A record per round.
+    pilots : list of Pilot
     """
 
     dimension: int
@@ -166,6 +180,7 @@ class Inference:
     log_likelihood: NDArray[np.float64] = field(init=False)
     log_density: NDArray[np.float64] = field(init=False)
     batches: NDArray[np.int_] = field(init=False)
+    stage: str = field(init=False, default="final")
 
     def __post_init__(self) -> None:
         self.u = np.empty((0, self.dimension))
@@ -180,9 +195,18 @@ class Inference:
         Leaves the final draws in `u`, `log_likelihood`, `log_density` and `batches` (judge them by `verdict`); an
         exception or interrupt leaves those drawn so far.
         """
+        with one_thread(self.noise.n_inputs < MANY_INPUTS):
+            self._run(first)
+
+    def _run(self, first: Simulations) -> None:
         self._estimate(first)
-        self._refine()
-        self._draw()
+        for attempt in range(1, self.settings.attempts + 1):
+            self._refine(attempt)
+            self._draw(attempt)
+            if not self.verdict() or attempt == self.settings.attempts or self.left() < 2 * self.settings.target_ess:
+                return
+            log.info("the draws do not pass (%s): they now teach a better proposal", "; ".join(self.verdict()))
+            self._set_aside()
 
     def left(self) -> int:
         """Evaluations left in the budget."""
@@ -250,12 +274,13 @@ class Inference:
         efficiency = [p.efficiency for p in self.pilots]
         return len(efficiency) > 1 and efficiency[-1] < 1.2 * max(efficiency[:-1]) and max(efficiency) > 0.05
 
-    def _refine(self) -> None:
+    def _refine(self, attempt: int) -> None:
         s = self.settings
         for number in range(1, s.refinements + 1):
             best = max(p.efficiency for p in self.pilots)
             # a refinement costs one pilot; it can at most bring the final draws down to the target itself
-            if best >= s.good_enough or (best > 0 and s.target_ess * (1 / best - 1) < s.pilot):
+            enough = best >= s.good_enough or s.target_ess * (1 / max(best, 1e-9) - 1) < s.pilot
+            if enough and (attempt == 1 or number > 1):
                 return
             if self.left() < s.pilot + s.target_ess:
                 log.info("refinement ends: the budget of %d leaves no room for another", s.budget)
@@ -267,9 +292,10 @@ class Inference:
             whitening = Whitening.of(u[positive], weights)
             core: Proposal = StudentProposal(whitening)
             if effective_sample_size(tempered) >= 20 * self.dimension:
-                with self.streams.torch("refine", number), self.progress.task(f"refinement {number}", 800) as tick:
-                    core = fit_flow(u, tempered, tick=tick)
-            pilot = self._pilot(self._proposal(core, whitening), f"refinement {number}", number)
+                label = f"refinement {number}" if attempt == 1 else f"refinement {attempt}.{number}"
+                with self.streams.torch(f"refine {attempt}", number), self.progress.task(label, REFINE_STEPS) as tick:
+                    core = fit_flow(u, tempered, steps=REFINE_STEPS, tick=tick)
+            pilot = self._pilot(self._proposal(core, whitening), f"refinement {attempt}", number)
             log.info("refinement %d: the proposal's draws are %.1f %% effective", number, 100 * pilot.efficiency)
             if pilot.efficiency < 1.1 * best and best > 0.2:
                 return
@@ -285,9 +311,16 @@ class Inference:
         mixture = Mixture([p.proposal for p in pilots], [len(p.u) for p in pilots])
         return u, np.concatenate([p.log_likelihood for p in pilots]) - mixture.log_density(u)
 
-    def _draw(self) -> None:
+    def _set_aside(self) -> None:
+        """Turn final draws that failed into a pilot: they are exact, and the more numerous the better they teach."""
+        self.pilots = [p for p in self.pilots if p.proposal is not self._frozen]
+        self.pilots.append(Pilot(self._frozen, self.u, self.log_likelihood, self.log_density))
+        self.__post_init__()
+
+    def _draw(self, attempt: int) -> None:
         s = self.settings
-        proposal = max(self.pilots, key=lambda p: p.efficiency).proposal
+        proposal = self._frozen = max(self.pilots, key=lambda p: p.efficiency).proposal
+        self.stage = "final" if attempt == 1 else f"final {attempt}"
         batch = 0
         while True:
             ess = effective_sample_size(self.log_likelihood - self.log_density)
@@ -296,10 +329,10 @@ class Inference:
                 return
             rate = max(ess / len(self.u), 0.01) if len(self.u) else 1.0
             size = int(np.clip(1.05 * missing / rate, 100, 1000))
-            with self.streams.torch("final", batch):
+            with self.streams.torch(self.stage, batch):
                 u = proposal.draw(min(size, self.left()))
             density = proposal.log_density(u)
-            drawn = self.simulate(u, "final", density)
+            drawn = self.simulate(u, self.stage, density)
             self.u = np.concatenate([self.u, u])
             self.log_likelihood = np.concatenate([self.log_likelihood, drawn.log_likelihood])
             self.log_density = np.concatenate([self.log_density, density])

@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["train"]
+__all__ = ["one_thread", "train"]
 
 CHECKS = 25  # points of the training curve
 LARGEST_GRADIENT = 5.0
+
+
+@contextlib.contextmanager
+def one_thread(wanted: bool = True) -> Iterator[None]:
+    """Torch on one thread inside the block, if `wanted`.
+
+    Small networks gain nothing from a second thread, and lose much where something else needs the core: OpenMP's
+    threads wait for each other at every layer.
+    """
+    before = torch.get_num_threads()
+    if wanted:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def train(
