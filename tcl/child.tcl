@@ -19,13 +19,13 @@ proc ::sixsa::python {} {
     return $command
 }
 
-# Run `python -m xspec_sixsa.tclside action words`. Its lines: `say text` is shown, `set key value` is a part of the
+# Run `python -m xspec_sixsa.tclside action folder`. Its lines: `say text` is shown, `set key value` is a part of the
 # answer, `fail text` is an error.
 #
 # Ctrl-C reaches the child too, as it is in the terminal's process group: it stops, saves, and says so. If the signal
 # came to XSPEC alone, it is passed on.
-proc ::sixsa::child {action words} {
-    set command [concat [python] [list $action] $words]
+proc ::sixsa::child {action folder} {
+    set command [concat [python] [list $action $folder]]
     if {[catch {open |[concat $command {< /dev/null 2>@ stderr}] r} channel]} {
         return -code error "Python could not be started ($channel). Run `sixsa install-tcl` with the Python that has\
             xspec_sixsa, or set env(SIXSA_PYTHON) to it."

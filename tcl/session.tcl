@@ -140,75 +140,23 @@ proc ::sixsa::take_copy folder {
     variable after
     silently {
         ::save all [file join $folder session.xcm]
-        set exact {}
-        foreach model [models [file join $folder session.xcm]] {
-            set prefix [expr {$model eq "" ? "" : "$model:"}]
-            set last [ask modpar {*}$model]
-            for {set i 1} {$i <= $last} {incr i} {
-                # save all has six digits
-                if {![string match T* [ask plink $prefix$i]]} {lappend exact "newpar $prefix$i [ask param $prefix$i]"}
-            }
-        }
         set weight [list "weight [ask weight]"]
         set statistic [ask stat]
     }
     write_lines $folder/before.xcm $before
-    write_lines $folder/after.xcm [concat $exact $weight $after]
+    write_lines $folder/after.xcm [concat $weight $after]
     write_lines $folder/statistic.txt [list $statistic]
-}
-
-# Names of the models in a saved session, {} for the unnamed one.
-proc ::sixsa::models path {
-    set channel [open $path r]
-    set text [read $channel]
-    close $channel
-    set names {}
-    foreach line [split $text \n] {
-        if {[regexp {^model\s+(?:[0-9]+:(\w+)\s)?} $line -> name] && $name ni $names} {lappend names $name}
-    }
-    return $names
 }
 
 # ------------------------------------------------------------------------------------------------ the result in XSPEC
 
 # Best fit, chain and a valid fit into XSPEC, numbers into ::sixsa::result.
-#
-# With `verify` the result came from a file: it is taken only if XSPEC has its statistic at its best fit.
-proc ::sixsa::take_up {found verify} {
+proc ::sixsa::take_up found {
     variable result
     variable own_chain
-    set start {}
-    set problem ""
-    silently {
-        foreach par [dict get $found parameters] {
-            set now [ask param $par]
-            if {$now eq ""} {
-                set problem "its parameter $par ([dict get $found name,$par]) is not in this session"
-                break
-            }
-            lappend start $par [lindex $now 0]
-        }
-        if {$problem eq ""} {
-            if {[catch {
-                foreach par [dict get $found parameters] {::newpar $par [dict get $found best,$par]}
-            } message]} {set problem $message}
-            set statistic [ask stat]
-            set expected [dict get $found statistic]
-            # tclout prints nine digits
-            if {$problem eq "" && $verify && !(abs($statistic - $expected) <= 1e-6 * max(1.0, abs($expected)))} {
-                set problem "at its best fit the statistic was $expected and is $statistic here: the data, the model or\
-                    its settings (bayes, energies, weight) are others"
-            }
-            if {$problem ne ""} {
-                foreach {par value} $start {catch {::newpar $par $value}}
-            }
-        }
-    }
-    if {$problem ne ""} {
-        return -code error "the result in [dict get $found directory] does not fit this session: $problem."
-    }
     set complaint ""
     silently {
+        foreach par [dict get $found parameters] {::newpar $par [dict get $found best,$par]}
         # The chain, then the fit, then nothing: whatever is set after a fit makes XSPEC forget it, and flux err needs it.
         if {[dict get $found chain] ne ""} {
             catch {::chain clear}

@@ -21,10 +21,11 @@ namespace eval ::sixsa {
     variable words
     if {![info exists words]} {set words {}}
     variable kinds {
-        uniform     {low high}           loguniform {low high}
-        normal      {mean sd ?low? ?high?} lognormal  {mean sd ?low? ?high?}
+        uniform {low high}  loguniform {low high}  normal {mean sd ?low? ?high?}  lognormal {mean sd ?low? ?high?}
         exponential {scale ?low? ?high?}
     }
+    # `bayes` has other names for some
+    variable aliases {jeffreys loguniform gauss normal gaussian normal exp exponential}
 }
 
 source [file join $::sixsa::home session.tcl]
@@ -70,6 +71,7 @@ proc ::sixsa::usage {} {
 proc ::sixsa::do_prior args {
     variable priors
     variable kinds
+    variable aliases
     if {![llength $args]} {return [list_priors]}
     lassign $args par kind
     set numbers [lrange $args 2 end]
@@ -81,16 +83,18 @@ proc ::sixsa::do_prior args {
         return
     }
     set kind [string tolower $kind]
-    set known [dict keys $kinds]
-    set known [concat $known {jeffreys gauss gaussian exp}]
-    if {$kind ni $known} {
+    if {[dict exists $aliases $kind]} {set kind [dict get $aliases $kind]}
+    if {![dict exists $kinds $kind]} {
         return -code error "no kind of prior '$kind'; type one of [join [dict keys $kinds] {, }]."
+    }
+    set names [dict get $kinds $kind]
+    set needed [llength [lsearch -all -not -glob $names {\?*}]]
+    if {[llength $numbers] < $needed || [llength $numbers] > [llength $names]} {
+        return -code error "$kind takes the numbers [join $names], and there are [llength $numbers]:\
+            sixsa prior $par $kind [join $names]"
     }
     foreach number $numbers {
         if {![string is double -strict $number]} {return -code error "$number is no number."}
-    }
-    if {![llength $numbers]} {
-        return -code error "which numbers? For example: sixsa prior $par uniform 0 0.5"
     }
     check_free $par
     set priors($par) [linsert $numbers 0 $kind]
@@ -121,9 +125,15 @@ proc ::sixsa::do_load args {
     }
     check_session
     check_chains [dict exists $job -replace]
-    set found [child load [list [dict get $job directory]]]
-    # The values are put back unless the result proves to be of this session.
-    take_up $found 1
+    set scratch [scratch_folder]
+    set code [catch {
+        take_copy $scratch
+        write_lines $scratch/job.txt [list [list output [file normalize [dict get $job directory]]]]
+        set found [child load $scratch]
+    } message]
+    file delete -force $scratch
+    if {$code} {return -code error $message}
+    take_up $found
     return
 }
 
@@ -195,7 +205,7 @@ proc ::sixsa::start job {
             lappend lines [list prior {*}[split_name $par] {*}$priors($par)]
         }
         write_lines $scratch/job.txt $lines
-        set found [child run [list $scratch]]
+        set found [child run $scratch]
     } message]
     file delete -force $scratch
     if {$code} {return -code error $message}
@@ -203,7 +213,7 @@ proc ::sixsa::start job {
         return -code error "interrupted: the session is as it was. What was computed is in $directory;\
             `sixsa run [dict get $job directory] -resume` goes on with it."
     }
-    take_up $found 0
+    take_up $found
     return
 }
 

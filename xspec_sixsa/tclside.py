@@ -1,4 +1,4 @@
-"""The Python process behind the Tcl commands: ``python -m xspec_sixsa.tclside run FOLDER | load DIRECTORY``.
+"""The Python process behind the Tcl commands: ``python -m xspec_sixsa.tclside run FOLDER | load FOLDER``.
 
 The prompt (tcl/child.tcl) reads its standard output line by line: ``say TEXT`` is shown, ``set KEY VALUE`` is a part of
 the answer, ``fail TEXT`` is an error. FOLDER is what tcl/session.tcl wrote: ``session.xcm`` by XSPEC, ``before.xcm``
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import signal
 import sys
@@ -28,8 +29,12 @@ __all__ = ["SessionCopyError", "main"]
 
 log = logging.getLogger(__name__)
 
-STATISTIC_DIGITS = 1e-6
-"""How well the copy's statistic must agree, relatively: `tclout` prints nine digits, parameters have ten."""
+STATISTIC_DIGITS = 1e-8
+"""How well the copy's statistic must agree, relatively, apart from rounded parameters: `tclout` prints ten digits."""
+ROUNDING_SAFETY = 2.0
+"""The statistic is not quite linear over a rounding."""
+SAME_RESULT = 1e-4
+"""How well a loaded result's best statistic must be found again, relatively: frozen values have six digits."""
 SECOND_INTERRUPT = 3.0
 """Seconds within which a second Ctrl-C is taken for the same one: the terminal and the prompt both send it."""
 NOISE_LINES = 6
@@ -110,7 +115,7 @@ def main(words: list[str] | None = None) -> int:
         _once_interrupted()
         try:
             if len(words) != 2 or words[0] not in ("run", "load"):
-                raise ValueError("usage: python -m xspec_sixsa.tclside run FOLDER | load DIRECTORY")
+                raise ValueError("usage: python -m xspec_sixsa.tclside run FOLDER | load FOLDER")
             result = run(Path(words[1])) if words[0] == "run" else load(Path(words[1]))
             interrupted = [reason for reason in result.reasons if reason.startswith("interrupted")]
             if words[0] == "run" and interrupted:
@@ -153,11 +158,35 @@ def run(folder: Path) -> Result:
     return fit(priors, output=job.output, xspec=module, **job.options)
 
 
-def load(directory: Path) -> Result:
-    """Read an earlier result, and see that it has what XSPEC needs."""
-    from .result import Result
+def load(folder: Path) -> Result:
+    """Read the earlier result that the job names, and see that it is of the session in `folder`.
 
-    return Result.load(directory)
+    Raises
+    ------
+    ValueError
+        When it is not, saying what is different.
+    """
+    from .batch import load_engine
+    from .result import Result
+    from .session import Session, difference
+
+    directory = Job.read(folder / "job.txt").output
+    result = Result.load(directory)
+    module = load_engine("xspec")
+    restore(module, folder)
+    session = Session(module, workers=1)
+    problem = ""
+    if session.names != result.names:
+        problem = f"its free parameters are {', '.join(result.names)}, and here they are {', '.join(session.names)}"
+    else:
+        found = float(session.evaluate(result.best_fit, "check").statistic[0])
+        if not abs(found - result.best_statistic) <= SAME_RESULT * max(1.0, abs(result.best_statistic)):
+            problem = f"its best fit had the statistic {result.best_statistic:.6g}, and has {found:.6g} here"
+    if problem:
+        old = {key: value for key, value in result.fingerprint.items() if key != "priors"}
+        changed = difference(old, session.fingerprint())
+        raise ValueError(f"{directory} is a result of another session: {'; '.join([problem, *changed])}.")
+    return result
 
 
 def restore(module: ModuleType, folder: Path) -> None:
@@ -177,18 +206,38 @@ def restore(module: ModuleType, folder: Path) -> None:
         module.Xset.restore(str(script))
     except Exception as error:  # PyXspec raises plain Exception
         raise SessionCopyError(f"a copy of this session could not be made: {error}. XSPEC said:") from error
-    text = (folder / "statistic.txt").read_text().strip()
-    expected, found = float(text or "nan"), float(module.Fit.statistic)
-    log.debug("statistic %r at the prompt, %r in the copy", expected, found)
     if module.AllData.nSpectra == 0 or not module.AllModels.sources:
         raise SessionCopyError("a copy of this session has no data or no model. XSPEC said:")
-    if not abs(found - expected) <= STATISTIC_DIGITS * max(1.0, abs(expected)):
+    text = (folder / "statistic.txt").read_text().strip()
+    expected, found = float(text or "nan"), float(module.Fit.statistic)
+    if abs(found - expected) <= STATISTIC_DIGITS * max(1.0, abs(expected)):
+        return
+    if not abs(found - expected) <= STATISTIC_DIGITS * max(1.0, abs(expected)) + _rounding(module):
         raise SessionCopyError(
             f"a copy of this session has the fit statistic {found:.9g}, and the session itself {expected:.9g}, so it "
             "would be another problem that is fitted. `save all` leaves out bayes, energies, lmod and mdefine: these "
             "are copied only if typed after `package require sixsa`; type them again now. Data that were loaded in "
             "another folder: cd there. XSPEC said:"
         )
+
+
+def _rounding(module: ModuleType) -> float:
+    """How much the statistic can differ because parameters are saved, and told by `tclout`, with six digits."""
+    from .session.parameters import model_objects, parameters_of
+
+    total = 0.0
+    for _, _, model in model_objects(module):
+        for _, parameter in parameters_of(model):
+            values = list(parameter.values)
+            if parameter.link or len(values) < 6 or values[0] == 0.0:
+                continue
+            here, unit = float(module.Fit.statistic), 10.0 ** (math.floor(math.log10(abs(values[0]))) - 5)
+            step = 0.5 * unit if values[0] + 0.5 * unit <= values[5] else -0.5 * unit
+            parameter.values = [values[0] + step, *values[1:]]
+            total += abs(float(module.Fit.statistic) - here)
+            parameter.values = values
+    log.debug("rounding of the parameters may change the statistic by %g", total)
+    return ROUNDING_SAFETY * total
 
 
 def answer(protocol: Protocol, result: Result) -> None:
