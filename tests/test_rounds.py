@@ -10,7 +10,9 @@ from xspec_sixsa.progress import Progress
 from xspec_sixsa.rounds import Inference, Settings
 from xspec_sixsa.seeding import Streams
 
-SMALL = Settings(target_ess=400, budget=6000, first=800, later=400, pilot=200, compressor="pca")
+SMALL = Settings(
+    target_ess=400, budget=6000, first=800, later=400, pilot=200, compressor="pca", flow_steps=300, refine_steps=250
+)
 
 
 def run(settings: Settings = SMALL, seed: int = 1) -> Inference:

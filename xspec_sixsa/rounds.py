@@ -37,7 +37,6 @@ Points = NDArray[np.float64]
 
 DEFENSIVE = 0.1  # share of broad draws in every proposal: guards against a mode that the flow missed
 LARGEST_K_HAT = 0.7
-REFINE_STEPS = 800
 MANY_INPUTS = 2000  # bins from which a network's layers are large enough for several threads
 BATCH_P_VALUE = 1e-3  # the batches' evidences disagree below this
 
@@ -98,6 +97,8 @@ class Settings:
         Most refinements after the rounds, and before each further attempt.
     attempts : int
         Sets of final draws: those that fail the verdict only teach the next proposal.
+    flow_steps, refine_steps : int
+        Training steps of a round's flow, and of a refinement's.
     truncation : float
         Mass left outside the highest-density region (SIXSA III: 1e-4).
     enough_to_refine, good_enough : float
@@ -113,6 +114,8 @@ class Settings:
     pilot: int = 400
     refinements: int = 6
     attempts: int = 3
+    flow_steps: int = 1000
+    refine_steps: int = 800
     truncation: float = 1e-4
     enough_to_refine: float = 0.2
     good_enough: float = 0.5
@@ -225,8 +228,10 @@ class Inference:
             new = len(simulations.u)
             with self.streams.torch("round", number):
                 posterior, record = self._train(number, training)
-            proposal = self._proposal(FlowProposal(posterior.flow, posterior.whitening), posterior.whitening)
-            pilot = self._pilot(proposal, f"pilot {number}", number)
+            flow = FlowProposal(posterior.flow, posterior.whitening)
+            with self.streams.torch("defensive", number):
+                broad = StudentProposal(Whitening.of(flow.draw(2000)))
+            pilot = self._pilot(Mixture([flow, broad], [1 - DEFENSIVE, DEFENSIVE]), f"pilot {number}", number)
             record |= {"evaluations": new + len(pilot.u), "ess": pilot.ess, "efficiency": pilot.ess / len(pilot.u)}
             record["samples"] = pilot.u
             self.rounds.append(record)
@@ -250,16 +255,13 @@ class Inference:
             training = training[inside] + simulations[simulations.usable]
 
     def _train(self, number: int, training: Simulations) -> tuple[NeuralPosterior, dict[str, Any]]:
-        compress, posterior = make_compressor(self.settings.compressor), NeuralPosterior()
+        compress, posterior = make_compressor(self.settings.compressor), NeuralPosterior(steps=self.settings.flow_steps)
         steps = getattr(compress, "steps", 0) + posterior.steps
         with self.progress.task(f"round {number}: training on {len(training.u)} spectra", steps) as tick:
             compress.fit(training.counts, self.noise, tick)
             posterior.fit(training.u, training.counts, self.noise, compress, tick)
         curves = {"compressor": compress.curve, "flow": posterior.curve}
         return posterior, {"round": number, "training": {k: v for k, v in curves.items() if v}}
-
-    def _proposal(self, core: Proposal, whitening: Whitening) -> Mixture:
-        return Mixture([core, StudentProposal(whitening)], [1 - DEFENSIVE, DEFENSIVE])
 
     def _pilot(self, proposal: Proposal, stage: str, index: int) -> Pilot:
         with self.streams.torch(stage, index):
@@ -290,12 +292,16 @@ class Inference:
             positive = np.isfinite(tempered)
             weights = np.exp(tempered[positive] - tempered[positive].max())
             whitening = Whitening.of(u[positive], weights)
-            core: Proposal = StudentProposal(whitening)
-            if effective_sample_size(tempered) >= 20 * self.dimension:
+            proposal: Proposal = StudentProposal(whitening)
+            ess, least = effective_sample_size(tempered), 20.0 * self.dimension
+            if ess >= least:
                 label = f"refinement {number}" if attempt == 1 else f"refinement {attempt}.{number}"
-                with self.streams.torch(f"refine {attempt}", number), self.progress.task(label, REFINE_STEPS) as tick:
-                    core = fit_flow(u, tempered, steps=REFINE_STEPS, tick=tick)
-            pilot = self._pilot(self._proposal(core, whitening), f"refinement {attempt}", number)
+                with self.streams.torch(f"refine {attempt}", number), self.progress.task(label, s.refine_steps) as tick:
+                    flow = fit_flow(u, tempered, steps=s.refine_steps, tick=tick)
+                # a flow fitted to few draws is ragged: the fewer, the larger the smooth part
+                broad = float(np.clip(least / ess, DEFENSIVE, 0.5))
+                proposal = Mixture([flow, proposal], [1 - broad, broad])
+            pilot = self._pilot(proposal, f"refinement {attempt}", number)
             log.info("refinement %d: the proposal's draws are %.1f %% effective", number, 100 * pilot.efficiency)
             if pilot.efficiency < 1.1 * best and best > 0.2:
                 return
