@@ -17,6 +17,7 @@ _HOMES = {
     "prior": "method",
     "uninstall": "method",
     "Result": "result",
+    "Prior": "priors",
     "Session": "session",
     "CoverageError": "coverage",
     "PriorError": "priors",

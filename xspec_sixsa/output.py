@@ -29,7 +29,7 @@ def prepare(
     ----------
     output : path
     run : dict
-        ``seed`` (None: not asked for), ``fingerprint`` and ``compressor`` of this run.
+        ``seed`` (None: not asked for), ``fingerprint``, ``compressor`` and ``settings`` of this run.
     resume, clobber : bool
     difference : callable
         ``difference(old, new) -> list of str``: what changed between two fingerprints.
@@ -63,8 +63,9 @@ def prepare(
         changed = difference(old["fingerprint"], run["fingerprint"])
         if run["seed"] not in (None, old["seed"]):
             changed.append(f"seed: {old['seed']}, now {run['seed']}")
-        if run["compressor"] != old["compressor"]:
-            changed.append(f"compressor: {old['compressor']}, now {run['compressor']}")
+        for key in ("compressor", "settings"):
+            if run[key] != old[key]:
+                changed.append(f"{key}: {old[key]}, now {run[key]}")
         if changed:
             raise ValueError(
                 f"The run in {output} was of another problem and cannot be resumed: {'; '.join(changed)}. Undo that, "

@@ -43,6 +43,7 @@ def fit(
     replace_chains: bool = False,
     progress: bool = True,
     xspec: ModuleType | None = None,
+    settings: dict[str, Any] | None = None,
 ) -> Result:
     """Posterior of the model and data loaded in XSPEC, under XSPEC's own fit statistic.
 
@@ -75,6 +76,8 @@ def fit(
         Bars on a terminal.
     xspec : module, optional
         The PyXspec to use; default: the real one where it can be imported, else the embedded engine.
+    settings : dict, optional
+        Further fields of `rounds.Settings` (``rounds``, ``first``, ``flow_steps`` ...), for studies.
 
     Returns
     -------
@@ -98,12 +101,13 @@ def fit(
     for key, value in (("target_ess", target_ess), ("budget", budget), ("compressor", compressor), ("seed", seed)):
         if value is not None:
             options[key] = value
-    settings_options = _settings_options(options)
+    settings_options = _settings_options(options) | (settings or {})
     session = Session(xspec, workers=workers)
     prior = prior_module.bind(prior_list, session)
     run = {
         "seed": options.get("seed"),
         "compressor": settings_options.get("compressor", "autoencoder"),
+        "settings": settings or {},
         "fingerprint": session.fingerprint() | {"priors": prior.to_dict()},
     }
     if output is not None:
@@ -158,6 +162,9 @@ class _Run:
     def result(self) -> Result:
         from xspec_sixsa.checkpoint import Checkpoint
         from xspec_sixsa.coverage import check_coverage
+        from xspec_sixsa.output import CHECKPOINT, begin
+        from xspec_sixsa.rounds import Inference, Settings
+        from xspec_sixsa.seeding import Streams
 
         began = time.monotonic()
         session = self.session
@@ -165,10 +172,6 @@ class _Run:
             interrupted = None
             inference = None
             try:
-                from xspec_sixsa.output import CHECKPOINT, begin
-                from xspec_sixsa.rounds import Inference, Settings
-                from xspec_sixsa.seeding import Streams
-
                 streams = Streams(self.run["seed"])
                 self.run["seed"] = streams.seed
                 settings = Settings(**self.options)
@@ -230,7 +233,7 @@ class _Run:
         )
 
     def _extra(self) -> dict[str, int]:
-        """Evaluations that are not in the ledger: probes, component curves, the native fit."""
+        """Evaluations that are not in the checkpoint: probes, component curves, the native fit."""
         stages = self.checkpoint.evaluations
         return {k: v for k, v in self.session.evaluations.items() if k not in stages}
 
@@ -384,7 +387,8 @@ class _Run:
 
         folder = Path(self.output)
         self.session.save_xcm(folder / "session.xcm")
-        save_toml(folder / "priors.toml", self.prior, {**self.options, "seed": self.run["seed"]})
+        told = {key: self.options[key] for key in (*POSITIVE, "compressor") if key in self.options}
+        save_toml(folder / "priors.toml", self.prior, {**told, "seed": self.run["seed"]})
         result.save(folder)
         if result.ess > 0:
             plot_all(result, folder)

@@ -1,0 +1,194 @@
+"""`fit` end to end on the embedded engine: its folder, what it leaves in the session, stopping and going on."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import small_session
+from test_tablemodel import write_table
+
+import xspec_sixsa as sixsa
+import xspec_sixsa.embedded as xspec
+from xspec_sixsa.rounds import Inference
+
+QUICK = {"first": 500, "later": 300, "pilot": 150, "flow_steps": 150, "refine_steps": 120}
+OPTIONS = {"target_ess": 200, "budget": 6000, "compressor": "pca", "seed": 3, "progress": False, "settings": QUICK}
+SCRIPT = """
+import sys
+sys.path.insert(0, {tests!r})
+import test_pipeline as t
+import xspec_sixsa as sixsa
+import xspec_sixsa.embedded as xspec
+sixsa.fit(t.load(), xspec=xspec, output="run", **t.OPTIONS)
+"""
+
+
+def load() -> list[sixsa.Prior]:
+    """The faked spectrum of the folder we are in, and priors of its power law."""
+    xspec.Xset.chatter = 0
+    xspec.AllData.clear()
+    xspec.AllModels.clear()
+    xspec.AllChains.clear()
+    xspec.AllData("a.pha")
+    xspec.AllData.ignore("**-0.5 8.0-**")
+    xspec.Fit.statMethod = "cstat"
+    model = xspec.Model("TBabs*powerlaw", setPars=(0.1, 1.8, 3e-3))
+    return [
+        sixsa.uniform(model.TBabs.nH, 0.0, 1.0),
+        sixsa.uniform(model.powerlaw.PhoIndex, 0.0, 4.0),
+        sixsa.loguniform(model.powerlaw.norm, 1e-4, 1e-1),
+    ]
+
+
+@pytest.fixture
+def priors(tmp_path, monkeypatch) -> list[sixsa.Prior]:
+    monkeypatch.chdir(tmp_path)
+    small_session.fake_spectra(xspec, tmp_path)
+    return load()
+
+
+def state() -> tuple:
+    model = xspec.AllModels(1)
+    values = [model(i).values for i in range(1, model.nParameters + 1)]
+    return values, xspec.Fit.statMethod, xspec.Fit.query, xspec.Xset.chatter, xspec.Fit.bayes
+
+
+def test_a_run_recovers_the_truth_and_leaves_its_files_and_the_chain(priors, tmp_path) -> None:
+    result = sixsa.fit(priors, xspec=xspec, output="run", **OPTIONS)
+    assert result.status == "reliable", result.reasons
+    assert result.credible_mass([0.1, 1.8, 3e-3]) < 0.99
+    made = {path.name for path in (tmp_path / "run").iterdir()}
+    assert made >= {
+        "summary.json", "posterior.npz", "chain.fits", "corner.png", "predictive.png", "rounds.png", "session.xcm",
+        "priors.toml", "checkpoint",
+    }  # fmt: skip
+    again = sixsa.Result.load("run")
+    assert np.array_equal(again.samples, result.samples) and again.log_z == result.log_z
+    # the model stands at the best fit, with a valid fit, and the chain is used
+    assert xspec.Fit.statistic == pytest.approx(result.best_statistic, abs=1e-6)
+    assert result.best_statistic <= -2 * result.log_likelihood.max() + 1e-9
+    xspec.Fit.error("2")
+    low, high, _ = xspec.AllModels(1)(2).error
+    # 90 % interval from about 400 correlated chain rows: its ends are known to a fifth of its half-width
+    interval = result.interval(0.9)[1]
+    assert [low, high] == pytest.approx(interval, abs=0.2 * np.ptp(interval))
+    # every evaluation is in the count
+    assert sum(result.evaluations.values()) <= OPTIONS["budget"] + 500
+    assert result.evaluations["final"] == len(result.samples) or "final 2" in result.evaluations
+
+
+def test_without_an_output_folder_nothing_is_written_and_no_chain_loaded(priors, tmp_path) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    sixsa.fit(priors, xspec=xspec, **OPTIONS)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_an_occupied_folder_is_refused_and_its_files_survive(priors, tmp_path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "notes.txt").write_text("mine")
+    before = state()
+    with pytest.raises(FileExistsError, match="clobber=True"):
+        sixsa.fit(priors, xspec=xspec, output="run", **OPTIONS)
+    with pytest.raises(ValueError, match="no run to resume"):
+        sixsa.fit(priors, xspec=xspec, output="run", resume=True, **OPTIONS)
+    sixsa.fit(priors, xspec=xspec, output="run", clobber=True, **OPTIONS)
+    assert (tmp_path / "run" / "notes.txt").read_text() == "mine"
+    assert before[1:] == state()[1:]
+
+
+def test_a_killed_run_goes_on_to_the_same_posterior(priors, tmp_path) -> None:
+    whole = sixsa.fit(priors, xspec=xspec, output="whole", **OPTIONS)
+    script = SCRIPT.format(tests=os.path.dirname(__file__))
+    process = subprocess.Popen([sys.executable, "-c", script], cwd=tmp_path)
+    batches = tmp_path / "run" / "checkpoint"
+    deadline = time.monotonic() + 120
+    while process.poll() is None and len(list(batches.glob("batch_*.npz"))) < 4 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = len(list(batches.glob("batch_*.npz")))
+    assert done >= 4 and not (tmp_path / "run" / "summary.json").exists()
+    spent = []
+    evaluate = sixsa.Session.evaluate
+
+    def counted(self, theta, stage):
+        spent.append(len(theta))
+        return evaluate(self, theta, stage)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sixsa.Session, "evaluate", counted)
+        resumed = sixsa.fit(load(), xspec=xspec, output="run", resume=True, **OPTIONS)
+    assert np.array_equal(resumed.samples, whole.samples)
+    assert resumed.log_z == whole.log_z
+    assert resumed.evaluations == whole.evaluations
+    assert sum(spent) < sum(whole.evaluations.values()) - 600
+
+
+def test_another_problem_is_not_resumed_and_the_message_says_what_changed(priors) -> None:
+    sixsa.fit(priors, xspec=xspec, output="run", **OPTIONS)
+    changed = load()
+    changed[1] = sixsa.uniform(xspec.AllModels(1).powerlaw.PhoIndex, 0.0, 3.0)
+    with pytest.raises(ValueError, match="PhoIndex__2"):
+        sixsa.fit(changed, xspec=xspec, output="run", resume=True, **OPTIONS)
+    changed = load()
+    xspec.AllData.ignore("**-1.0")
+    with pytest.raises(ValueError, match="cannot be resumed"):
+        sixsa.fit(changed, xspec=xspec, output="run", resume=True, **OPTIONS)
+
+
+def test_an_interrupted_run_keeps_what_it_has_and_the_session(priors, monkeypatch) -> None:
+    before = state()
+
+    def interrupt(self, attempt):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Inference, "_draw", interrupt)
+        result = sixsa.fit(priors, xspec=xspec, output="run", polish=False, **OPTIONS)
+    assert result.status == "unreliable" and "interrupted" in result.reasons[0]
+    assert result.ess > 0
+    assert state() == before
+    assert json.loads(open("run/summary.json").read())["status"] == "unreliable"
+    assert sixsa.fit(load(), xspec=xspec, output="run", resume=True, **OPTIONS).status == "reliable"
+
+
+def test_an_observation_outside_the_prior_is_refused_with_nothing_left(priors, tmp_path) -> None:
+    before, files = state(), sorted(tmp_path.rglob("*"))
+    priors[2] = sixsa.loguniform(xspec.AllModels(1).powerlaw.norm, 10.0, 100.0)
+    with pytest.raises(sixsa.CoverageError, match="outside the prior's reach"):
+        sixsa.fit(priors, xspec=xspec, output="run", **OPTIONS)
+    assert state() == before and sorted(tmp_path.rglob("*")) == files
+
+
+def test_a_model_that_gives_nan_is_named_before_anything_is_written(priors, tmp_path) -> None:
+    # beyond its tabulated grid a table model is NaN
+    write_table("mtable", tmp_path / "table.fits")
+    model = xspec.Model("mtable{table.fits}*powerlaw")
+    model(1).values = [3.0, 0.01, 0.0, 0.0, 10.0, 10.0]
+    model(1).values = 9.0
+    files = sorted(tmp_path.rglob("*"))
+    norm = sixsa.loguniform(model.powerlaw.norm, 1e-4, 1e-1)
+    with pytest.raises(RuntimeError, match="cannot be evaluated"):
+        sixsa.fit([sixsa.uniform(model(1), 8.0, 10.0), norm], xspec=xspec, output="run", **OPTIONS)
+    assert sorted(tmp_path.rglob("*")) == files
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"target_ess": 0}, "above zero"),
+        ({"budget": 100}, "effective samples"),
+        ({"compressor": "zip"}, "autoencoder"),
+        ({"resume": True}, "output folder"),
+    ],
+)
+def test_wrong_options_are_refused_before_anything_is_spent(priors, wrong, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        sixsa.fit(priors, xspec=xspec, **(OPTIONS | wrong))
