@@ -53,9 +53,10 @@ def state(xspec: ModuleType, *, values: bool = True) -> dict[str, Any]:
     for name, group, model in model_objects(xspec):
         for i in range(1, model.nParameters + 1):
             p = model(i)
-            limits = tuple(p.values)[1:] if not values else tuple(p.values)
             linked = p.link.strip()
-            parameters[name, group, i] = (() if linked and not values else limits, p.frozen, linked, tuple(p.prior))
+            # XSPEC's deltas are in proportion to the value
+            kept = tuple(p.values) if values else () if linked else tuple(p.values)[2:]
+            parameters[name, group, i] = (kept, p.frozen, linked, tuple(p.prior))
     plot = xspec.Plot
     found = {
         "parameters": parameters,

@@ -253,11 +253,11 @@ def _run(state: _Installed) -> None:
     last_result = result
     _chains.add(str(folder / "chain.fits"))
     log.info("result in %s", folder)
-    if result.status != "reliable":
-        log.warning("The posterior is unreliable: %s.", "; ".join(result.reasons))
     if state.module.Xset.chatter >= PRINT_CHATTER:
         # a fitting command answers at the prompt, as XSPEC's own do
-        sys.stdout.write(f"{result.summary()}\nResult in {folder}\n")
+        sys.stdout.write(f"{result.summary()}\n")
+    elif result.status != "reliable":
+        log.warning("The posterior in %s is unreliable: %s", folder, " ".join(result.reasons))
 
 
 _chains: set[str] = set()
