@@ -102,6 +102,8 @@ proc ::sixsa::check_free par {
         return -code error "there is no model yet: define it first, then its priors."
     }
     lassign [split_name $par] model number
+    # a gain is checked by the Python side: tclout does not tell whether it is free
+    if {[regexp {^gain[0-9]*$} $model]} return
     set last [silently {ask modpar {*}$model}]
     if {![string is integer -strict $last] || $number < 1 || $number > $last} {
         return -code error "there is no parameter $par. `show parameters` lists them."
@@ -150,13 +152,22 @@ proc ::sixsa::take_copy folder {
 
 # ------------------------------------------------------------------------------------------------ the result in XSPEC
 
+# Set a parameter; gain:1 is the first response parameter, gain2:1 that of source 2.
+proc ::sixsa::set_parameter {par value} {
+    if {[regexp {^gain([0-9]*):([0-9]+)$} $par -> source number]} {
+        ::rnewpar [expr {$source eq "" ? $number : "$source:$number"}] $value
+    } else {
+        ::newpar $par $value
+    }
+}
+
 # Best fit, chain and a valid fit into XSPEC, numbers into ::sixsa::result.
 proc ::sixsa::take_up found {
     variable result
     variable own_chain
     set complaint ""
     silently {
-        foreach par [dict get $found parameters] {::newpar $par [dict get $found best,$par]}
+        foreach par [dict get $found parameters] {set_parameter $par [dict get $found best,$par]}
         # The chain, then the fit, then nothing: whatever is set after a fit makes XSPEC forget it, and flux err needs it.
         if {[dict get $found chain] ne ""} {
             catch {::chain clear}

@@ -11,6 +11,7 @@ import contextlib
 import logging
 import math
 import os
+import re
 import signal
 import sys
 import time
@@ -201,7 +202,10 @@ def restore(module: ModuleType, folder: Path) -> None:
     module.Xset.allowPrompting = False
     script = folder / "whole.xcm"
     parts = [folder / name for name in ("before.xcm", "session.xcm", "after.xcm")]
-    script.write_text("#PyXspec\n" + "".join(part.read_text(encoding="utf-8") for part in parts), encoding="utf-8")
+    text = "".join(part.read_text(encoding="utf-8") for part in parts)
+    # Xset.restore takes a gain's values for commands, but only where they stand on lines of their own
+    text = re.sub(r"(?m)^gain fit .*(\n[ \t]+[-+.\d=].*)+", lambda found: re.sub(r"\s*\n\s+", " & ", found[0]), text)
+    script.write_text(f"#PyXspec\n{text}", encoding="utf-8")
     try:
         module.Xset.restore(str(script))
     except Exception as error:  # PyXspec raises plain Exception
