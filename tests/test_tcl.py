@@ -98,7 +98,7 @@ def script(folder: Path) -> Ended:
         f"attempt run sixsa run run1 {OPTIONS}",
         "state after.txt", "note result [array get ::sixsa::result]",
         # saving a session leaves the fit valid; what needs one comes straight after the run
-        "attempt flux flux 0.5 7 err 200 90", "attempt eqwidth eqwidth 2 err 100 90",
+        "attempt flux flux 0.5 7 err 200 90",
         "attempt error error 1-3", "attempt stat chain stat 1", "attempt margin margin 1 0 0.2 5",
         "cpd /null", "attempt plot plot chain 1 2", "attempt best chain best", "attempt info sixsa info",
         "chain clear", "chain load run1/chain.fits",
