@@ -336,16 +336,16 @@ def _draw_training(axis: Axes, network: str, rounds: list[dict[str, Any]]) -> No
     start = 0
     for i, r in enumerate(rounds):
         curves = (r.get("training") or {}).get(network) or {}
-        length = max((len(curve) for curve in curves.values()), default=0)
+        steps = np.asarray(curves.get("step") or np.arange(max(map(len, curves.values()), default=0)))
         for kind, colour, line in (("train", BLUE, "-"), ("validation", ORANGE, "--")):
             curve = np.asarray(curves.get(kind, []), dtype=float)
             label = kind if i == 0 else None
-            axis.plot(start + np.arange(len(curve)), curve, color=colour, linestyle=line, label=label)
-        if i and length:
+            axis.plot(start + steps[: len(curve)], curve, color=colour, linestyle=line, label=label)
+        if i and len(steps):
             axis.axvline(start, color="0.7", linewidth=0.8, zorder=0)
-        start += length
+        start += steps[-1] if len(steps) else 0
     axis.set_title(f"training: {network}", fontsize=10)
-    axis.set_xlabel("epoch, rounds in a row")
+    axis.set_xlabel("training step, rounds in a row")
     axis.set_ylabel("loss")
     axis.legend(fontsize=8)
 

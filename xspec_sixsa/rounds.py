@@ -35,7 +35,8 @@ log = logging.getLogger(__name__)
 
 Points = NDArray[np.float64]
 
-DEFENSIVE = 0.1  # share of broad draws in every proposal: guards against a mode that the flow missed
+BROAD = 0.05  # share of broad draws in every proposal: guards against a mode that the flow missed
+SMOOTH = 0.2  # least share of the smooth part beside a flow
 LARGEST_K_HAT = 0.7
 MANY_INPUTS = 2000  # bins from which a network's layers are large enough for several threads
 BATCH_P_VALUE = 1e-3  # the batches' evidences disagree below this
@@ -115,10 +116,10 @@ class Settings:
     refinements: int = 6
     attempts: int = 3
     flow_steps: int = 1000
-    refine_steps: int = 800
+    refine_steps: int = 300
     truncation: float = 1e-4
     enough_to_refine: float = 0.2
-    good_enough: float = 0.5
+    good_enough: float = 0.75
 
 
 @dataclass
@@ -230,8 +231,8 @@ class Inference:
                 posterior, record = self._train(number, training)
             flow = FlowProposal(posterior.flow, posterior.whitening)
             with self.streams.torch("defensive", number):
-                broad = StudentProposal(Whitening.of(flow.draw(2000)))
-            pilot = self._pilot(Mixture([flow, broad], [1 - DEFENSIVE, DEFENSIVE]), f"pilot {number}", number)
+                proposal = _smoothed(flow, Whitening.of(flow.draw(2000)), SMOOTH)
+            pilot = self._pilot(proposal, f"pilot {number}", number)
             record |= {"evaluations": new + len(pilot.u), "ess": pilot.ess, "efficiency": pilot.ess / len(pilot.u)}
             record["samples"] = pilot.u
             self.rounds.append(record)
@@ -292,15 +293,13 @@ class Inference:
             positive = np.isfinite(tempered)
             weights = np.exp(tempered[positive] - tempered[positive].max())
             whitening = Whitening.of(u[positive], weights)
-            proposal: Proposal = StudentProposal(whitening)
+            proposal = _smoothed(None, whitening, 1.0)
             ess, least = effective_sample_size(tempered), 20.0 * self.dimension
             if ess >= least:
                 label = f"refinement {number}" if attempt == 1 else f"refinement {attempt}.{number}"
                 with self.streams.torch(f"refine {attempt}", number), self.progress.task(label, s.refine_steps) as tick:
                     flow = fit_flow(u, tempered, steps=s.refine_steps, tick=tick)
-                # a flow fitted to few draws is ragged: the fewer, the larger the smooth part
-                broad = float(np.clip(least / ess, DEFENSIVE, 0.5))
-                proposal = Mixture([flow, proposal], [1 - broad, broad])
+                proposal = _smoothed(flow, whitening, float(np.clip(least / ess, SMOOTH, 0.5)))
             pilot = self._pilot(proposal, f"refinement {attempt}", number)
             log.info("refinement %d: the proposal's draws are %.1f %% effective", number, 100 * pilot.efficiency)
             if pilot.efficiency < 1.1 * best and best > 0.2:
@@ -378,6 +377,18 @@ class Inference:
                 "draws carry it. Raise `target_ess`, or compare with BXA."
             )
         return reasons
+
+
+def _smoothed(flow: Proposal | None, whitening: Whitening, smooth: float) -> Mixture:
+    """A flow made safe to weight by: a smooth share fills what is ragged in it, a broad one bounds the weights.
+
+    A flow fitted to a few hundred draws leaves holes, and a draw in a hole has a huge weight. Measured on 400 and 950
+    effective draws of an EPIC-pn posterior: effective draws 0.38-0.71 of a flow alone, 0.76-0.86 with a fifth smooth.
+    """
+    parts = [StudentProposal(whitening, dof=20, inflate=1.1), StudentProposal(whitening)]
+    if flow is None:
+        return Mixture(parts, [1 - BROAD, BROAD])
+    return Mixture([flow, *parts], [1 - smooth - BROAD, smooth, BROAD])
 
 
 @dataclass
