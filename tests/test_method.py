@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from live import fresh, state
+from live import chain_in_xspec, fresh, importance_result, state
 
 import xspec_sixsa as sixsa
 from xspec_sixsa.session import Session
+from xspec_sixsa.session.files import loaded_chains
 
 ENGINES = ["xspec_sixsa.embedded", pytest.param("xspec", marks=pytest.mark.xspec)]
 
@@ -310,3 +311,28 @@ def test_last_result_is_none_before_a_run(monkeypatch: pytest.MonkeyPatch) -> No
     method = importlib.import_module("xspec_sixsa.method")
     monkeypatch.setattr(method, "last_result", None)
     assert sixsa.last_result is None
+
+
+@pytest.mark.parametrize("where", ["run", "my run"])
+def test_a_chain_is_found_from_any_folder_and_unloaded_before_its_file_goes(
+    xspec: ModuleType, where: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """XSPEC opens the file at every use, and ends the program where it is not there."""
+    power_law(xspec)
+    session = Session(xspec, workers=1)
+    result = importance_result(session, n=300)
+    Path(where).mkdir()
+    chain_in_xspec(session, result, Path(where) / "chain.fits")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    xspec.Fit.error("2")
+    low, high = xspec.AllModels(1)(2).error[:2]
+    assert low < result.best_fit[0] < high
+    # a run that replaces that folder fails after the file was deleted
+    (tmp_path / where / "checkpoint").mkdir()
+    (tmp_path / where / "checkpoint" / "run.json").write_text("{}")
+    priors = [sixsa.uniform("PhoIndex__2", 1.9, 2.1), sixsa.uniform("norm__3", 0.5, 0.6)]
+    with pytest.raises(sixsa.CoverageError):
+        sixsa.fit(priors, xspec=xspec, output=tmp_path / where, clobber=True, replace_chains=True, **KEEP)
+    assert not (tmp_path / where / "chain.fits").exists()
+    assert loaded_chains(xspec) == []

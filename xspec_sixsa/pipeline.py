@@ -113,6 +113,8 @@ def fit(
     if output is not None:
         if not replace_chains:
             session.refuse_chains()
+        elif clobber:
+            session.unload_chains(output)
         run = folder.prepare(output, run, resume=resume, clobber=clobber, difference=_difference)
     elif resume:
         raise ValueError("resume=True needs the output folder of the run to be resumed.")

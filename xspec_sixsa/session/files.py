@@ -11,7 +11,7 @@ from types import ModuleType
 
 from .._files import atomic_path
 
-__all__ = ["load_chain", "loaded_chains", "save_xcm"]
+__all__ = ["load_chain", "loaded_chains", "refuse_chains", "save_xcm", "unload_chains"]
 
 _FILE_LINE = re.compile(r"^(\s*(?:data|backgrnd|corfile|response|arf)\s+(?:\S+\s+)?)(\S+)(\s*)$")
 
@@ -101,6 +101,15 @@ def refuse_chains(module: ModuleType) -> None:
         )
 
 
+def unload_chains(module: ModuleType, folder: Path) -> None:
+    """Unload all chains if one of them lies in `folder`, before that is replaced.
+
+    XSPEC would end the whole program at the next command that looks into a chain whose file is gone.
+    """
+    if any(Path(name).absolute().parent == folder.absolute() for name in loaded_chains(module)):
+        module.AllChains.clear()
+
+
 def load_chain(module: ModuleType, path: Path, replace: bool = False) -> None:
     """Load a chain file into XSPEC.
 
@@ -124,4 +133,5 @@ def load_chain(module: ModuleType, path: Path, replace: bool = False) -> None:
     if loaded_chains(module):
         module.AllChains.clear()
     chains = module.AllChains
-    chains += str(path)
+    # absolute: XSPEC opens the file anew at every use, and ends the program where it is not found
+    chains += str(path.absolute())

@@ -383,6 +383,11 @@ class Session:
         """Raise RuntimeError when chains are loaded already; see `files.refuse_chains`."""
         files.refuse_chains(self.module)
 
+    def unload_chains(self, folder: str | Path) -> None:
+        """Unload the chains if one lies in `folder`, which is about to be replaced; see `files.unload_chains`."""
+        with Silence(self.module):
+            files.unload_chains(self.module, Path(folder))
+
     def load_chain(self, path: str | Path, replace: bool = False) -> None:
         """Load a chain file; refuses when chains are there already, unless `replace`; see `files.load_chain`."""
         with self:
