@@ -294,9 +294,13 @@ class Result:
         )
         if self.predictive_data:
             _save_arrays(directory / PREDICTIVE, _pack_predictive(self.predictive_data))
+        else:
+            (directory / PREDICTIVE).unlink(missing_ok=True)  # of an earlier result in the same folder
         draws = {f"round{i}": r["samples"] for i, r in enumerate(self.rounds) if r.get("samples") is not None}
         if draws:
             _save_arrays(directory / ROUNDS, {key: np.asarray(value) for key, value in draws.items()})
+        else:
+            (directory / ROUNDS).unlink(missing_ok=True)
         # The summary last: where it stands, the rest is complete.
         with atomic_path(directory / SUMMARY) as temporary:
             temporary.write_text(json.dumps(_plain(self.as_dict()), indent=2, allow_nan=False) + "\n", encoding="utf-8")
