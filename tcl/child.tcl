@@ -22,8 +22,8 @@ proc ::sixsa::python {} {
 # Run `python -m xspec_sixsa.tclside action folder`. Its lines: `say text` is shown, `set key value` is a part of the
 # answer, `fail text` is an error.
 #
-# Ctrl-C reaches the child too, as it is in the terminal's process group: it stops, saves, and says so. If the signal
-# came to XSPEC alone, it is passed on.
+# Ctrl-C reaches the child too, as it is in the terminal's process group: it stops, saves, and says so; XSPEC goes on
+# reading up to its last word.
 proc ::sixsa::child {action folder} {
     set command [concat [python] [list $action $folder]]
     if {[catch {open |[concat $command {< /dev/null 2>@ stderr}] r} channel]} {
@@ -33,14 +33,7 @@ proc ::sixsa::child {action folder} {
     fconfigure $channel -encoding utf-8 -buffering line -translation lf
     set answer {}
     set failure {}
-    while {1} {
-        if {[catch {gets $channel line} length]} {
-            # a signal interrupts the reading: EINTR
-            if {[lindex $::errorCode 1] ne "EINTR"} break
-            foreach process [pid $channel] {catch {exec kill -INT $process}}
-            continue
-        }
-        if {$length < 0} break
+    while {[gets $channel line] >= 0} {
         set rest ""
         regexp {^(\S+) ?(.*)$} $line -> kind rest
         switch -exact -- $kind {
@@ -59,6 +52,10 @@ proc ::sixsa::child {action folder} {
     set ended [catch {close $channel} message]
     if {[llength $failure]} {return -code error [join $failure \n]}
     if {[dict exists $answer done]} {return $answer}
+    if {[string match *killed* $message]} {
+        return -code error "XSPEC crashed in the copy of the session ($message); this session is as it was. Of a model or\
+            gain that crashes for some values only, two or more workers (-workers 2) lose just these."
+    }
     return -code error "the Python process ended without an answer ($message). Is [join [python]] right, and does\
         `sixsa doctor` find everything well?"
 }

@@ -169,8 +169,8 @@ proc ::sixsa::take_up found {
     silently {
         foreach par [dict get $found parameters] {set_parameter $par [dict get $found best,$par]}
         # The chain, then the fit, then nothing: whatever is set after a fit makes XSPEC forget it, and flux err needs it.
+        if {[dict get $found chain] ne "" || $own_chain ne ""} {::chain clear}
         if {[dict get $found chain] ne ""} {
-            catch {::chain clear}
             if {[catch {::chain load [dict get $found chain]} message]} {
                 set complaint "the chain could not be loaded: $message"
             } else {

@@ -70,7 +70,9 @@ class Prompt:
         seen, deadline = "", time.monotonic() + timeout
         while until not in seen:
             left = deadline - time.monotonic()
-            assert left > 0 and select.select([self._fd], [], [], left)[0], f"no {until!r} in {timeout} s after:\n{seen}"
+            assert left > 0 and select.select([self._fd], [], [], left)[0], (
+                f"no {until!r} in {timeout} s after:\n{seen}"
+            )
             part = os.read(self._fd, 65536).decode("utf-8", "replace")
             seen += part
             self.everything += part

@@ -210,6 +210,30 @@ def test_mistakes_are_tcl_errors_that_say_what_to_do(folder: Path) -> None:
 
 
 @pytest.mark.xspec
+def test_what_save_all_leaves_out_is_copied(folder: Path) -> None:
+    # The compressor is looked at when the copy has been made and found to have the prompt's statistic.
+    setup = "bayes on\nbayes 2 gauss 1.9 0.1\nenergies 0.3 11. 200 log\nweight churazov\nnewpar 3 1.98765432109e-4\n"
+    text = TOOLS + SPECTRUM + MODEL + PRIORS + setup + "attempt settings sixsa run r -compressor zip\n"
+    text += "freeze 2\nsixsa prior 2 clear\nattempt frozen sixsa run r -compressor zip\n"
+    # XSPEC 12.9.1 dies of a gain with energies extended: without
+    text += "thaw 2\nbayes off\nenergies reset\n" + SPECTRUM + "gain fit 1 & 1.01 & 0.001\nnewpar 2 1.9\n"
+    text += "attempt gain sixsa run r -compressor zip\n"
+    ended = Ended.of(run_script(text, folder), folder)
+    for label in ("settings", "frozen", "gain"):
+        code, message = ended.attempts[label]
+        assert code == 1 and "'zip'" in message, message
+
+
+@pytest.mark.xspec
+def test_the_example_script_runs_to_its_end(folder: Path) -> None:
+    example = (Path(__file__).resolve().parents[1] / "examples" / "fit.xcm").read_text()
+    assert example.count("sixsa run run1 -ess 200 -seed 1\n") == 1
+    quick = example.replace("sixsa run run1 -ess 200 -seed 1", f"sixsa run example1 {OPTIONS}")
+    printed = run_script(quick, folder)
+    assert re.search(r"^done$", printed, re.MULTILINE) and "Errors calculated from chains" in printed
+
+
+@pytest.mark.xspec
 def test_a_session_that_cannot_be_copied_is_refused(folder: Path) -> None:
     # energies typed before the package is there are not known to it, and `save all` leaves them out
     energies = "energies 0.3 11. 100 log\n"

@@ -205,11 +205,17 @@ def restore(module: ModuleType, folder: Path) -> None:
     text = "".join(part.read_text(encoding="utf-8") for part in parts)
     # Xset.restore takes a gain's values for commands, but only where they stand on lines of their own
     text = re.sub(r"(?m)^gain fit .*(\n[ \t]+[-+.\d=].*)+", lambda found: re.sub(r"\s*\n\s+", " & ", found[0]), text)
-    script.write_text(f"#PyXspec\n{text}", encoding="utf-8")
+    bayes = re.findall(r"(?m)^bayes .*$", text)
+    script.write_text("#PyXspec\n" + re.sub(r"(?m)^bayes .*\n", "", text), encoding="utf-8")
     try:
         module.Xset.restore(str(script))
     except Exception as error:  # PyXspec raises plain Exception
         raise SessionCopyError(f"a copy of this session could not be made: {error}. XSPEC said:") from error
+    for line in bayes:
+        script.write_text(f"#PyXspec\n{line}\n", encoding="utf-8")
+        # of a parameter that was frozen since; whether it matters, the statistic tells
+        with contextlib.suppress(Exception):
+            module.Xset.restore(str(script))
     if module.AllData.nSpectra == 0 or not module.AllModels.sources:
         raise SessionCopyError("a copy of this session has no data or no model. XSPEC said:")
     text = (folder / "statistic.txt").read_text().strip()
