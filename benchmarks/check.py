@@ -116,10 +116,14 @@ def main(
             row = compare(result, nested) | {"wall": time.monotonic() - began}
             report[name]["runs"].append(row)
             worst = max(row["divergence"].items(), key=lambda item: item[1][0] / item[1][1])
-            print(f"  seed {seed}: {row['status']}, {row['total']} evaluations, ESS {row['ess']:.0f}, "
-                  f"k-hat {row['k_hat']:.2f}, log Z {row['log_z']:.3f} +- {row['log_z_err']:.3f} (pull {row['pull']:+.1f}), worst JSD {worst[0]} "
-                  f"{worst[1][0]:.4f} (limit {worst[1][1]:.4f}), {row['wall']:.0f} s: "
-                  f"{'agrees' if row['agrees'] else 'DISAGREES'}", flush=True)  # fmt: skip
+            print(
+                f"  seed {seed}: {row['status']}, {row['total']} evaluations, ESS {row['ess']:.0f}, "
+                f"k-hat {row['k_hat']:.2f}, log Z {row['log_z']:.3f} +- {row['log_z_err']:.3f} "
+                f"(pull {row['pull']:+.1f}), "
+                f"worst JSD {worst[0]} {worst[1][0]:.4f} (limit {worst[1][1]:.4f}), {row['wall']:.0f} s: "
+                f"{'agrees' if row['agrees'] else 'DISAGREES'}",
+                flush=True,
+            )
             if path is not None:
                 path.write_text(json.dumps(report, indent=1) + "\n")
     sys.exit(0 if all(run["agrees"] for entry in report.values() for run in entry["runs"]) else 1)

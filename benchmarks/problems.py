@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import tomllib
 
+from xspec_sixsa._files import working_directory
 from xspec_sixsa.priors import Prior, loguniform, uniform
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -78,14 +76,3 @@ def prior_of(problem: str, key: str, entry: list[Any], xspec: ModuleType) -> Pri
         hard_high,
     ]
     return KINDS[entry[0]]((model, target.index), low, high)
-
-
-@contextlib.contextmanager
-def working_directory(folder: Path) -> Iterator[None]:
-    """XSPEC reads relative names from where it stands."""
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
-        yield
-    finally:
-        os.chdir(before)

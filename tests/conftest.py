@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,3 +26,25 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip(f"real spectra absent: {SHARED_DATA} is not there")
     return SHARED_DATA
+
+
+@pytest.fixture
+def clean_engine() -> Iterator[None]:
+    """The embedded engine silent, empty and with its default settings, before and after."""
+    from xspec_sixsa.embedded import AllData, AllModels, Fit
+    from xspec_sixsa.embedded.state import session
+
+    def reset() -> None:
+        AllData.clear()
+        AllModels.clear()
+        Fit.statMethod, Fit.bayes = "chi", "off"
+        Fit.renorm("prefit")
+        session.abund = "angr"
+        session.touch()
+
+    chatter, log_chatter = session.chatter, session.log_chatter
+    session.chatter = session.log_chatter = 0
+    reset()
+    yield
+    reset()
+    session.chatter, session.log_chatter = chatter, log_chatter

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,20 +21,7 @@ def _engine():
     return importlib.import_module("xspec_sixsa.embedded.evaluate")
 
 
-@pytest.fixture(autouse=True)
-def clean_session() -> Iterator[None]:
-    chatter, log_chatter = session.chatter, session.log_chatter
-    session.chatter = session.log_chatter = 0
-    AllData.clear()
-    AllModels.clear()
-    Fit.statMethod = "chi"
-    yield
-    AllData.clear()
-    AllModels.clear()
-    Fit.bayes = "off"
-    Fit.statMethod = "chi"
-    session.abund = "angr"
-    session.chatter, session.log_chatter = chatter, log_chatter
+pytestmark = pytest.mark.usefixtures("clean_engine")
 
 
 @pytest.fixture
@@ -64,8 +50,15 @@ def two_groups(shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Mode
 
 def _draws(n: int, seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng(seed)
-    return np.column_stack([rng.uniform(0.0, 0.5, n), rng.uniform(0.1, 2.0, n), 10 ** rng.uniform(-2, 0, n),
-                            rng.uniform(0.0, 5.0, n), 10 ** rng.uniform(-5, -2, n)])
+    return np.column_stack(
+        [
+            rng.uniform(0.0, 0.5, n),
+            rng.uniform(0.1, 2.0, n),
+            10 ** rng.uniform(-2, 0, n),
+            rng.uniform(0.0, 5.0, n),
+            10 ** rng.uniform(-5, -2, n),
+        ]
+    )
 
 
 def test_statistic_is_xspec_number(epic_pn: Model) -> None:
@@ -179,8 +172,9 @@ def test_priors_are_added_where_bayes_is_on(epic_pn: Model) -> None:
     epic_pn(4).prior = "jeffreys"
     assert Fit.statistic == plain
     Fit.bayes = "on"
-    expected = (np.log(2 * np.pi * 0.02**2) + ((0.1 - 0.096) / 0.02) ** 2 + 2 * (0.744 / 3 + np.log(3.0))
-                + 2 * np.log(2.03))
+    expected = (
+        np.log(2 * np.pi * 0.02**2) + ((0.1 - 0.096) / 0.02) ** 2 + 2 * (0.744 / 3 + np.log(3.0)) + 2 * np.log(2.03)
+    )
     assert Fit.statistic - plain == pytest.approx(expected, rel=1e-9)  # difference of numbers near 100: rounding
     counts, statistic = evaluate_batch(np.array([EPIC_PN]))
     assert statistic[0] == pytest.approx(Fit.statistic, rel=1e-12)

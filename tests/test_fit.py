@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,24 +10,13 @@ import pytest
 from xspec_sixsa.embedded import AllData, AllModels, Fit, Model, Spectrum
 from xspec_sixsa.embedded.state import XspecError, session
 
+pytestmark = pytest.mark.usefixtures("clean_engine")
+
 
 @pytest.fixture(autouse=True)
-def clean_session() -> Iterator[None]:
-    chatter, log_chatter = session.chatter, session.log_chatter
-    session.chatter = session.log_chatter = 0
-    AllData.clear()
-    AllModels.clear()
+def wilms_abundances(clean_engine: None) -> None:
     session.abund = "wilm"
     session.touch()
-    Fit.statMethod = "chi"
-    yield
-    AllData.clear()
-    AllModels.clear()
-    Fit.bayes = "off"
-    Fit.renorm("prefit")
-    Fit.statMethod = "chi"
-    session.abund = "angr"
-    session.chatter, session.log_chatter = chatter, log_chatter
 
 
 def _values(model: Model) -> list[float]:
@@ -95,8 +83,18 @@ def test_two_data_groups(two_groups: tuple[Model, Model]) -> None:
     assert Fit.statistic == pytest.approx(168.8627, abs=0.01)
     assert second(1).values[0] == pytest.approx(0.7360831, abs=1e-4)
     np.testing.assert_allclose(_values(first)[1:], [15.68537, 1.356542, 0.1314677], rtol=1e-3)
-    expected = (0.1369219635, 0.008330243505, 0.0007068924971, 0.002380787609, 0.0001893080478, 5.183515674e-05,
-                -4.954856974e-05, -4.270314553e-06, -4.265872737e-06, 4.286340201e-05)
+    expected = (
+        0.1369219635,
+        0.008330243505,
+        0.0007068924971,
+        0.002380787609,
+        0.0001893080478,
+        5.183515674e-05,
+        -4.954856974e-05,
+        -4.270314553e-06,
+        -4.265872737e-06,
+        4.286340201e-05,
+    )
     np.testing.assert_allclose(Fit.covariance, expected, rtol=0.01)  # XSPEC's numerical derivatives
     Fit.error("1. 1")
     assert first(1).error == (0.0, 0.0, "FFFFFTFFF")  # frozen

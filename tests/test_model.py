@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from xspec_sixsa.embedded import AllData, AllModels, Fit, Model
+from xspec_sixsa.embedded import AllData, AllModels, Model
 from xspec_sixsa.embedded.state import XspecError, session
 
-
-@pytest.fixture(autouse=True)
-def clean_session() -> Iterator[None]:
-    chatter, log_chatter = session.chatter, session.log_chatter
-    session.chatter = session.log_chatter = 0
-    AllData.clear()
-    AllModels.clear()
-    session.abund = "angr"
-    Fit.statMethod = "chi"
-    yield
-    AllData.clear()
-    AllModels.clear()
-    session.abund = "angr"
-    Fit.statMethod = "chi"
-    session.chatter, session.log_chatter = chatter, log_chatter
+pytestmark = pytest.mark.usefixtures("clean_engine")
 
 
 @pytest.fixture
@@ -200,8 +185,11 @@ def test_named_models_and_sources(model: Model) -> None:
 
 
 def test_what_the_engine_lacks_is_named(model: Model) -> None:
-    for call in (lambda: AllModels.setEnergies("0.1 10. 100 log"), lambda: AllModels.eqwidth(1),
-                 lambda: AllModels.lmod("mine")):
+    for call in (
+        lambda: AllModels.setEnergies("0.1 10. 100 log"),
+        lambda: AllModels.eqwidth(1),
+        lambda: AllModels.lmod("mine"),
+    ):
         with pytest.raises(XspecError, match="HEASoft"):
             call()
     with pytest.raises(XspecError, match="systematic"):
@@ -250,5 +238,3 @@ def test_tables_of_parameters_are_shown(model: Model, capsys: pytest.CaptureFixt
     assert "Model constant<1>*phabs<2>(zphabs<3>*powerlaw<4> + powerlaw<5> + gaussian<6>)" in shown
     assert "   7    5   powerlaw   PhoIndex            1.50000      = p5*0.5 + 1." in shown
     assert "   4    3   zphabs     Redshift            0.0          frozen" in shown
-
-

@@ -184,7 +184,8 @@ def test_commands_of_a_hand_written_script_are_run(engine: ModuleType) -> None:
         "# by hand\nchatter 5; query yes\nstat cstat\ndata one.pha\nbackgrnd 1 none\nig 1:1-5,20-22 \\\n   1:39\n"
         "cosmo ,,0.7\nmodel phabs*(po+bb) & 0.2 -1 & 1.7 & /\nnewpar 3 2e-2\n"
         "newpar 5 = p3*0.1\n"
-        "freeze 4\nthaw 1\nsetplot energy MeV\ncpd /xs\nbayes 1 exp 0.5\nbayes on\nmethod leven 20 0.1\nquit\nnonsense\n"
+        "freeze 4\nthaw 1\nsetplot energy MeV\ncpd /xs\nbayes 1 exp 0.5\nbayes on\n"
+        "method leven 20 0.1\nquit\nnonsense\n"
     )
     engine.Xset.restore("hand.xcm")
     model = engine.AllModels(1)

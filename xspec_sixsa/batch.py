@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import importlib.util
 import logging
@@ -13,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
+
+from ._files import working_directory
 
 if TYPE_CHECKING:
     from .result import Result
@@ -146,7 +147,7 @@ def restore_session(module: ModuleType, session: Path, folder: Path) -> None:
     module.Xset.allowPrompting = False
     module.AllData.clear()
     module.AllModels.clear()
-    with _working_directory(folder):
+    with working_directory(folder):
         module.Xset.restore(str(session))
     if module.AllData.nSpectra == 0:
         raise ValueError(f"{session} loads no data. Save the session in XSPEC with `save all`, not `save model`.")
@@ -187,13 +188,3 @@ def _session_files(session: Path) -> Iterator[tuple[str, Path]]:
         for word in words:
             if not _NO_FILE.match(word):
                 yield match.group(1), moved / os.path.expanduser(re.sub(r"\{.*\}$", "", word))
-
-
-@contextlib.contextmanager
-def _working_directory(folder: Path) -> Iterator[None]:
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
-        yield
-    finally:
-        os.chdir(before)

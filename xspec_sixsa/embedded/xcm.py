@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from .._files import working_directory
 from .state import XspecError, session
 from .xcm_models import PARAMETER_COMMANDS, define_model
 from .xcm_save import save
@@ -200,7 +201,7 @@ class _Restorer:
             if " " in path:
                 raise statement.error(f"the path {path!r} has a blank, which XSPEC's data command cannot take.")
             # Response and background names in a spectrum's header are relative to the folder where XSPEC stands.
-            with _chdir(self.folder):
+            with working_directory(self.folder):
                 AllData(f"{index} {path}".strip())
 
     def _spectrum(self, index: str, statement: Statement) -> Any:
@@ -360,13 +361,3 @@ class _Restorer:
             log.info("%s line %d: `setplot %s` is not restored", self.path, statement.line, word)
 
 _XSET = ("abund", "cosmo", "delta", "mdatadir", "method", "seed", "statistic", "weight", "xsect")
-
-
-@contextlib.contextmanager
-def _chdir(folder: Path) -> Iterator[None]:
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
-        yield
-    finally:
-        os.chdir(before)
