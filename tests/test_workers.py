@@ -123,6 +123,8 @@ def test_close_leaves_no_process() -> None:
 
 
 def test_ctrl_c_ends_workers_and_the_wait() -> None:
+    # a runner started in the background ignores it, and the test would wait for ever
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     pool = WorkerPool(behaves, N_BINS, 2)
     pool.evaluate(batch(10))
     pids = pool.pids
