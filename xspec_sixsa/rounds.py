@@ -104,6 +104,8 @@ class Settings:
         Mass left outside the highest-density region (SIXSA III: 1e-4).
     enough_to_refine, good_enough : float
         Effective samples per pilot draw that end the rounds, and the refinements.
+    teachers : float
+        Effective draws per parameter that a final proposal must have been fitted to.
     """
 
     target_ess: float = 1000
@@ -120,9 +122,10 @@ class Settings:
     truncation: float = 1e-4
     enough_to_refine: float = 0.2
     good_enough: float = 0.75
+    teachers: float = 100
 
 
-@dataclass
+@dataclass(eq=False)
 class Pilot:
     """Exactly weighted draws of one proposal."""
 
@@ -130,6 +133,8 @@ class Pilot:
     u: Points
     log_likelihood: NDArray[np.float64]
     log_density: NDArray[np.float64]
+    taught_by: float = 0.0
+    """Effective draws that the proposal was fitted to; 0 for a round's."""
 
     @property
     def log_weights(self) -> NDArray[np.float64]:
@@ -264,11 +269,16 @@ class Inference:
         curves = {"compressor": compress.curve, "flow": posterior.curve}
         return posterior, {"round": number, "training": {k: v for k, v in curves.items() if v}}
 
-    def _pilot(self, proposal: Proposal, stage: str, index: int) -> Pilot:
+    def _best(self) -> Pilot:
+        return max(self.pilots, key=lambda p: p.efficiency)
+
+    def _pilot(self, proposal: Proposal, stage: str, index: int, taught_by: float = 0.0) -> Pilot:
+        # refinements' pilots grow: their draws are what the next proposal learns from
+        size = self.settings.pilot * (index if taught_by else 1)
         with self.streams.torch(stage, index):
-            u = proposal.draw(min(self.settings.pilot, max(self.left(), 0)))
+            u = proposal.draw(min(size, max(self.left(), 0)))
         density = proposal.log_density(u)
-        pilot = Pilot(proposal, u, self.simulate(u, "pilot", density).log_likelihood, density)
+        pilot = Pilot(proposal, u, self.simulate(u, "pilot", density).log_likelihood, density, taught_by)
         self.pilots.append(pilot)
         return pilot
 
@@ -280,12 +290,10 @@ class Inference:
     def _refine(self, attempt: int) -> None:
         s = self.settings
         for number in range(1, s.refinements + 1):
-            best = max(p.efficiency for p in self.pilots)
-            # a refinement costs one pilot; it can at most bring the final draws down to the target itself
-            enough = best >= s.good_enough or s.target_ess * (1 / max(best, 1e-9) - 1) < s.pilot
-            if enough and (attempt == 1 or number > 1):
+            best = self._best()
+            if best.efficiency >= s.good_enough and best.taught_by >= s.teachers * self.dimension:
                 return
-            if self.left() < s.pilot + s.target_ess:
+            if self.left() < number * s.pilot + s.target_ess:
                 log.info("refinement ends: the budget of %d leaves no room for another", s.budget)
                 return
             u, log_weights = self._pooled()
@@ -300,9 +308,9 @@ class Inference:
                 with self.streams.torch(f"refine {attempt}", number), self.progress.task(label, s.refine_steps) as tick:
                     flow = fit_flow(u, tempered, steps=s.refine_steps, tick=tick)
                 proposal = _smoothed(flow, whitening, float(np.clip(least / ess, SMOOTH, 0.5)))
-            pilot = self._pilot(proposal, f"refinement {attempt}", number)
+            pilot = self._pilot(proposal, f"refinement {attempt}", number, ess)
             log.info("refinement %d: the proposal's draws are %.1f %% effective", number, 100 * pilot.efficiency)
-            if pilot.efficiency < 1.1 * best and best > 0.2:
+            if pilot.efficiency < 1.1 * best.efficiency and best.taught_by >= s.teachers * self.dimension:
                 return
 
     def _pooled(self) -> tuple[Points, NDArray[np.float64]]:
@@ -318,13 +326,16 @@ class Inference:
 
     def _set_aside(self) -> None:
         """Turn final draws that failed into a pilot: they are exact, and the more numerous the better they teach."""
-        self.pilots = [p for p in self.pilots if p.proposal is not self._frozen]
-        self.pilots.append(Pilot(self._frozen, self.u, self.log_likelihood, self.log_density))
+        self.pilots.append(
+            Pilot(self._frozen.proposal, self.u, self.log_likelihood, self.log_density, self._frozen.taught_by)
+        )
+        self.pilots.remove(self._frozen)  # judged by few draws, it promised more than it held
         self.__post_init__()
 
     def _draw(self, attempt: int) -> None:
         s = self.settings
-        proposal = self._frozen = max(self.pilots, key=lambda p: p.efficiency).proposal
+        self._frozen = self._best()
+        proposal = self._frozen.proposal
         self.stage = "final" if attempt == 1 else f"final {attempt}"
         batch = 0
         while True:
