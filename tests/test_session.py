@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import signal
 import time
 from pathlib import Path
 from types import ModuleType
@@ -435,3 +436,13 @@ def test_exosat_chi_with_areascal(real: ModuleType, shared_data: Path, monkeypat
             chi += (((net - result.counts[k, where]) / data.sigma) ** 2).sum()
         # sums of some hundred terms in another order
         assert chi == pytest.approx(result.statistic[k], rel=1e-9)
+
+
+def test_ctrl_c_is_heard_inside_a_session(engine: ModuleType) -> None:
+    # XSPEC takes SIGINT over when it loads data, and Python would not hear it
+    two_groups(engine)
+    before = dump(engine)
+    with pytest.raises(KeyboardInterrupt), Session(engine):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(1)
+    assert dump(engine) == before

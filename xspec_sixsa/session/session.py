@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from collections import Counter
@@ -20,7 +21,7 @@ from .fingerprint import difference, fingerprint
 from .gain import WHY_NO_CHAIN
 from .observe import observe
 from .parameters import FreeParameter, find, free_parameters
-from .settings import Silence
+from .settings import Silence, interruptible
 from .workers import WorkerPool
 
 __all__ = ["Evaluations", "Session"]
@@ -113,7 +114,7 @@ class Session:
             self.observation: Observation = observe(self.module)
             self._evaluator = Evaluator(self.module, self.parameters, self.observation)
             self._fingerprint = fingerprint(self.module, self.parameters, self.observation)
-        self._silence: Silence | None = None
+        self._settings = contextlib.ExitStack()
         self._depth = 0
         self._pool: WorkerPool | None = None
         self._start: np.ndarray | None = None
@@ -166,15 +167,12 @@ class Session:
 
     def __enter__(self) -> Session:
         if self._depth == 0:
-            silence = Silence(self.module)
-            silence.__enter__()
-            try:
+            with contextlib.ExitStack() as settings:
+                settings.enter_context(interruptible())
+                settings.enter_context(Silence(self.module))
                 self._check_unchanged()
                 self._start = self._evaluator.get()
-            except BaseException:
-                silence.__exit__(None, None, None)
-                raise
-            self._silence = silence
+                self._settings = settings.pop_all()
             self._keep = False
         self._depth += 1
         return self
@@ -185,17 +183,14 @@ class Session:
         self._depth -= 1
         if self._depth:
             return
-        silence, self._silence = self._silence, None
-        try:
+        settings, self._settings = self._settings, contextlib.ExitStack()
+        with settings:
             if self._pool is not None:
                 self._pool.close()
                 self._pool = None
             if not self._keep and self._start is not None and not np.array_equal(self._start, self._evaluator.get()):
                 # Nothing is set where nothing changed: setting a parameter would end the validity of the user's fit.
                 self._evaluator.set(self._start)
-        finally:
-            if silence is not None:
-                silence.__exit__(kind, error, trace)
 
     def _check_unchanged(self) -> None:
         parameters = free_parameters(self.module)

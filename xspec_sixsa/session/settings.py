@@ -1,14 +1,21 @@
-"""XSPEC kept silent and unprompted while we work, and every setting put back as it was."""
+"""XSPEC kept silent, unprompted and interruptible while we work, and every setting put back as it was."""
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import logging
+import signal
+import threading
+from collections.abc import Iterator
 from types import ModuleType, TracebackType
 from typing import Any
 
-__all__ = ["Silence"]
+__all__ = ["Silence", "interruptible"]
 
 log = logging.getLogger(__name__)
+
+IGNORE = 1  # C's SIG_IGN: a Ctrl-C between the two handlers must not end the program
 
 
 class Silence:
@@ -60,3 +67,23 @@ class Silence:
                 setattr(owner, name, old)
             except Exception as error:  # the others must be put back all the same
                 log.error("%s.%s could not be set back to %r: %s", type(owner).__name__, name, old, error)
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Ctrl-C raises KeyboardInterrupt inside the block; after it the signal goes where it went before.
+
+    XSPEC takes SIGINT over, below Python, when data are loaded: nothing in Python would hear it any more.
+    """
+    ours = signal.getsignal(signal.SIGINT)
+    if ours is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    libc = ctypes.CDLL(None)
+    libc.signal.restype, libc.signal.argtypes = ctypes.c_void_p, (ctypes.c_int, ctypes.c_void_p)
+    theirs = libc.signal(signal.SIGINT, IGNORE)
+    signal.signal(signal.SIGINT, ours)
+    try:
+        yield
+    finally:
+        libc.signal(signal.SIGINT, theirs)
