@@ -206,6 +206,7 @@ class _Run:
                 result.save(self.output)
                 if session.why_no_chain:
                     log.warning("No chain.fits: %s.", session.why_no_chain)
+                    result.reasons.append(f"no chain.fits: {session.why_no_chain}")
                 elif result.ess > 0:
                     session.load_chain(result.save_chain(Path(self.output) / "chain.fits"), replace=self.replace_chains)
             # whatever is set after the native fit would make XSPEC forget it: nothing is
