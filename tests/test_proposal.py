@@ -6,7 +6,7 @@ from scipy import stats
 
 from xspec_sixsa.coordinates import Whitening
 from xspec_sixsa.importance import effective_sample_size, log_evidence
-from xspec_sixsa.proposal import Mixture, StudentProposal, fit_flow, temper
+from xspec_sixsa.proposal import KernelProposal, Mixture, StudentProposal, fit_flow, temper
 from xspec_sixsa.seeding import Streams
 
 RNG = np.random.default_rng(2)
@@ -31,7 +31,12 @@ def proposals() -> dict[str, object]:
     student = StudentProposal(Whitening.of(POINTS))
     with Streams(1).torch("fit"):
         flow = fit_flow(POINTS, np.zeros(len(POINTS)), steps=150)
-    return {"student": student, "flow": flow, "mixture": Mixture([flow, student], [0.9, 0.1])}
+    return {
+        "student": student,
+        "flow": flow,
+        "kernels": KernelProposal(POINTS[:500]),
+        "mixture": Mixture([flow, student], [0.9, 0.1]),
+    }
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +44,7 @@ def made() -> dict[str, object]:
     return proposals()
 
 
-@pytest.mark.parametrize("name", ["student", "flow", "mixture"])
+@pytest.mark.parametrize("name", ["student", "flow", "kernels", "mixture"])
 def test_a_proposal_is_normalised_over_the_cube_and_never_leaves_it(made: dict, name: str) -> None:
     proposal = made[name]
     with Streams(1).torch("draw"):

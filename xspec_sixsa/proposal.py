@@ -13,13 +13,13 @@ import torch
 import zuko
 from numpy.typing import NDArray
 from scipy import stats
-from scipy.special import logsumexp
+from scipy.special import gammaln, logsumexp
 
 from xspec_sixsa.coordinates import Whitening
 from xspec_sixsa.importance import effective_sample_size
 from xspec_sixsa.training import train
 
-__all__ = ["FlowProposal", "Mixture", "Proposal", "StudentProposal", "fit_flow", "temper"]
+__all__ = ["FlowProposal", "KernelProposal", "Mixture", "Proposal", "StudentProposal", "fit_flow", "temper"]
 
 Points = NDArray[np.float64]
 
@@ -77,14 +77,58 @@ class StudentProposal:
 
     def draw(self, n: int) -> Points:
         """Points of shape (n, d)."""
-        normal = torch.randn(n, len(self.whitening.centre), dtype=torch.float64)
-        chi2 = torch.distributions.Chi2(torch.tensor(self._dof, dtype=torch.float64)).sample((n, 1))
-        return self.whitening.inverse((normal / (chi2 / self._dof).sqrt()).numpy())[0]
+        return self.whitening.inverse(_student(n, len(self.whitening.centre), self._dof).numpy())[0]
 
     def log_density(self, u: Points) -> NDArray[np.float64]:
         """Log density in the cube, shape (n,)."""
         w = self.whitening.forward(u)
         return np.atleast_1d(self._distribution.logpdf(w)) - self.whitening.inverse(w)[1]
+
+
+class KernelProposal:
+    """Points, each blurred by a multivariate Student t: follows any shape, and never falls off faster than its points.
+
+    Parameters
+    ----------
+    u : ndarray, shape (n, d)
+        Equally weighted points in the cube.
+    dof : float, default 5
+
+    Notes
+    -----
+    The bandwidth is Silverman's (1986, eq. 4.14) for the points' own covariance.
+    """
+
+    def __init__(self, u: Points, dof: float = 5.0) -> None:
+        self.whitening = Whitening.of(u)
+        n, d = u.shape
+        self._points, self._dof = torch.tensor(self.whitening.forward(u)), dof
+        self._width = (4 / (d + 2)) ** (1 / (d + 4)) * n ** (-1 / (d + 4))
+        half = (dof + d) / 2
+        self._norm = (
+            gammaln(half) - gammaln(dof / 2) - d / 2 * np.log(dof * np.pi) - d * np.log(self._width) - np.log(n)
+        )
+
+    def draw(self, n: int) -> Points:
+        """Points of shape (n, d)."""
+        centre = self._points[torch.randint(len(self._points), (n,))]
+        return self.whitening.inverse((centre + self._width * _student(n, centre.shape[1], self._dof)).numpy())[0]
+
+    def log_density(self, u: Points) -> NDArray[np.float64]:
+        """Log density in the cube, shape (n,)."""
+        w = self.whitening.forward(u)
+        half = (self._dof + w.shape[1]) / 2
+        parts = []
+        for part in torch.tensor(w).split(1000):
+            squared = torch.cdist(part, self._points, compute_mode="donot_use_mm_for_euclid_dist") ** 2
+            parts.append(torch.logsumexp(-half * torch.log1p(squared / self._width**2 / self._dof), dim=1))
+        return torch.cat(parts).numpy() + self._norm - self.whitening.inverse(w)[1]
+
+
+def _student(n: int, d: int, dof: float) -> torch.Tensor:
+    """Standard multivariate Student t, shape (n, d), from torch's default generator."""
+    chi2 = torch.distributions.Chi2(torch.tensor(dof, dtype=torch.float64)).sample((n, 1))
+    return torch.randn(n, d, dtype=torch.float64) / (chi2 / dof).sqrt()
 
 
 class Mixture:
