@@ -229,6 +229,16 @@ def test_what_save_all_leaves_out_is_copied(folder: Path) -> None:
 
 
 @pytest.mark.xspec
+def test_data_loaded_in_another_folder_are_copied(folder: Path, tmp_path: Path) -> None:
+    # refused for its options, after the copy was made and found to be the same
+    text = SPECTRUM.replace("data 3c273.pi", f"cd {folder}\ndata 3c273.pi\ncd {tmp_path}") + MODEL + PRIORS
+    text += "attempt run sixsa run away -ess 100 -budget 10\n"
+    code, answer = Ended.of(run_script(TOOLS + text, tmp_path), tmp_path).attempts["run"]
+    assert code == 1
+    assert "A budget of 10 evaluations cannot give 100 effective samples" in answer
+
+
+@pytest.mark.xspec
 def test_a_session_that_cannot_be_copied_is_refused(folder: Path) -> None:
     # energies typed before the package is there are not known to it, and `save all` leaves them out
     energies = "energies 0.3 11. 100 log\n"

@@ -206,9 +206,8 @@ def restore(module: ModuleType, folder: Path) -> None:
     # Xset.restore takes a gain's values for commands, but only where they stand on lines of their own
     text = re.sub(r"(?m)^gain fit .*(\n[ \t]+[-+.\d=].*)+", lambda found: re.sub(r"\s*\n\s+", " & ", found[0]), text)
     bayes = re.findall(r"(?m)^bayes .*$", text)
-    script.write_text("#PyXspec\n" + re.sub(r"(?m)^bayes .*\n", "", text), encoding="utf-8")
     try:
-        module.Xset.restore(str(script))
+        _restore_parts(module, re.sub(r"(?m)^bayes .*\n", "", text), script)
     except Exception as error:  # PyXspec raises plain Exception
         raise SessionCopyError(f"a copy of this session could not be made: {error}. XSPEC said:") from error
     for line in bayes:
@@ -229,6 +228,18 @@ def restore(module: ModuleType, folder: Path) -> None:
             "are copied only if typed after `package require sixsa`; type them again now. Data that were loaded in "
             "another folder: cd there. XSPEC said:"
         )
+
+
+def _restore_parts(module: ModuleType, text: str, script: Path) -> None:
+    """`Xset.restore`, which refuses the `cd` lines that `save all` writes about data loaded in another folder."""
+    from ._files import working_directory
+
+    first, *rest = re.split(r"(?m)^cd (.+)\n", text)
+    with working_directory(Path.cwd()):
+        for folder, part in zip([".", *rest[::2]], [first, *rest[1::2]], strict=True):
+            os.chdir(folder.strip())
+            script.write_text(f"#PyXspec\n{part}", encoding="utf-8")
+            module.Xset.restore(str(script))
 
 
 def _rounding(module: ModuleType) -> float:
