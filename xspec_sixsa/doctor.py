@@ -15,7 +15,6 @@ REQUIRED = ("numpy", "scipy", "astropy", "torch", "sbi", "zuko", "corner", "matp
 OPTIONAL = {
     "bxa": "bxa",
     "nautilus-sampler": "nautilus",
-    "dask": "dask",
     "pandas": "pandas",
     "arviz": "arviz",
     "getdist": "getdist",
