@@ -49,7 +49,8 @@ def command_script(xspec: Any, priors: list[Prior], folder: Path, seed: int, wor
         number = session.find(prior.parameter).chain_name.rsplit("__", 1)[1]
         low, high = prior.numbers["low"], prior.numbers["high"]
         lines.append(f"sixsa prior {number} {prior.kind} {low!r} {high!r}")
-    lines.append(f"sixsa run tcl -seed {seed}" + (f" -workers {workers}" if workers else ""))
+    run = f"sixsa run tcl -seed {seed}" + (f" -workers {workers}" if workers else "")
+    lines.append(f"if {{[catch {{{run}}} message]}} {{puts $message}}")  # a script's errors are not shown by XSPEC
     with working_directory(folder):  # the names of data are saved as seen from where one stands
         xspec.Xset.save("session.xcm", "a")
     script = folder / "script.xcm"
