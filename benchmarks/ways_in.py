@@ -31,25 +31,26 @@ from xspec_sixsa.session import Session
 sys.path.insert(0, str(Path(__file__).parent))
 import problems  # noqa: E402
 
+QUICK = {"target_ess": 50, "budget": 1000, "compressor": "none"}
 TCL = Path(__file__).resolve().parents[1] / "tcl"
 
 
-def from_python(xspec: Any, priors: list[Prior], folder: Path, seed: int, workers: int | None) -> tuple[Result, float]:
+def from_python(xspec: Any, priors: list[Prior], folder: Path, options: dict[str, Any]) -> tuple[Result, float]:
     """Result and wall-clock seconds in this process."""
     began = time.monotonic()
-    result = sixsa.fit(priors, seed=seed, workers=workers, xspec=xspec, output=folder / "pyxspec", progress=False)
+    result = sixsa.fit(priors, xspec=xspec, output=folder / "pyxspec", progress=False, **options)
     return result, time.monotonic() - began
 
 
-def command_script(xspec: Any, priors: list[Prior], folder: Path, seed: int, workers: int | None) -> Path:
-    """Save the session in `folder`, with a script that fits it at the same priors and seed."""
+def command_script(xspec: Any, priors: list[Prior], folder: Path, options: dict[str, Any]) -> Path:
+    """Save the session in `folder`, with a script that fits it with the same priors and options."""
     session = Session(xspec, workers=1)
     lines = ["package require sixsa", "@session.xcm"]
     for prior in priors:
         number = session.find(prior.parameter).chain_name.rsplit("__", 1)[1]
         low, high = prior.numbers["low"], prior.numbers["high"]
         lines.append(f"sixsa prior {number} {prior.kind} {low!r} {high!r}")
-    run = f"sixsa run tcl -seed {seed}" + (f" -workers {workers}" if workers else "")
+    run = " ".join(["sixsa run tcl", *(f"-{key.removeprefix('target_')} {value}" for key, value in options.items())])
     lines.append(f"if {{[catch {{{run}}} message]}} {{puts $message}}")  # a script's errors are not shown by XSPEC
     with working_directory(folder):  # the names of data are saved as seen from where one stands
         xspec.Xset.save("session.xcm", "a")
@@ -132,11 +133,15 @@ def verdict(found: dict[str, Any]) -> str:
 @click.argument("names", nargs=-1, required=True)
 @click.option("--seed", type=int, default=1)
 @click.option("--workers", type=int, default=None, help="Processes that evaluate; default: all cores.")
+@click.option("--quick", is_flag=True, help="Few draws, most likely no reliable ones: are they the same?")
 @click.option("--folder", type=click.Path(path_type=Path), default=None, help="Keep results and scripts here.")
 @click.option("--json", "path", type=click.Path(path_type=Path), default=None)
-def main(names: tuple[str, ...], seed: int, workers: int | None, folder: Path | None, path: Path | None) -> None:
+def main(
+    names: tuple[str, ...], seed: int, workers: int | None, quick: bool, folder: Path | None, path: Path | None
+) -> None:
     import xspec
 
+    options = {"seed": seed} | ({"workers": workers} if workers else {}) | (QUICK if quick else {})
     base = Path(tempfile.mkdtemp(prefix="sixsa-ways-")) if folder is None else folder.absolute()
     report: dict[str, Any] = {}
     print(
@@ -147,8 +152,8 @@ def main(names: tuple[str, ...], seed: int, workers: int | None, folder: Path | 
         here.mkdir(parents=True, exist_ok=True)
         xspec.AllChains.clear()
         priors = problems.load(name, xspec, here)
-        script = command_script(xspec, priors, here, seed, workers)
-        runs = {"PyXspec": from_python(xspec, priors, here, seed, workers), "Tcl": from_script(script)}
+        script = command_script(xspec, priors, here, options)
+        runs = {"PyXspec": from_python(xspec, priors, here, options), "Tcl": from_script(script)}
         report[name] = {way: numbers(result, wall) for way, (result, wall) in runs.items()}
         for way, row in report[name].items():
             print(f"{name:14} {way:8} {row['status']:10} {row['evaluations']:11d} {row['ess']:6.0f} "
