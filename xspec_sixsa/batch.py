@@ -8,6 +8,7 @@ import logging
 import os
 import re
 import shlex
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -147,10 +148,28 @@ def restore_session(module: ModuleType, session: Path, folder: Path) -> None:
     module.Xset.allowPrompting = False
     module.AllData.clear()
     module.AllModels.clear()
-    with working_directory(folder):
-        module.Xset.restore(str(session))
+    text = session.read_text(encoding="utf-8", errors="replace")
+    with working_directory(folder), tempfile.TemporaryDirectory() as scratch:
+        if re.search(r"(?m)^cd ", text) and not hasattr(module, "evaluate_batch"):
+            restore_parts(module, text, Path(scratch) / "part.xcm")
+        else:
+            module.Xset.restore(str(session))
     if module.AllData.nSpectra == 0:
         raise ValueError(f"{session} loads no data. Save the session in XSPEC with `save all`, not `save model`.")
+
+
+def restore_parts(module: ModuleType, text: str, script: Path) -> None:
+    """Restore the text of an .xcm whose `cd` lines PyXspec's own `Xset.restore` refuses.
+
+    `save all` writes them about data that were loaded in another folder. `script` is the file that each part is
+    written to.
+    """
+    first, *rest = re.split(r"(?m)^cd (.+)\n", text)
+    with working_directory(Path.cwd()):
+        for folder, part in zip([".", *rest[::2]], [first, *rest[1::2]], strict=True):
+            os.chdir(folder.strip())
+            script.write_text(f"#PyXspec\n{part}", encoding="utf-8")
+            module.Xset.restore(str(script))
 
 
 def _session_folder(session: Path) -> Path:

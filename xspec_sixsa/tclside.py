@@ -198,6 +198,8 @@ def restore(module: ModuleType, folder: Path) -> None:
     SessionCopyError
         When its fit statistic is another one than at the prompt: something was not copied.
     """
+    from .batch import restore_parts
+
     module.Xset.chatter, module.Xset.logChatter = 5, 0  # what goes wrong is then in the noise
     module.Xset.allowPrompting = False
     script = folder / "whole.xcm"
@@ -207,7 +209,7 @@ def restore(module: ModuleType, folder: Path) -> None:
     text = re.sub(r"(?m)^gain fit .*(\n[ \t]+[-+.\d=].*)+", lambda found: re.sub(r"\s*\n\s+", " & ", found[0]), text)
     bayes = re.findall(r"(?m)^bayes .*$", text)
     try:
-        _restore_parts(module, re.sub(r"(?m)^bayes .*\n", "", text), script)
+        restore_parts(module, re.sub(r"(?m)^bayes .*\n", "", text), script)
     except Exception as error:  # PyXspec raises plain Exception
         raise SessionCopyError(f"a copy of this session could not be made: {error}. XSPEC said:") from error
     for line in bayes:
@@ -228,18 +230,6 @@ def restore(module: ModuleType, folder: Path) -> None:
             "are copied only if typed after `package require sixsa`; type them again now. Data that were loaded in "
             "another folder: cd there. XSPEC said:"
         )
-
-
-def _restore_parts(module: ModuleType, text: str, script: Path) -> None:
-    """`Xset.restore`, which refuses the `cd` lines that `save all` writes about data loaded in another folder."""
-    from ._files import working_directory
-
-    first, *rest = re.split(r"(?m)^cd (.+)\n", text)
-    with working_directory(Path.cwd()):
-        for folder, part in zip([".", *rest[::2]], [first, *rest[1::2]], strict=True):
-            os.chdir(folder.strip())
-            script.write_text(f"#PyXspec\n{part}", encoding="utf-8")
-            module.Xset.restore(str(script))
 
 
 def _rounding(module: ModuleType) -> float:
