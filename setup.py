@@ -19,7 +19,7 @@ EXTRAS = {
     "getdist": ["getdist"],
 }
 # What the test suite needs beyond the package: the linter, the samplers it compares with, and the exports it makes.
-EXTRAS["test"] = ["pytest>=7.4", "ruff>=0.6"] + [p for k in ("bxa", "pandas", "arviz", "getdist") for p in EXTRAS[k]]
+EXTRAS["test"] = ["pytest>=7.4", "ruff>=0.6", *(package for packages in EXTRAS.values() for package in packages)]
 
 setup(
     name="xspec_sixsa",
@@ -32,7 +32,11 @@ setup(
     # tcl/ is shipped as xspec_sixsa/tcl
     packages=[*find_packages(include=["xspec_sixsa", "xspec_sixsa.*"]), "xspec_sixsa.tcl"],
     package_dir={"xspec_sixsa.tcl": "tcl"},
-    package_data={"xspec_sixsa.embedded.components": ["tables/*"], "xspec_sixsa.tcl": ["*.tcl"]},
+    package_data={
+        "xspec_sixsa": ["templates/*"],
+        "xspec_sixsa.embedded.components": ["tables/*"],
+        "xspec_sixsa.tcl": ["*.tcl"],
+    },
     include_package_data=True,
     python_requires=">=3.10",
     install_requires=[
@@ -42,10 +46,12 @@ setup(
         "torch>=2.4",
         "sbi>=0.25",
         "zuko>=1.3",
+        "scikit-learn>=1.3",
         "corner>=2.2",
         "matplotlib>=3.7",
         "click>=8.1",
         "tqdm>=4.60",
+        "jinja2>=3.0",
         'tomli>=2.0; python_version < "3.11"',
     ],
     extras_require=EXTRAS,

@@ -5,14 +5,18 @@
 
 Prints per problem and seed: evaluations by stage, effective samples, seconds, evidence against nautilus, and the
 Jensen-Shannon divergence per parameter beside its limit; all of it goes to --json too. Exit code 1 if any check fails.
+nautilus runs once a problem; --nested FOLDER keeps its runs there and reads them from there; --no-nested does without.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
+import resource
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -58,14 +62,20 @@ def nested_sampling(xspec: Any, priors: list[Any], live: int, seed: int) -> dict
         }
 
 
-def compare(result: Any, nested: dict[str, Any]) -> dict[str, Any]:
-    """Evidence and divergences of one run against nested sampling."""
-    keep = np.isfinite(result.log_weights)
-    divergences = {
-        name: jensen_shannon(result.samples[keep, i], nested["theta"][:, i], result.weights[keep], nested["weights"])
-        for i, name in enumerate(result.names)
-    }
-    sigma = float(np.hypot(result.log_z_err, nested["log_z_err"]))
+def kept(path: Path | None, run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What a file holds, or what `run` gives, which is then written there."""
+    if path is not None and path.is_file():
+        with np.load(path) as saved:
+            return {key: saved[key] for key in saved.files}
+    found = run()
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(path, **found)
+    return found
+
+
+def describe(result: Any) -> dict[str, Any]:
+    """One run's numbers."""
     return {
         "status": result.status,
         "reasons": result.reasons,
@@ -74,13 +84,26 @@ def compare(result: Any, nested: dict[str, Any]) -> dict[str, Any]:
         "total": sum(result.evaluations.values()),
         "ess": result.ess,
         "k_hat": result.k_hat,
+        "emulator": result.emulator,
         "seconds": result.seconds,
         "log_z": result.log_z,
         "log_z_err": result.log_z_err,
-        "pull": (result.log_z - nested["log_z"]) / sigma,
-        "divergence": {name: [d.value, d.limit] for name, d in divergences.items()},
         "median": dict(zip(result.names, result.quantile(0.5).tolist(), strict=True)),
         "best_statistic": result.best_statistic,
+    }
+
+
+def compare(result: Any, nested: dict[str, Any]) -> dict[str, Any]:
+    """Evidence and divergences of one run against nested sampling."""
+    keep = np.isfinite(result.log_weights)
+    divergences = {
+        name: jensen_shannon(result.samples[keep, i], nested["theta"][:, i], result.weights[keep], nested["weights"])
+        for i, name in enumerate(result.names)
+    }
+    sigma = float(np.hypot(result.log_z_err, nested["log_z_err"]))
+    return describe(result) | {
+        "pull": (result.log_z - nested["log_z"]) / sigma,
+        "divergence": {name: [d.value, d.limit] for name, d in divergences.items()},
         "agrees": bool(all(d.indistinguishable for d in divergences.values()))
         and abs(result.log_z - nested["log_z"]) < 3 * sigma,
     }
@@ -93,40 +116,62 @@ def compare(result: Any, nested: dict[str, Any]) -> dict[str, Any]:
 @click.option("--live", type=int, default=1500, help="nautilus's live points.")
 @click.option("--budget", type=int, default=None)
 @click.option("--compressor", default=None)
+@click.option("--target-ess", type=int, default=None)
+@click.option("--nested", "folder", type=click.Path(path_type=Path), default=None)
+@click.option("--no-nested", is_flag=True)
 @click.option("--json", "path", type=click.Path(path_type=Path), default=None)
 def main(
     names: tuple[str, ...], seeds: tuple[int, ...], engine: str, live: int, budget: int | None,
-    compressor: str | None, path: Path | None,
+    compressor: str | None, target_ess: int | None, folder: Path | None, no_nested: bool, path: Path | None,
 ) -> None:  # fmt: skip
     logging.basicConfig(level=logging.WARNING)
     xspec = load_engine(engine)
     report: dict[str, Any] = {}
     for name in names:
         priors = problems.load(name, xspec)
-        nested = nested_sampling(xspec, priors, live, seed=1)
-        print(f"{name}: nautilus log Z {nested['log_z']:.3f} +- {nested['log_z_err']:.3f}, "
-              f"{nested['evaluations']} evaluations, {nested['seconds']:.0f} s", flush=True)  # fmt: skip
-        report[name] = {
-            "nautilus": {k: nested[k] for k in ("log_z", "log_z_err", "evaluations", "seconds")},
-            "runs": [],
-        }
+        report[name] = {"engine": engine, "runs": []}
+        nested = None
+        if not no_nested:
+            path_kept = folder and folder / f"{name}-{engine}.npz"
+            nested = kept(path_kept, functools.partial(nested_sampling, xspec, priors, live, 1))
+            print(f"{name}: nautilus log Z {nested['log_z']:.3f} +- {nested['log_z_err']:.3f}, "
+                  f"{nested['evaluations']} evaluations, {nested['seconds']:.0f} s", flush=True)  # fmt: skip
+            numbers = ("log_z", "log_z_err", "evaluations", "seconds")
+            report[name]["nautilus"] = {k: float(nested[k]) for k in numbers}
         for seed in seeds:
             began = time.monotonic()
-            result = sixsa.fit(priors, seed=seed, xspec=xspec, progress=False, budget=budget, compressor=compressor)
-            row = compare(result, nested) | {"wall": time.monotonic() - began}
+            result = sixsa.fit(
+                priors, seed=seed, xspec=xspec, progress=False, budget=budget, compressor=compressor,
+                target_ess=target_ess,
+            )  # fmt: skip
+            wall = time.monotonic() - began
+            in_model = result.seconds.get("evaluation", 0.0) + result.seconds.get("polish", 0.0)
+            row = (describe(result) if nested is None else compare(result, nested)) | {
+                "wall": wall,
+                "outside": wall - in_model,
+                "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            }
             report[name]["runs"].append(row)
-            worst = max(row["divergence"].items(), key=lambda item: item[1][0] / item[1][1])
             print(
-                f"  seed {seed}: {row['status']}, {row['total']} evaluations, ESS {row['ess']:.0f}, "
-                f"k-hat {row['k_hat']:.2f}, log Z {row['log_z']:.3f} +- {row['log_z_err']:.3f} "
-                f"(pull {row['pull']:+.1f}), "
-                f"worst JSD {worst[0]} {worst[1][0]:.4f} (limit {worst[1][1]:.4f}), {row['wall']:.0f} s: "
-                f"{'agrees' if row['agrees'] else 'DISAGREES'}",
+                f"  {name} seed {seed}: {row['status']}, {row['total']} evaluations, ESS {row['ess']:.0f}, "
+                f"k-hat {row['k_hat']:.2f}, log Z {row['log_z']:.3f} +- {row['log_z_err']:.3f}, {wall:.0f} s "
+                f"({row['outside']:.0f} outside the model), at most {row['peak_mib']:.0f} MiB so far",
                 flush=True,
             )
+            if nested is not None:
+                worst = max(row["divergence"].items(), key=lambda item: item[1][0] / item[1][1])
+                print(
+                    f"    pull {row['pull']:+.1f}, worst JSD {worst[0]} {worst[1][0]:.4f} (limit {worst[1][1]:.4f}): "
+                    f"{'agrees' if row['agrees'] else 'DISAGREES'}",
+                    flush=True,
+                )
             if path is not None:
                 path.write_text(json.dumps(report, indent=1) + "\n")
-    sys.exit(0 if all(run["agrees"] for entry in report.values() for run in entry["runs"]) else 1)
+    sys.exit(
+        0
+        if all(run.get("agrees", run["status"] == "reliable") for entry in report.values() for run in entry["runs"])
+        else 1
+    )
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ own model and response, and Poisson noise by numpy's generator with the problem'
 from __future__ import annotations
 
 import functools
+import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,6 +21,9 @@ import tomllib
 from xspec_sixsa._files import working_directory
 from xspec_sixsa.embedded.ogip import PHA, read_pha, read_rmf, write_pha
 from xspec_sixsa.priors import Prior, loguniform, uniform
+
+sys.path.insert(0, str(Path(__file__).parent))
+from optimal_grouping import fwhm_in_channels, optimal_grouping  # noqa: E402
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 KINDS = {"uniform": uniform, "loguniform": loguniform}
@@ -40,6 +44,8 @@ FIXED: dict[str, dict[str, float | str]] = {
 """What problems.toml says in comments: values that are frozen, and parameters that follow another."""
 SPECTRA = {"ten_parameters": 2}
 """Faked data groups, where there is more than one."""
+OPTIMAL = {"high_resolution"}
+"""Faked spectra with the optimal grouping of Kaastra & Bleeker (2016), for the expected counts."""
 
 
 def definition(name: str) -> dict[str, Any]:
@@ -56,14 +62,7 @@ def load(name: str, xspec: ModuleType, folder: Path | None = None) -> list[Prior
     ----------
     folder : path, optional
         Where faked spectra are written; default: one that is gone when this process ends.
-
-    Raises
-    ------
-    ValueError
-        For a problem that cannot be set up yet.
     """
-    if name == "high_resolution":
-        raise ValueError("high_resolution: the optimal grouping of Kaastra & Bleeker (2016) is not made here yet.")
     problem = definition(name)
     if "fake" in problem:
         files = fake(name, problem, xspec, folder or Path(temporary_folder().name))
@@ -151,7 +150,11 @@ def fake(name: str, problem: dict[str, Any], xspec: ModuleType, folder: Path) ->
         spectrum = xspec.AllData(i + 1)
         rate = np.array(xspec.AllModels(spectrum.dataGroup).folded(i + 1))
         exposure = recipe["exposure"] if "exposure" in recipe else recipe["counts"] / rate[noticed[i]].sum()
-        write_pha(file, replace(blank, exposure=exposure, values=rng.poisson(rate * exposure)))
+        grouping = blank.grouping
+        if name in OPTIMAL:
+            fwhm = fwhm_in_channels(read_rmf(str(SHARED / "data" / problem["response"])))
+            grouping = optimal_grouping(fwhm, rate * exposure)
+        write_pha(file, replace(blank, exposure=exposure, values=rng.poisson(rate * exposure), grouping=grouping))
     return files
 
 

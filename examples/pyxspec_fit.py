@@ -30,5 +30,4 @@ print(result.summary())
 xspec.Fit.error("1-3")
 for index in (1, 2, 3):
     print(model(index).name, model(index).values[0], model(index).error[:2])
-xspec.AllModels.calcFlux("2.0 7.0 err 200 90")
-print("flux, 90 %:", spectrum.flux[:3], "erg/cm2/s")
+print(result.flux(2.0, 7.0))  # from the posterior itself; in XSPEC AllModels.calcFlux("2.0 7.0 err 1000 90") works too

@@ -15,6 +15,9 @@ namespace eval ::sixsa {
     # what the last run or load gave
     variable result
     if {![array exists result]} {array set result {}}
+    # what the last comparison found: (agree), (agreement,bxa), (summary) ...
+    variable comparison
+    if {![array exists comparison]} {array set comparison {}}
     # 1 while `method sixsa` is chosen, and its words: effective samples, seed
     variable chosen
     if {![info exists chosen]} {set chosen 0}
@@ -35,7 +38,7 @@ proc sixsa args {
     set word [lindex $args 0]
     switch -exact -- $word {
         "" - ? - -h - help {return [::sixsa::usage]}
-        prior - run - info - load {
+        prior - run - info - load - compare {
             # A message for the person who typed the command needs no trace through our procedures.
             if {[catch {::sixsa::do_$word {*}[lrange $args 1 end]} answer]} {
                 return -code error -errorcode {SIXSA} "sixsa $word: $answer"
@@ -44,7 +47,7 @@ proc sixsa args {
         }
     }
     return -code error -errorcode {SIXSA} \
-        "sixsa: there is no `sixsa $word`. Type one of prior, run, info, load; `sixsa ?` explains them."
+        "sixsa: there is no `sixsa $word`. Type one of prior, run, info, load, compare; `sixsa ?` explains them."
 }
 
 proc ::sixsa::usage {} {
@@ -56,9 +59,13 @@ proc ::sixsa::usage {} {
     puts "  sixsa prior                          list the priors;  sixsa prior <par> clear  takes one back"
     puts "  sixsa run <dir> ?options?            fit; the results go to the folder <dir>. Options:"
     puts "        -ess N (1000)  -seed N  -budget N (20000)  -compressor autoencoder|pca|bands|none  -workers N"
+    puts "        -training emulated|simulated (simulated: on XSPEC's spectra only, in rounds)"
     puts "        -clobber (replace the run in <dir>)  -resume (continue it)  -replace (unload chains first)"
     puts "  sixsa info                           show the last result and the priors"
     puts "  sixsa load <dir> ?-replace?          take up an earlier result: best fit, chain, numbers"
+    puts "  sixsa compare <dir> ?options?        run other methods on the same problem; do they agree? Options:"
+    puts "        -with {bxa nautilus mcmc mh} (some of them)  -read <BXA folder or chain file>  -seed N"
+    puts "        -limit S (seconds)  -live N  -length N (rows of a chain)  -workers N"
     puts "  method sixsa ?ess? ?seed?            then `fit` runs it (folders sixsa_run_1, sixsa_run_2 ...)"
     puts ""
     puts "Without a prior a parameter takes its `bayes` prior, or is uniform within its hard limits."
@@ -111,7 +118,7 @@ proc ::sixsa::list_priors {} {
 }
 
 proc ::sixsa::do_run args {
-    set job [options $args {-ess -seed -budget -compressor -workers} {-clobber -resume -replace}]
+    set job [options $args {-ess -seed -budget -compressor -training -workers} {-clobber -resume -replace}]
     if {![dict exists $job directory]} {
         return -code error "give a folder for the results, for example: sixsa run run1"
     }
@@ -134,6 +141,34 @@ proc ::sixsa::do_load args {
     file delete -force $scratch
     if {$code} {return -code error $message}
     take_up $found
+    return
+}
+
+proc ::sixsa::do_compare args {
+    variable comparison
+    set job [options $args {-with -read -seed -limit -live -length -workers} {}]
+    if {![dict exists $job directory]} {
+        return -code error "give the folder of a run, for example: sixsa compare run1 -with mcmc"
+    }
+    check_session
+    set scratch [scratch_folder]
+    set code [catch {
+        take_copy $scratch
+        set lines [list [list output [file normalize [dict get $job directory]]]]
+        if {[dict exists $job -with]} {lappend lines [list with {*}[split [dict get $job -with] { ,}]]}
+        if {[dict exists $job -read]} {lappend lines [list read [file normalize [dict get $job -read]]]}
+        foreach name {seed limit live length workers} {
+            if {[dict exists $job -$name]} {lappend lines [list $name [dict get $job -$name]]}
+        }
+        write_lines $scratch/job.txt $lines
+        set found [child compare $scratch]
+    } message]
+    file delete -force $scratch
+    if {$code} {return -code error $message}
+    if {[dict exists $found interrupted]} {return -code error "interrupted: the session is as it was."}
+    array unset comparison
+    array set comparison $found
+    foreach line [split $comparison(summary) \n] {puts $line}
     return
 }
 
@@ -162,7 +197,7 @@ proc ::sixsa::options {words valued flags} {
         } elseif {$word in $valued} {
             if {![llength $words]} {return -code error "$word needs a value."}
             set words [lassign $words value]
-            if {$word ne "-compressor" && (![string is wideinteger -strict $value] || $value < 0)} {
+            if {$word ni {-compressor -training -with -read} && (![string is wideinteger -strict $value] || $value < 0)} {
                 return -code error "$word is $value: it must be a whole number."
             }
             dict set job $word $value
@@ -196,7 +231,7 @@ proc ::sixsa::start job {
         take_copy $scratch
         set lines [list [list output $directory]]
         foreach {option name} {
-            -ess target_ess -seed seed -budget budget -compressor compressor -workers workers
+            -ess target_ess -seed seed -budget budget -compressor compressor -training training -workers workers
             -clobber clobber -resume resume
         } {
             if {[dict exists $job $option]} {lappend lines [list $name [dict get $job $option]]}

@@ -63,3 +63,25 @@ def test_two_modes_swap(problems: ModuleType, tmp_path: Path) -> None:
     one, other = session.evaluate(np.array([[kt, z, norm, kt2, norm2], [kt2, z, norm2, kt, norm]]), "test").statistic
     # the same sum in another order, in XSPEC's single and double precision parts
     assert one == pytest.approx(other, abs=1e-4)
+
+
+def test_optimal_bins_follow_the_formula(problems: ModuleType) -> None:
+    from optimal_grouping import bin_widths, optimal_grouping
+
+    fwhm = np.full(1000, 20.0)
+    assert (bin_widths(fwhm, np.full(1000, 1e-3)) == 20).all()  # few counts: a bin is a resolution element
+    # R = 50, N_r = 1.314 * 21 * 100: x = ln(2759 * (1 + 0.2 ln 50)) = 8.50, and equation 36 gives 0.548 of 20 channels
+    inside = slice(10, -11)  # where the width at half maximum is inside the spectrum
+    assert (bin_widths(fwhm, np.full(1000, 100.0))[inside] == 10).all()
+    narrow = np.where(np.arange(1000) < 500, 20.0, 5.0)
+    flags = optimal_grouping(narrow, np.full(1000, 1e-3))
+    starts = np.flatnonzero(flags == 1)
+    np.testing.assert_array_equal(np.diff(starts), [20] * 25 + [5] * 99)  # no bin reaches into the narrow part
+
+
+def test_high_resolution_is_grouped_for_the_response(problems: ModuleType, tmp_path: Path) -> None:
+    problems.load("high_resolution", embedded, tmp_path)
+    counts = Session(embedded, workers=1).observation.counts
+    assert 2300 < counts.size < 3500  # problems.toml: about 3,000 of 11,700 channels
+    # problems.toml: 80,000, here within five standard deviations of their Poisson noise
+    assert abs(counts.sum() - 80000) < 5 * np.sqrt(80000)

@@ -72,7 +72,7 @@ def test_plot_draws_what_the_result_holds(tmp_path: Path) -> None:
     gaussian_result().save(tmp_path)
     result = sixsa("plot", tmp_path, "--format", "pdf")
     assert result.exit_code == 0
-    assert {p.name for p in tmp_path.glob("*.pdf")} == {"corner.pdf", "predictive.pdf", "rounds.pdf"}
+    assert {p.stem for p in tmp_path.glob("*.pdf")} == {"corner", "predictive", "rounds", "weights", "cost"}
 
 
 def bad_inputs(folder: Path) -> dict[str, tuple[list[str | Path], str]]:

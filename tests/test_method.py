@@ -258,7 +258,7 @@ def test_ctrl_c_later_gives_what_there_is(tmp_path: Path, monkeypatch: pytest.Mo
     xspec = next(engines)
     unusual(xspec)
     before = state(xspec, values=False)
-    ctrl_c(monkeypatch, "pilot")
+    ctrl_c(monkeypatch, "search")
     result = sixsa.fit(xspec=xspec, output="run", budget=900, compressor="none", **KEEP)
     assert not result.reliable
     assert "interrupted" in result.reasons[0]

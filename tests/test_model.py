@@ -187,7 +187,6 @@ def test_named_models_and_sources(model: Model) -> None:
 def test_what_the_engine_lacks_is_named(model: Model) -> None:
     for call in (
         lambda: AllModels.setEnergies("0.1 10. 100 log"),
-        lambda: AllModels.eqwidth(1),
         lambda: AllModels.lmod("mine"),
     ):
         with pytest.raises(XspecError, match="HEASoft"):

@@ -109,12 +109,12 @@ def test_a_killed_run_goes_on_to_the_same_posterior(priors, tmp_path) -> None:
     process = subprocess.Popen([sys.executable, "-c", script], cwd=tmp_path)
     batches = tmp_path / "run" / "checkpoint"
     deadline = time.monotonic() + 120
-    while process.poll() is None and len(list(batches.glob("batch_*.npz"))) < 4 and time.monotonic() < deadline:
+    while process.poll() is None and len(list(batches.glob("batch_*.npz"))) < 2 and time.monotonic() < deadline:
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
     done = len(list(batches.glob("batch_*.npz")))
-    assert done >= 4 and not (tmp_path / "run" / "summary.json").exists()
+    assert done >= 2 and not (tmp_path / "run" / "summary.json").exists()
     spent = []
     evaluate = sixsa.Session.evaluate
 

@@ -13,18 +13,20 @@ import pytest
 from test_result import MEAN, SD, gaussian_result, spectrum_predictive
 
 from xspec_sixsa import plots
+from xspec_sixsa.plots.spectrum import residuals
+from xspec_sixsa.plots.style import ORANGE
 
 SIGNATURES = {"png": b"\x89PNG", "pdf": b"%PDF", "svg": b"<?xml"}
 
 
 @pytest.mark.parametrize("kind", ["png", "pdf"])
 def test_every_picture_is_written_in_the_format_of_its_suffix(tmp_path: Path, kind: str) -> None:
-    made = plots.plot_all(gaussian_result(), tmp_path, suffix=kind)
-    assert [p.name for p in made] == [f"corner.{kind}", f"predictive.{kind}", f"rounds.{kind}"]
+    made = plots.plot_all(gaussian_result(), tmp_path, suffix=kind, report=False)
+    assert [p.stem for p in made] == ["corner", "predictive", "rounds", "weights", "cost"]
     for path in made:
         assert path.read_bytes().startswith(SIGNATURES[kind])
         assert path.stat().st_size > 5000  # an empty page is smaller
-    assert len(list(tmp_path.iterdir())) == 3
+    assert {p.name for p in tmp_path.iterdir()} == {f"{p.stem}.{kind}" for p in made}
 
 
 def test_corner_draws_truth_and_overlays(tmp_path: Path) -> None:
@@ -34,7 +36,7 @@ def test_corner_draws_truth_and_overlays(tmp_path: Path) -> None:
     full = result.corner(
         tmp_path / "full.svg", truth=dict(zip(result.names, MEAN, strict=True)), overlays={"BXA": (overlay, None)}
     ).read_text()
-    assert plots.ORANGE.lower() in full and plots.ORANGE.lower() not in plain
+    assert ORANGE.lower() in full and ORANGE.lower() not in plain
     assert "<!-- truth -->" in full and "<!-- BXA -->" in full
 
 
@@ -68,7 +70,7 @@ def test_residuals_are_standard_normal_for_counts_drawn_from_the_model() -> None
     spectrum = spectrum_predictive(rng, bins=4000)
     median = np.full(4000, 25.0)
     spectrum.counts = rng.poisson(median).astype(float)
-    residual, _ = plots._residuals(spectrum, median)
+    residual, _ = residuals(spectrum, median)
     # The root deviance of a Poisson variable has mean -1/(6 sqrt(m)) = -0.03 and variance 1 + O(1/m); standard errors
     # of mean and spread are 0.016 and 0.011 with 4,000 bins: four of them each.
     assert residual.mean() == pytest.approx(-1 / (6 * 5), abs=0.064)
@@ -81,10 +83,10 @@ def test_a_picture_that_cannot_be_drawn_is_logged_and_the_others_are_made(
     broken = spectrum_predictive(np.random.default_rng(0))
     broken.total = broken.total[:, :3]
     with caplog.at_level(logging.WARNING):
-        made = plots.plot_all(gaussian_result(predictive_data=[broken]), tmp_path)
-    assert [p.name for p in made] == ["corner.png", "rounds.png"]
-    assert "predictive.png could not be drawn" in caplog.text
-    assert len(list(tmp_path.iterdir())) == 2
+        made = plots.plot_all(gaussian_result(predictive_data=[broken]), tmp_path, report=False)
+    assert [p.name for p in made] == ["corner.png", "rounds.png", "weights.png", "cost.png"]
+    assert "predictive.png could not be made" in caplog.text
+    assert len(list(tmp_path.iterdir())) == 4
 
 
 def test_unknown_suffix_is_refused(tmp_path: Path) -> None:
@@ -100,7 +102,92 @@ import matplotlib.pyplot as plt
 plt.plot([1, 2]); before = dict(mpl.rcParams); figures = plt.get_fignums()
 from test_result import gaussian_result
 from xspec_sixsa.plots import plot_all
-assert len(plot_all(gaussian_result(), {str(tmp_path)!r})) == 3
+assert len(plot_all(gaussian_result(), {str(tmp_path)!r})) == 6
 assert dict(mpl.rcParams) == before and plt.get_fignums() == figures and mpl.get_backend() == "svg"
 """
     subprocess.run([sys.executable, "-W", "error::UserWarning", "-c", code], check=True)
+
+
+def test_weights_name_effective_draws_those_of_no_weight_the_tail_and_the_evidence(tmp_path: Path) -> None:
+    result = gaussian_result()
+    result.log_weights[:200] = -np.inf
+    text = plots.weights_plot(result, tmp_path / "w.svg").read_text()
+    assert f"{result.ess:.0f} effective of 4000 draws; 5.0 % weigh nothing" in text
+    assert "tail of k-hat = 0.21" in text and "limit: k-hat = 0.7" in text
+    assert "-66.610" in text
+    result.log_weights[:] = -np.inf
+    with pytest.raises(ValueError, match="no weights to draw"):
+        plots.weights_plot(result, tmp_path / "none.svg")
+
+
+def test_cost_counts_what_was_spent_before_the_last_draw_and_not_after(tmp_path: Path) -> None:
+    spent = {"round 1": 500, "final": 1000, "final 2": 4000, "components": 60, "flux": 700}
+    text = plots.cost_plot(gaussian_result(evaluations=spent), tmp_path / "c.svg").read_text()
+    assert "effective samples after 5500 evaluations" in text
+
+
+def test_coverage_says_how_many_simulated_spectra_are_fainter(tmp_path: Path) -> None:
+    edges = np.geomspace(0.5, 10, 21)
+    energies = np.column_stack([edges[:-1], edges[1:]])
+    simulated = np.random.default_rng(0).poisson(np.linspace(5, 15, 200)[:, None] * np.ones(20))
+    observed = np.full(20, 12.5)  # at three quarters of the range: Poisson totals of 100-300 are within 10 of it
+    text = plots.plot_coverage(simulated, observed, energies, tmp_path / "c.svg").read_text()
+    fainter = 100 * (simulated.sum(axis=1) < 250).mean()
+    assert 65 < fainter < 85 and f"{fainter:.0f} % have fewer counts, {100 - fainter:.0f} % more" in text
+    with pytest.raises(ValueError, match=r"energies has shape \(19, 2\); it must be \(20, 2\)"):
+        plots.plot_coverage(simulated, observed, energies[1:], tmp_path / "bad.svg")
+
+
+def test_latents_show_where_the_observation_is_an_outlier(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    latents, observed = rng.standard_normal((500, 30)), np.zeros(30)
+    observed[[2, 17]] = 9.0
+    text = plots.plot_latents(latents, observed, tmp_path / "l.svg", test=latents[:50]).read_text()
+    assert "outside all training spectra in 2 of 30" in text and "24 farthest out shown" in text
+    assert "<!-- latent 3 -->" in text and "<!-- latent 18 -->" in text
+    assert text.count("<!-- latent") == 24
+
+
+def test_reconstruction_gives_both_statistics_and_an_example(tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    model, again = rng.normal(100, 14, 2000), rng.normal(95, 14, 2000)
+    edges = np.geomspace(0.5, 10, 11)
+    example = (np.column_stack([edges[:-1], edges[1:]]), rng.poisson(20.0, 10), np.full(10, 20.0), np.full(10, 21.0))
+    text = plots.plot_reconstruction(model, again, tmp_path / "r.svg", example=example).read_text()
+    assert f"{model.mean():.1f}" in text and f"{again.mean():.1f}" in text
+    assert "its reconstruction" in text and "spectra of 2000" in text
+
+
+def test_retriever_names_insensitive_parameters_only(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    true = np.column_stack([rng.uniform(0, 1, 600), 10 ** rng.uniform(-5, -2, 600), rng.uniform(0, 1, 600)])
+    predicted = true * np.array([1.0, 2.0, 0.0]) + np.array([0.1, 0.0, 0.5]) + 1e-9 * rng.standard_normal((600, 3))
+    text = plots.plot_retriever(
+        true, predicted, ["nH", "norm", "kT"], tmp_path / "p.svg", units=["10^22", "", "keV"], logarithmic=[0, 1, 0]
+    ).read_text()
+    assert text.count("insensitive") == 1  # in the third panel, that of kT
+    assert text.index("<!-- norm -->") < text.index("insensitive") < text.index("kT (keV)")
+    assert "bias 0.1, scatter" in text and "bias 0.3, scatter" in text  # log10(2) = 0.30 dex
+
+
+def test_emulator_errors_have_their_mean_spread_and_limit(tmp_path: Path) -> None:
+    errors = np.r_[np.random.default_rng(4).normal(0.05, 0.2, 2000), np.nan, 40.0]
+    text = plots.plot_emulator_errors(errors, tmp_path / "e.svg", limit=0.3).read_text()
+    finite = errors[np.isfinite(errors)]
+    assert f"mean {finite.mean():.3g}" in text and f"standard deviation {finite.std():.3g}" in text
+    assert "limit 0.3" in text and "evaluations of 2001" in text and "farther out, in the end bins" in text
+    with pytest.raises(ValueError, match="None of the 1 errors is finite"):
+        plots.plot_emulator_errors([np.nan], tmp_path / "none.svg")
+
+
+def test_rounds_show_what_a_searchs_steps_were_worth(tmp_path: Path) -> None:
+    result = gaussian_result()
+    plain = result.rounds_plot(tmp_path / "plain.svg").read_text()
+    assert "<!-- effective sample size -->" in plain and "emulator" not in plain
+    for step, r in enumerate(result.rounds):
+        del r["ess"]
+        r |= {"error": 10.0 ** (1 - step), "power": 10.0 ** (step - 2)}
+    text = result.rounds_plot(tmp_path / "search.svg").read_text()
+    assert "emulator's error in ln L" in text.replace("&#39;", "'") and "power of the likelihood" in text
+    assert "effective sample size" not in text
+    assert "rounds, each by its own proposal" not in plots.cost_plot(result, tmp_path / "cost.svg").read_text()

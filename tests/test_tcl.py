@@ -104,6 +104,8 @@ def script(folder: Path) -> Ended:
     more = [
         "attempt stat chain stat 1", "attempt margin margin 1 0 0.2 5", "attempt best chain best",
         "attempt info sixsa info", "chain clear", "chain load run1/chain.fits",
+        "attempt compare sixsa compare run1 -with {mcmc mh} -length 4000", "note agree $::sixsa::comparison(agree)",
+        "attempt alone sixsa compare run1",
         "attempt users_chain sixsa run run2", "attempt occupied sixsa run run1 -replace",
     ]  # fmt: skip
     ended = Ended.of(run_script(TOOLS + text + "\n".join(more) + "\n", folder), folder)
@@ -150,6 +152,17 @@ def test_nothing_but_best_fit_and_chain_is_changed(script: Ended, folder: Path) 
     best = [p["best_fit"] for p in json.loads((folder / "run1" / "summary.json").read_text())["parameters"].values()]
     # XSPEC's fit at the end stops within its own criterion (0.01 in the statistic) of the best fit that it started from
     assert values == pytest.approx(best, rel=1e-2)
+
+
+@pytest.mark.xspec
+def test_other_methods_are_compared(script: Ended, folder: Path) -> None:
+    assert script.attempts["compare"] == (0, "")
+    found = json.loads((folder / "run1" / "comparison.json").read_text())
+    assert [entry["method"] for entry in found["methods"]] == ["mcmc", "mh"]
+    assert script.attempts["agree"] == (0, str(int(found["agree"])))
+    assert "XSPEC Metropolis-Hastings" in script.printed["compare"]
+    code, message = script.attempts["alone"]
+    assert code == 1 and "Say what to compare with" in message
 
 
 @pytest.mark.xspec
@@ -201,6 +214,7 @@ def test_mistakes_are_tcl_errors_that_say_what_to_do(folder: Path) -> None:
         "compressor": ("sixsa prior 1 uniform 0 1\n", "sixsa run r -compressor zip", "autoencoder"),
         "nothing": ("", "sixsa load r", "holds no result"),
         "words": ("", "method sixsa many", "no whole number"),
+        "compare": ("", "sixsa compare", "give the folder of a run"),
     }
     text = TOOLS + "package require sixsa\n"
     for label, (before, command, _) in cases.items():
@@ -293,7 +307,7 @@ def prompt(folder: Path, tmp_path: Path) -> Iterator[Prompt]:
 def test_ctrl_c_stops_the_fit_and_leaves_the_session(prompt: Prompt, folder: Path) -> None:
     prompt.type("state before_c.txt")
     prompt.send("sixsa run stopped -ess 500 -seed 2 -workers 1")
-    prompt.wait("500/2500", timeout=30)  # the bar of the first round: some of it is in the checkpoint by then
+    prompt.wait("training on", timeout=60)  # after the first evaluations: they are in the checkpoint by then
     prompt.interrupt()
     said = prompt.wait(timeout=30)
     assert "interrupted" in said and "-resume" in said

@@ -15,6 +15,7 @@ _HOMES = {
     "install": "method",
     "last_result": "method",
     "prior": "method",
+    "rank": "compare.ranking",
     "uninstall": "method",
     "Result": "result",
     "Prior": "priors",

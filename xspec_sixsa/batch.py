@@ -19,7 +19,7 @@ from ._files import working_directory
 if TYPE_CHECKING:
     from .result import Result
 
-__all__ = ["ENGINES", "check_inputs", "fit_session", "load_engine"]
+__all__ = ["ENGINES", "check_inputs", "fit_session", "load_engine", "open_run"]
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +75,31 @@ def fit_session(
 
     toml = str(priors) if priors is not None else None
     return fit(toml, output=output, resume=resume, clobber=clobber, xspec=module, **given)
+
+
+def open_run(directory: str | os.PathLike[str], engine: str = "auto") -> tuple[Result, ModuleType]:
+    """Load a run's result, and its session into the engine.
+
+    Parameters
+    ----------
+    directory : path
+        What a run wrote; `session.xcm` must be in it.
+    engine : {"auto", "xspec", "embedded"}
+    """
+    from .result import Result
+
+    directory = Path(directory).absolute()
+    result = Result.load(directory)
+    session = directory / "session.xcm"
+    if not session.is_file():
+        raise FileNotFoundError(
+            f"{directory} has no session.xcm, so XSPEC cannot be brought back to where the run was."
+        )
+    folder = _session_folder(session)
+    module = load_engine(engine)
+    module.Xset.chatter = 0
+    restore_session(module, session, folder)
+    return result, module
 
 
 def check_inputs(

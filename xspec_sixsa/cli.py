@@ -82,6 +82,12 @@ def fit_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 show_default="autoencoder",
             ),
             click.option(
+                "--training",
+                type=click.Choice(["emulated", "simulated"]),
+                help="Train on emulated spectra, or on simulations only (SIXSA III's rounds).",
+                show_default="emulated",
+            ),
+            click.option(
                 "--workers", type=POSITIVE, help="Processes that evaluate real XSPEC.", show_default="all cores"
             ),
             click.option("--quiet", "-q", is_flag=True, help="Only the summary and errors."),
@@ -154,7 +160,7 @@ def demo(output: Path, quiet: bool, **options: Any) -> int:
 @click.option("--format", "suffix", type=click.Choice(["png", "pdf", "svg"]), default="png", show_default=True)
 @guarded
 def plot(directory: Path, suffix: str) -> int:
-    """Draw corner, predictive and rounds pictures of the result in DIRECTORY again."""
+    """Draw the pictures of the result in DIRECTORY again, and (with PNG) the page that shows them."""
     from .plots import plot_all
     from .result import Result
 
@@ -167,6 +173,107 @@ def plot(directory: Path, suffix: str) -> int:
 @main.command()
 @click.argument("directory", type=PATH)
 @guarded
+def report(directory: Path) -> int:
+    """Write report.html, one page with verdict, pictures, cost and provenance, for the result in DIRECTORY."""
+    from .result import Result
+
+    result = Result.load(directory)
+    click.echo(str(result.report(directory)))
+    return _code(result)
+
+
+@main.command()
+@click.argument("directory", type=PATH, required=False)
+@click.option("--bibtex", is_flag=True, help="BibTeX entries.")
+@guarded
+def cite(directory: Path | None, bibtex: bool) -> int:
+    """Say what to cite: for the software, or for the result in DIRECTORY, whose statistic and tables count too."""
+    from .publish import citation
+    from .result import Result
+
+    click.echo(citation(None if directory is None else Result.load(directory), bibtex=bibtex))
+    return 0
+
+
+def _band(context: click.Context, parameter: click.Parameter, value: str) -> tuple[float, float]:
+    try:
+        low, high = (float(x) for x in value.split("-"))
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is no band: give two energies in keV, as in 2-10.") from None
+    return low, high
+
+
+def derived_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options of the commands that evaluate the model at draws of a finished run."""
+    for option in reversed(
+        (
+            click.option("--spectrum", type=POSITIVE, default=1, show_default=True, help="Seen by which spectrum."),
+            click.option("--draws", type=POSITIVE, default=1000, show_default=True, help="Draws of the posterior."),
+            click.option(
+                "--engine", type=click.Choice(["auto", "xspec", "embedded"]), default="auto", show_default=True
+            ),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+UNABSORBED = click.option("--unabsorbed", is_flag=True, help="With every column density (nH) at zero.")
+
+
+@main.command()
+@click.argument("directory", type=PATH)
+@click.argument("band", callback=_band)
+@UNABSORBED
+@derived_options
+@guarded
+def flux(directory: Path, band: tuple[float, float], engine: str, **options: Any) -> int:
+    """Posterior of the flux in a BAND (such as 2-10, keV) for the result in DIRECTORY."""
+    from .batch import open_run
+
+    result, module = open_run(directory, engine)
+    click.echo(result.flux(*band, xspec=module, **options).summary())
+    return _code(result)
+
+
+@main.command()
+@click.argument("directory", type=PATH)
+@click.argument("band", callback=_band)
+@click.option("--redshift", "-z", required=True, help="A number, or the parameter that holds it: Redshift__4.")
+@UNABSORBED
+@derived_options
+@guarded
+def lumin(directory: Path, band: tuple[float, float], redshift: str, engine: str, **options: Any) -> int:
+    """Posterior of the luminosity in a rest-frame BAND (such as 2-10, keV) for the result in DIRECTORY."""
+    from .batch import open_run
+
+    try:
+        z: float | str = float(redshift)
+    except ValueError:
+        z = redshift
+    result, module = open_run(directory, engine)
+    click.echo(result.lumin(*band, z, xspec=module, **options).summary())
+    return _code(result)
+
+
+@main.command()
+@click.argument("directory", type=PATH)
+@click.argument("component")
+@click.option("--fraction", type=float, default=0.05, show_default=True, help="Range of the continuum about the peak.")
+@derived_options
+@guarded
+def eqwidth(directory: Path, component: str, engine: str, **options: Any) -> int:
+    """Posterior of the equivalent width of a COMPONENT (gaussian, 3, bkg:2) for the result in DIRECTORY."""
+    from .batch import open_run
+
+    result, module = open_run(directory, engine)
+    click.echo(result.eqwidth(component, xspec=module, **options).summary())
+    return _code(result)
+
+
+@main.command()
+@click.argument("directory", type=PATH)
+@guarded
 def info(directory: Path) -> int:
     """Print the summary of the result in DIRECTORY."""
     from .result import Result
@@ -174,6 +281,135 @@ def info(directory: Path) -> int:
     result = Result.load(directory)
     click.echo(result.summary())
     return _code(result)
+
+
+@main.command()
+@click.argument("directory", type=PATH)
+@click.option(
+    "--with",
+    "methods",
+    multiple=True,
+    type=click.Choice(["bxa", "nautilus", "mcmc", "mh"]),
+    help="Run it: BXA, nautilus, XSPEC's Goodman-Weare or Metropolis-Hastings chain. Repeat for several.",
+)
+@click.option("--read", multiple=True, type=PATH, help="Read a finished run: a BXA folder, an XSPEC chain.")
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
+@click.option("--limit", type=float, help="Seconds after which a nested sampler is given up.")
+@click.option("--live", type=POSITIVE, help="Live points.", show_default="400 of BXA, 1500 of nautilus")
+@click.option("--length", type=POSITIVE, help="Rows of XSPEC's chain.", show_default="40000")
+@click.option("--workers", type=POSITIVE, help="Processes that evaluate for nautilus.", show_default="all cores")
+@click.option(
+    "--engine",
+    type=click.Choice(["auto", "xspec", "embedded"]),
+    default="auto",
+    show_default=True,
+    help="What evaluates the model; the same as in the run.",
+)
+@click.option("--quiet", "-q", is_flag=True, help="Only the comparison and errors.")
+@guarded
+def compare(directory: Path, methods: tuple[str, ...], quiet: bool, engine: str, **options: Any) -> int:
+    """Run other methods on the problem of the result in DIRECTORY, and say whether they agree.
+
+    Writes comparison.json, comparison.npz and compare_corner.png and .pdf there. Exit code 3 where they do not agree.
+    """
+    from .batch import load_engine
+    from .result import Result
+
+    result = Result.load(directory)
+    module = load_engine(engine) if methods else None
+    found = result.compare(*methods, xspec=module, restore=True, progress=not quiet, **options)
+    click.echo(str(found))
+    return 0 if found.agree else EXIT_UNRELIABLE
+
+
+@main.command()
+@click.argument("directory", type=PATH)
+@click.option(
+    "--compressor",
+    type=click.Choice(["autoencoder", "pca", "bands", "none"]),
+    help="Also say what spectra compressed in this way still know of the parameters (3000 evaluations).",
+)
+@click.option(
+    "--engine",
+    type=click.Choice(["auto", "xspec", "embedded"]),
+    default="auto",
+    show_default=True,
+    help="What evaluates the model for --compressor; the same as in the run.",
+)
+@guarded
+def diagnose(directory: Path, compressor: str | None, engine: str) -> int:
+    """Say whether the model of the result in DIRECTORY describes its data: goodness of fit, lines, outliers.
+
+    Writes diagnosis.json and a qq_1.png for each spectrum there, and retriever.png with --compressor. Exit code 3 where
+    it does not.
+    """
+    from .plots.goodness import plot_qq
+    from .result import Result
+
+    result = Result.load(directory)
+    found = result.diagnose()
+    found.save(directory)
+    for number, spectrum in enumerate(result.predictive_data, 1):
+        plot_qq(spectrum, directory / f"qq_{number}.png")
+    click.echo(str(found))
+    if compressor is not None:
+        from .batch import open_run
+        from .retriever import retrieve_for
+
+        result, module = open_run(directory, engine)
+        retrieval, evaluations = retrieve_for(result, compressor, xspec=module)
+        click.echo(f"\nParameters read from spectra of the whole prior ({compressor}, {evaluations} evaluations):")
+        click.echo(str(retrieval))
+        retrieval.plot(directory / "retriever.png")
+    return EXIT_UNRELIABLE if found.complaints else 0
+
+
+@main.command()
+@click.argument("directory", type=PATH)
+@click.option("-n", "n", type=click.IntRange(min=2), default=200, show_default=True, help="Simulated spectra.")
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
+@click.option("--output", "-o", type=PATH, required=True, help="Folder for the calibration.")
+@click.option("--resume", is_flag=True, help="Continue the calibration that the output folder holds, or enlarge it.")
+@click.option("--target-ess", type=POSITIVE, default=200, show_default=True, help="Effective samples a spectrum.")
+@click.option("--workers", type=POSITIVE, help="Processes, one spectrum each.", show_default="all cores")
+@click.option(
+    "--engine",
+    type=click.Choice(["auto", "xspec", "embedded"]),
+    default="auto",
+    show_default=True,
+    help="What evaluates the model; the same as in the run.",
+)
+@click.option("--quiet", "-q", is_flag=True, help="Only the calibration and errors.")
+@guarded
+def calibrate(directory: Path, output: Path, engine: str, quiet: bool, **options: Any) -> int:
+    """Test the method on spectra simulated about the result in DIRECTORY: ranks and coverage of the truth.
+
+    Writes calibration.json, ranks.png and coverage.png. Exit code 3 where the weighted posteriors are not calibrated.
+    """
+    from .batch import open_run
+    from .calibration import calibrate as run_calibration
+
+    _end_as_an_interrupt()
+    result, module = open_run(directory, engine)
+    found = run_calibration(result, output=output.absolute(), xspec=module, progress=not quiet, **options)
+    click.echo(str(found))
+    return 0 if found.passed else EXIT_UNRELIABLE
+
+
+@main.command()
+@click.argument("directories", type=PATH, nargs=-1, required=True)
+@click.option("--output", "-o", type=PATH, help="Folder for ranking.json, ranking.png and ranking.pdf.")
+@guarded
+def rank(directories: tuple[Path, ...], output: Path | None) -> int:
+    """Rank the models of the results in DIRECTORIES, all on the same data, by evidence and predictive score."""
+    from .compare import rank as rank_models
+
+    found = rank_models(directories)
+    click.echo(str(found))
+    if output is not None:
+        found.save(output)
+        click.echo(f"Saved in {output}")
+    return 0 if all(model.status == "reliable" for model in found.models) else EXIT_UNRELIABLE
 
 
 @main.command()

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Weights", "effective_sample_size", "log_evidence", "pareto_k"]
+__all__ = ["Weights", "effective_sample_size", "log_evidence", "negligible_share", "pareto_k", "pareto_tail"]
+
 
 
 def effective_sample_size(log_weights: ArrayLike) -> float:
@@ -32,6 +33,15 @@ def effective_sample_size(log_weights: ArrayLike) -> float:
         return 0.0
     w = np.exp(log_weights - log_weights.max())
     return float(w.sum() ** 2 / (w**2).sum())
+
+
+def negligible_share(ess: float) -> float:
+    """Half of the relative error, ``1/sqrt(ess)``, that so many effective draws have anyway.
+
+    A tail that is expected to hold less than this share of the evidence may be as heavy as it likes: k-hat is large for
+    nearly equal weights too, where it means nothing.
+    """
+    return 0.5 / np.sqrt(max(ess, 1.0))
 
 
 def log_evidence(log_weights: ArrayLike) -> tuple[float, float]:
@@ -56,6 +66,50 @@ def log_evidence(log_weights: ArrayLike) -> tuple[float, float]:
     return float(top + np.log(np.exp(log_weights - top).mean())), float(np.sqrt((n - ess) / (n * ess)))
 
 
+@dataclass(frozen=True)
+class Tail:
+    """The generalised Pareto distribution fitted to the largest weights (in units of the largest of them).
+
+    Attributes
+    ----------
+    k : float
+        Shape, `pareto_k`.
+    sigma, threshold : float
+        Scale, and the weight from which it holds.
+    share : float
+        Draws above the threshold, as a share of all.
+    mean : float
+        Mean of all weights.
+    n : int
+        Draws.
+    """
+
+    k: float
+    sigma: float = 0.0
+    threshold: float = 0.0
+    share: float = 0.0
+    mean: float = 1.0
+    n: int = 0
+
+    @property
+    def unseen(self) -> float:
+        """Expected share of the evidence that lies beyond the largest weight drawn.
+
+        Weights are counted up to n times their mean, where a single draw would hold all that the others hold.
+        """
+        if not np.isfinite(self.k) or self.sigma <= 0:
+            return 0.0 if self.k == -np.inf else 1.0
+        # chance of a weight above the largest (one, in these units), then the mean over rarer and rarer draws
+        reach = 1 + self.k * (1 - self.threshold) / self.sigma
+        if reach <= 0:
+            return 0.0
+        chance = np.geomspace(1e-12, self.share * reach ** (-1 / self.k), 2000)
+        with np.errstate(over="ignore"):
+            weight = self.threshold + self.sigma / self.k * ((chance / self.share) ** -self.k - 1)
+        weight = np.minimum(weight, self.n * self.mean)
+        return float(min(0.5 * (weight[1:] + weight[:-1]) @ np.diff(chance) / self.mean, 1.0))
+
+
 def pareto_k(log_weights: ArrayLike) -> float:
     """Shape of the generalised Pareto distribution fitted to the largest weights.
 
@@ -71,19 +125,25 @@ def pareto_k(log_weights: ArrayLike) -> float:
     Returns
     -------
     float
-        ``inf`` with fewer than 25 draws or five positive tail weights, where a tail cannot be judged.
+        ``inf`` with fewer than 25 draws or five positive tail weights, where a tail cannot be judged; ``-inf`` where
+        all tail weights are equal.
     """
+    return pareto_tail(log_weights).k
+
+
+def pareto_tail(log_weights: ArrayLike) -> Tail:
+    """The whole fit behind `pareto_k`."""
     log_weights = np.sort(np.asarray(log_weights, dtype=float))
     n = log_weights.size
     if n < 25 or np.isneginf(log_weights[-1]):
-        return np.inf
+        return Tail(np.inf)
     tail = int(np.ceil(min(0.2 * n, 3 * np.sqrt(n))))
     w = np.exp(log_weights - log_weights[-1])
     excess = w[-tail:] - w[-tail - 1]
     excess = excess[excess > 0]
     m = excess.size
     if m < 5:
-        return -np.inf if np.ptp(w[-tail - 1 :]) < 1e-12 else np.inf
+        return Tail(-np.inf if np.ptp(w[-tail - 1 :]) < 1e-12 else np.inf)
     candidates = 30 + int(np.sqrt(m))
     b = 1 - np.sqrt(candidates / (np.arange(1, candidates + 1) - 0.5))
     b = b / (3 * excess[int(m / 4 + 0.5) - 1]) + 1 / excess[-1]
@@ -91,8 +151,9 @@ def pareto_k(log_weights: ArrayLike) -> float:
     profile = m * (np.log(-b / k) - k - 1)
     weight = 1 / np.exp(profile - profile[:, None]).sum(axis=1)
     b_mean = (b * weight).sum() / weight.sum()
-    k_hat = np.log1p(-b_mean * excess).mean()
-    return float((m * k_hat + 10 * 0.5) / (m + 10))
+    k_fit = np.log1p(-b_mean * excess).mean()
+    k_hat = float((m * k_fit + 10 * 0.5) / (m + 10))
+    return Tail(k_hat, float(-k_fit / b_mean), float(w[-tail - 1]), tail / n, float(w.mean()), n)
 
 
 @dataclass(frozen=True)
@@ -105,10 +166,13 @@ class Weights:
         ``log L - log q`` in unit-cube coordinates.
     batches : ndarray of int, shape (n,)
         The batch of every draw; the batches' separate evidences are compared in `batch_chi2`.
+    density_err : float, default 0
+        Relative error of the proposal density's norm, which all weights share: it adds to `log_z_err`.
     """
 
     log_weights: NDArray[np.float64]
     batches: NDArray[np.int_]
+    density_err: float = 0.0
 
     @property
     def ess(self) -> float:
@@ -126,14 +190,24 @@ class Weights:
         return pareto_k(self.log_weights)
 
     @property
+    def unseen(self) -> float:
+        """Expected share of the evidence beyond the largest weight drawn (`Tail.unseen`)."""
+        return pareto_tail(self.log_weights).unseen
+
+    @property
+    def negligible(self) -> float:
+        """The largest `unseen` that does not matter: see `negligible_share`."""
+        return negligible_share(self.ess)
+
+    @property
     def log_z(self) -> float:
         """Natural log of the evidence."""
         return log_evidence(self.log_weights)[0]
 
     @property
     def log_z_err(self) -> float:
-        """Standard error of `log_z`: the larger of the weights' own and a jackknife over 20 chunks."""
-        return max(log_evidence(self.log_weights)[1], self._jackknife())
+        """Standard error of `log_z`: the larger of the weights' own and a jackknife over 20 chunks, and the norm's."""
+        return float(np.hypot(max(log_evidence(self.log_weights)[1], self._jackknife()), self.density_err))
 
     def _jackknife(self, chunks: int = 20) -> float:
         n = len(self.log_weights)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from xspec_sixsa.observation import Observation
+from xspec_sixsa.statistic import ObservedStatistic
 
 __all__ = ["Noise"]
 
@@ -34,9 +35,12 @@ class Noise:
         The inputs' blocks: every spectrum's source bins, then every background's.
     gaussian : Tensor of bool, shape (n_inputs,)
         Which inputs have Gaussian noise.
+    statistics : ObservedStatistic
+        The fit statistic of the observation.
     """
 
     def __init__(self, observation: Observation) -> None:
+        self.statistics = ObservedStatistic(observation)
         source, background, sigma, ratio, has_background = [], [], [], [], []
         for s in observation.spectra:
             n = len(s.counts)

@@ -16,7 +16,7 @@ CHECKPOINT = "checkpoint"
 RUN = "run.json"
 OURS = (
     "summary.json", "posterior.npz", "predictive.npz", "rounds.npz", "chain.fits", "corner.png", "predictive.png",
-    "rounds.png", "session.xcm", "priors.toml", "log.txt",
+    "rounds.png", "weights.png", "cost.png", "report.html", "session.xcm", "priors.toml", "log.txt",
 )  # fmt: skip
 
 
@@ -29,7 +29,7 @@ def prepare(
     ----------
     output : path
     run : dict
-        ``seed`` (None: not asked for), ``fingerprint``, ``compressor`` and ``settings`` of this run.
+        ``seed`` (None: not asked for), ``fingerprint``, ``compressor``, ``training`` and ``settings`` of this run.
     resume, clobber : bool
     difference : callable
         ``difference(old, new) -> list of str``: what changed between two fingerprints.
@@ -63,7 +63,7 @@ def prepare(
         changed = difference(old["fingerprint"], run["fingerprint"])
         if run["seed"] not in (None, old["seed"]):
             changed.append(f"seed: {old['seed']}, now {run['seed']}")
-        for key in ("compressor", "settings"):
+        for key in ("compressor", "training", "settings"):
             if run[key] != old[key]:
                 changed.append(f"{key}: {old[key]}, now {run[key]}")
         if changed:

@@ -26,6 +26,7 @@ CHUNK = 500  # evaluations between checkpoints: what a killed run can lose
 PREDICTIVE_DRAWS = 200
 COMPONENT_DRAWS = 30
 POSITIVE = ("target_ess", "budget")
+TRAINING = ("emulated", "simulated")
 
 
 def fit(
@@ -34,6 +35,7 @@ def fit(
     target_ess: int | None = None,
     budget: int | None = None,
     compressor: str | None = None,
+    training: str | None = None,
     seed: int | None = None,
     workers: int | None = None,
     output: str | os.PathLike[str] | None = None,
@@ -58,6 +60,9 @@ def fit(
     budget : int, default 20000
         Most evaluations of the model.
     compressor : {"autoencoder", "pca", "bands", "none"}, default "autoencoder"
+    training : {"emulated", "simulated"}, default "emulated"
+        What compressor and flow are trained on: spectra that an emulator of the model makes, or XSPEC's simulations
+        only, in rounds (SIXSA III), which takes several times as many evaluations.
     seed : int, optional
         Same seed and machine, same answer; drawn and reported when not given.
     workers : int, optional
@@ -98,7 +103,8 @@ def fit(
     from xspec_sixsa.session import Session
 
     prior_list, options = prior_module.normalise(priors)
-    for key, value in (("target_ess", target_ess), ("budget", budget), ("compressor", compressor), ("seed", seed)):
+    asked = {"target_ess": target_ess, "budget": budget, "compressor": compressor, "training": training, "seed": seed}
+    for key, value in asked.items():
         if value is not None:
             options[key] = value
     settings_options = _settings_options(options) | (settings or {})
@@ -107,6 +113,7 @@ def fit(
     run = {
         "seed": options.get("seed"),
         "compressor": settings_options.get("compressor", "autoencoder"),
+        "training": settings_options.get("training", "emulated"),
         "settings": settings or {},
         "fingerprint": session.fingerprint() | {"priors": prior.to_dict()},
     }
@@ -126,12 +133,14 @@ def fit(
 def _settings_options(options: dict[str, Any]) -> dict[str, Any]:
     from xspec_sixsa.compress import COMPRESSORS
 
-    chosen = {k: v for k, v in options.items() if k in (*POSITIVE, "compressor")}
+    chosen = {k: v for k, v in options.items() if k in (*POSITIVE, "compressor", "training")}
     for key in POSITIVE:
         if key in chosen:
             if not (chosen[key] > 0 and int(chosen[key]) == chosen[key]):
                 raise ValueError(f"{key} is {chosen[key]}: it must be a whole number above zero.")
             chosen[key] = int(chosen[key])
+    if chosen.get("training", "emulated") not in TRAINING:
+        raise ValueError(f"Unknown training {chosen['training']!r}: type one of {', '.join(TRAINING)}.")
     if chosen.get("compressor", "autoencoder") not in COMPRESSORS:
         raise ValueError(f"Unknown compressor {chosen['compressor']!r}: type one of {', '.join(COMPRESSORS)}.")
     if "target_ess" in chosen and "budget" in chosen and chosen["budget"] < chosen["target_ess"]:
@@ -176,8 +185,7 @@ class _Run:
             try:
                 streams = Streams(self.run["seed"])
                 self.run["seed"] = streams.seed
-                settings = Settings(**self.options)
-                settings.first = min(settings.first, max(settings.budget // 3, 100))
+                settings = Settings(**self.options).sized(session.n_free)
                 folder = Path(self.output) / CHECKPOINT if self.output is not None else None
                 inference = self._inference(Inference, settings, streams)
                 u = inference.prior_draws(settings.first)
@@ -283,8 +291,8 @@ class _Run:
         from xspec_sixsa.result import Result
 
         u, log_likelihood, log_density, reasons = self._draws(inference)
-        weights = Weights(
-            log_likelihood - log_density, inference.batches if len(inference.u) else np.zeros(len(u), int)
+        weights = (
+            inference.weights if len(inference.u) else Weights(log_likelihood - log_density, np.zeros(len(u), int))
         )
         if interrupted is not None:
             reasons = [interrupted, *reasons]
@@ -321,6 +329,7 @@ class _Run:
             versions=_versions(),
             fingerprint=self.run["fingerprint"],
             rounds=rounds,
+            emulator=inference.emulator_summary(),
         )
         if weights.ess > 0 and len(inference.u):
             result.predictive_data = self._predictive(result, inference)
@@ -390,11 +399,10 @@ class _Run:
 
         folder = Path(self.output)
         self.session.save_xcm(folder / "session.xcm")
-        told = {key: self.options[key] for key in (*POSITIVE, "compressor") if key in self.options}
+        told = {key: self.options[key] for key in (*POSITIVE, "compressor", "training") if key in self.options}
         save_toml(folder / "priors.toml", self.prior, {**told, "seed": self.run["seed"]})
         result.save(folder)
-        if result.ess > 0:
-            plot_all(result, folder)
+        plot_all(result, folder)
 
 
 def _versions() -> dict[str, str]:

@@ -5,6 +5,7 @@ Draws come from torch's default generator (see `seeding.Streams.torch`).
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -19,9 +20,21 @@ from xspec_sixsa.coordinates import Whitening
 from xspec_sixsa.importance import effective_sample_size
 from xspec_sixsa.training import train
 
-__all__ = ["FlowProposal", "KernelProposal", "Mixture", "Proposal", "StudentProposal", "fit_flow", "temper"]
+__all__ = [
+    "EmulatedProposal",
+    "FlowProposal",
+    "KernelProposal",
+    "Mixture",
+    "Proposal",
+    "StudentMixture",
+    "StudentProposal",
+    "fit_flow",
+    "temper",
+]
 
 Points = NDArray[np.float64]
+
+AT_ONCE = 20000  # draws of a cover held in memory together
 
 
 class Proposal(Protocol):
@@ -125,6 +138,53 @@ class KernelProposal:
         return torch.cat(parts).numpy() + self._norm - self.whitening.inverse(w)[1]
 
 
+class StudentMixture:
+    """A mixture of multivariate Student t, fitted to points: follows curved posteriors, and costs little to draw from.
+
+    Parameters
+    ----------
+    u : ndarray, shape (n, d)
+        Equally weighted points in the cube.
+    components : int
+    dof : float, default 8
+    inflate : float, default 1.15
+        Factor on the components' scales, which a Gaussian mixture is fitted for (expectation maximisation).
+    """
+
+    def __init__(self, u: Points, components: int, dof: float = 8.0, inflate: float = 1.15) -> None:
+        from sklearn.mixture import GaussianMixture
+
+        self.whitening, self._dof = Whitening.of(u), dof
+        seed = int(torch.randint(2**31, (1,)))
+        fitted = GaussianMixture(components, reg_covar=1e-5, init_params="k-means++", random_state=seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a mixture that has not quite converged covers as well
+            fitted.fit(self.whitening.forward(u))
+        self._shares, self._means = torch.tensor(fitted.weights_), torch.tensor(fitted.means_)
+        self._factors = torch.linalg.cholesky(torch.tensor(fitted.covariances_)) * inflate
+        d = u.shape[1]
+        self._half = (dof + d) / 2
+        norm = gammaln(self._half) - gammaln(dof / 2) - d / 2 * np.log(dof * np.pi)
+        self._norms = self._shares.log() + norm - self._factors.diagonal(dim1=1, dim2=2).log().sum(dim=1)
+
+    def draw(self, n: int) -> Points:
+        """Points of shape (n, d)."""
+        chosen = torch.multinomial(self._shares, n, replacement=True)
+        t = _student(n, self._means.shape[1], self._dof)
+        w = self._means[chosen] + (self._factors[chosen] @ t[:, :, None])[:, :, 0]
+        return self.whitening.inverse(w.numpy())[0]
+
+    def log_density(self, u: Points) -> NDArray[np.float64]:
+        """Log density in the cube, shape (n,)."""
+        w = self.whitening.forward(u)
+        points = torch.tensor(w)
+        parts = []
+        for norm, mean, factor in zip(self._norms, self._means, self._factors, strict=True):
+            squared = (torch.linalg.solve_triangular(factor, (points - mean).T, upper=False) ** 2).sum(dim=0)
+            parts.append(norm - self._half * torch.log1p(squared / self._dof))
+        return torch.logsumexp(torch.stack(parts), dim=0).numpy() - self.whitening.inverse(w)[1]
+
+
 def _student(n: int, d: int, dof: float) -> torch.Tensor:
     """Standard multivariate Student t, shape (n, d), from torch's default generator."""
     chi2 = torch.distributions.Chi2(torch.tensor(dof, dtype=torch.float64)).sample((n, 1))
@@ -159,6 +219,63 @@ class Mixture:
         """Log density in the cube, shape (n,)."""
         parts = np.array([part.log_density(u) for part in self.parts])
         return logsumexp(parts, axis=0, b=self.shares[:, None])
+
+
+class EmulatedProposal:
+    """An emulated posterior, drawn by rejection from a proposal that covers it.
+
+    Where ``L / q`` of the emulated likelihood L and the cover q passes a cap, the density is the cover's, capped:
+    ``min(L, cap q) / norm``, which is exact but for the Monte Carlo error of `norm`.
+
+    Parameters
+    ----------
+    cover : Proposal
+    log_likelihood : callable
+        Emulated, of points (n, d); shape (n,).
+    Attributes
+    ----------
+    log_norm, log_norm_err : float
+        The emulated evidence under the cap, and its standard error: it enters the evidence's.
+    acceptance : float
+        Share of the cover's draws that are kept.
+    """
+
+    CAPPED = 5e-3
+    """Share of the emulated posterior that the cap takes away."""
+
+    NORM_ERROR, MOST_DRAWS = 0.007, 200000
+    """Relative error of the norm that is good enough, and draws of the cover after which it is good enough anyway."""
+
+    def __init__(self, cover: Proposal, log_likelihood: Callable[[Points], NDArray[np.float64]]) -> None:
+        self._cover, self._log_likelihood = cover, log_likelihood
+        log_ratio = np.empty(0)
+        while True:
+            u = cover.draw(AT_ONCE)
+            log_ratio = np.concatenate([log_ratio, log_likelihood(u) - cover.log_density(u)])
+            top = np.sort(log_ratio)[::-1]
+            w = np.exp(top - top[0])
+            above = np.cumsum(w) - w * np.arange(1, len(w) + 1)  # mass that a cap at the k-th ratio takes away
+            self._log_cap = float(top[np.searchsorted(above, self.CAPPED * w.sum())])
+            capped = np.exp(np.minimum(log_ratio - self._log_cap, 0.0))
+            self.acceptance = float(capped.mean())
+            self.log_norm = self._log_cap + float(np.log(self.acceptance))
+            self.log_norm_err = float(capped.std() / self.acceptance / np.sqrt(len(w)))
+            if self.log_norm_err < self.NORM_ERROR or len(w) >= self.MOST_DRAWS:
+                return
+
+    def draw(self, n: int) -> Points:
+        """Points of shape (n, d)."""
+        kept: list[Points] = []
+        while sum(len(part) for part in kept) < n:
+            u = self._cover.draw(min(int(1.2 * n / self.acceptance) + 10, AT_ONCE))
+            ratio = self._log_likelihood(u) - self._cover.log_density(u) - self._log_cap
+            accepted = np.log(torch.rand(len(u), dtype=torch.float64).numpy()) < ratio
+            kept.append(u[accepted])
+        return np.concatenate(kept)[:n]
+
+    def log_density(self, u: Points) -> NDArray[np.float64]:
+        """Log density in the cube, shape (n,)."""
+        return np.minimum(self._log_likelihood(u), self._cover.log_density(u) + self._log_cap) - self.log_norm
 
 
 def temper(log_weights: NDArray[np.float64], wanted: float) -> NDArray[np.float64]:

@@ -5,14 +5,20 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ._files import atomic_path
+
+if TYPE_CHECKING:
+    from .compare.comparison import Comparison
+    from .derived import Derived
+    from .diagnostics import Diagnosis
 
 __all__ = ["Result", "SpectrumPredictive", "weighted_quantile"]
 
@@ -83,6 +89,9 @@ class Result:
         What is needed to repeat the run, and what identifies the session it was made from.
     rounds : list of dict
         Per round: ``round, evaluations, ess, efficiency, samples (k, d), training``.
+    emulator : dict
+        What the emulator was worth: ``error`` in log L over the posterior (on draws it had not seen), ``rre`` and
+        ``rma`` of the observation beside the limits that simulated spectra keep, ``inside``; empty without one.
     predictive_data : list of SpectrumPredictive
         One per spectrum; empty when the run was told to make none.
     output : Path or None
@@ -110,6 +119,7 @@ class Result:
     versions: dict[str, str] = field(default_factory=dict)
     fingerprint: dict[str, Any] = field(default_factory=dict)
     rounds: list[dict[str, Any]] = field(default_factory=list)
+    emulator: dict[str, Any] = field(default_factory=dict)
     predictive_data: list[SpectrumPredictive] = field(default_factory=list)
     output: Path | None = None
 
@@ -267,8 +277,36 @@ class Result:
             "seed": self.seed,
             "versions": dict(self.versions),
             "fingerprint": dict(self.fingerprint),
+            "emulator": dict(self.emulator),
             "rounds": [{key: value for key, value in r.items() if key != "samples"} for r in self.rounds],
         }
+
+    def compare(self, *methods: str, **options: Any) -> Comparison:
+        """Run other methods on the same session and priors, and say whether they agree.
+
+        Parameters
+        ----------
+        *methods : {"bxa", "nautilus", "mcmc", "mh"}
+            BXA, nautilus, XSPEC's Goodman-Weare and Metropolis-Hastings chains. Each runs in a copy of this process:
+            the session that is loaded stays as it is.
+        **options
+            `read` (finished runs: BXA folders, chain files), `limit` (seconds), `restore` (the session from the
+            run's folder) ...: see `compare.run.compare`.
+
+        Returns
+        -------
+        Comparison
+            Print it; `comparison.json` and the corner plot go to the result's folder.
+        """
+        from .compare.run import compare
+
+        return compare(self, methods, **options)
+
+    def diagnose(self, **options: Any) -> Diagnosis:
+        """Whether the model describes the data: goodness of fit, residual lines, outliers (`diagnostics.diagnose`)."""
+        from .diagnostics import diagnose
+
+        return diagnose(self, **options)
 
     # -- files --------------------------------------------------------------------------------------------------
 
@@ -350,6 +388,7 @@ class Result:
             log_proposal=arrays["log_proposal"],
             best_fit=arrays["best_fit"],
             rounds=rounds,
+            emulator=summary.get("emulator", {}),
             predictive_data=predictive,
             output=directory,
             **{key: _number(summary[key]) for key in ("log_z", "log_z_err", "ess", "k_hat", "best_statistic")},
@@ -385,6 +424,70 @@ class Result:
             path, self.names, self.units, self.samples[index], -2 * self.log_likelihood[index], history=history
         )
 
+    # -- what follows from the parameters ------------------------------------------------------------------------
+
+    def upper_limit(self, level: float = 0.9) -> np.ndarray:
+        """What each parameter is below with probability `level`, (d,)."""
+        return self.quantile(level)
+
+    def flux(self, low: float, high: float, **options: Any) -> Derived:
+        """Posterior of the flux between two energies, keV, by XSPEC's `flux` (`derived.flux` has the options)."""
+        from .derived import flux
+
+        return flux(self, low, high, **options)
+
+    def lumin(self, low: float, high: float, redshift: float | str, **options: Any) -> Derived:
+        """Posterior of the luminosity in a rest-frame band, by XSPEC's `lumin` (`derived.lumin` has the options)."""
+        from .derived import lumin
+
+        return lumin(self, low, high, redshift, **options)
+
+    def eqwidth(self, component: int | str, **options: Any) -> Derived:
+        """Posterior of a component's equivalent width, by XSPEC's `eqwidth` (`derived.eqwidth` has the options)."""
+        from .derived import eqwidth
+
+        return eqwidth(self, component, **options)
+
+    def derive(self, function: Callable[..., np.ndarray], name: str = "derived", unit: str = "") -> Derived:
+        """Posterior of a function of the parameters: ``lambda p: p["norm__5"] / p["norm__3"]`` (`derived.derive`)."""
+        from .derived import derive
+
+        return derive(self, function, name, unit)
+
+    def derive_in_xspec(self, function: Callable[..., Any], *names: Any, **options: Any) -> Derived:
+        """Posterior of anything that XSPEC can tell with the model set (`derived.derive_in_xspec`)."""
+        from .derived import derive_in_xspec
+
+        return derive_in_xspec(self, function, *names, **options)
+
+    def set_best_fit(self, xspec: ModuleType | None = None) -> None:
+        """Set XSPEC's model to the best fit (by BXA's name). One evaluation."""
+        from .derived import open_session
+
+        session = open_session(self, xspec, workers=1)
+        session.set(self.best_fit, "best fit")
+        self.evaluations["best fit"] = self.evaluations.get("best fit", 0) + session.evaluations["best fit"]
+
+    def create_flux_chain(
+        self, spectrum: Any, erange: str = "2.0 10.0", nsamples: int | None = None, i_src: int = 0, **options: Any
+    ) -> np.ndarray:
+        """Energy and photon flux of equal-weight draws, (n, 2), by BXA's name (`derived.flux_chain`)."""
+        from .derived import flux_chain
+
+        return flux_chain(self, spectrum, erange, nsamples, i_src, **options)
+
+    def posterior_predictions_convolved(self, *arguments: Any, **options: Any) -> dict[str, Any]:
+        """Folded model at posterior draws, drawn and returned, by BXA's name (`predictions.convolved`)."""
+        from .predictions import convolved
+
+        return convolved(self, *arguments, **options)
+
+    def posterior_predictions_unconvolved(self, *arguments: Any, **options: Any) -> dict[str, Any]:
+        """Model before the response at posterior draws, by BXA's name (`predictions.unconvolved`)."""
+        from .predictions import unconvolved
+
+        return unconvolved(self, *arguments, **options)
+
     # -- pictures and other people's formats ---------------------------------------------------------------------
 
     def corner(self, path: str | os.PathLike[str], **options: Any) -> Path:
@@ -404,6 +507,18 @@ class Result:
         from .plots import rounds_plot
 
         return rounds_plot(self, path, **options)
+
+    def report(self, directory: str | os.PathLike[str] | None = None) -> Path:
+        """Write `report.html`, one page that holds everything (`report.write_report`); default: to the run's folder."""
+        from .report import write_report
+
+        return write_report(self, directory)
+
+    def to_latex(self, *, level: float = 0.68) -> str:
+        """Parameters as a LaTeX table, with errors of the given content (`publish.latex_table`)."""
+        from .publish import latex_table
+
+        return latex_table(self, level=level)
 
     def to_pandas(self) -> Any:
         """Weighted draws as a `pandas.DataFrame` (needs pandas)."""

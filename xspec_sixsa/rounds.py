@@ -1,16 +1,22 @@
-"""The loop of SIXSA III: simulate, compress, estimate, truncate; then exact weights from a frozen proposal.
+"""From the first simulations to exact weights: two ways to a proposal, one way to the result.
 
-1. *Rounds*: draws from the prior restricted to the posterior's highest-density region so far; noise, compressor and
-   flow are trained on all draws inside that region; a pilot batch with exact weights says how good the flow is.
-2. *Refinement*: a flow fitted to the pilots' exactly weighted draws, piloted in turn, while that pays.
-3. *Final draws*: fresh, from the best proposal found, frozen; only these enter the result.
+*Emulated* (the default; METHOD.md, section 4): compressor and flow are trained on emulated spectra of the whole prior,
+and `search.Search` evaluates where the emulated posterior is until the emulator is right there; the proposal is the
+emulated posterior itself.
+
+*Simulated* (SIXSA III): rounds of draws from the prior restricted to the posterior's highest-density region so far;
+compressor and flow are trained on all draws inside that region, and a pilot batch with exact weights says how good the
+flow is. Then refinement: a flow fitted to the pilots' exactly weighted draws, piloted in turn, while that pays.
+
+Either way *final draws* follow: fresh, from the proposal found, frozen; only these enter the result. Where they do not
+pass the verdict they teach the next proposal, and the last remedy of an emulated run is refinement.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +32,7 @@ from xspec_sixsa.importance import Weights, effective_sample_size, pareto_k
 from xspec_sixsa.noise import Noise
 from xspec_sixsa.progress import Progress
 from xspec_sixsa.proposal import FlowProposal, KernelProposal, Mixture, Proposal, StudentProposal, fit_flow, temper
+from xspec_sixsa.search import Search
 from xspec_sixsa.seeding import Streams
 from xspec_sixsa.training import one_thread
 
@@ -39,7 +46,9 @@ BROAD = 0.05  # share of broad draws in every proposal: guards against a mode th
 SMOOTH = 0.3  # least share of the smooth part beside a flow
 KERNELS = 1000  # points that carry the smooth part
 LARGEST_K_HAT = 0.7
-MANY_INPUTS = 2000  # bins from which a network's layers are large enough for several threads
+FIRST_DRAWS = 400  # of a proposal that has not been tried
+HOPELESS = 0.05  # effective samples per draw below which a better proposal is sought at once
+LARGEST_ERROR = 1.0  # of the emulator in log L over the posterior: beyond it, it knows neither modes nor tails
 BATCH_P_VALUE = 1e-3  # the batches' evidences disagree below this
 
 
@@ -89,18 +98,33 @@ class Settings:
         Evaluations that may be spent in all.
     compressor : str
         "autoencoder", "pca", "bands" or "none".
+    training : {"emulated", "simulated"}
+        What compressor and flow are trained on: emulated spectra, or XSPEC's simulations only (SIXSA III).
+    first : int, optional
+        Prior-wide simulations to begin with; default: 120 per parameter (emulated), 3000 (simulated).
+    batch : int, optional
+        Evaluations of a search step; default: 40 per parameter, at least 100.
+    explore : float
+        Share of a search step that is drawn from the prior and from the flow.
+    accuracy : float
+        Error of the emulator in log L over the posterior that ends the search. At 0.4 the draws are 85 % effective: for
+        1,000 of them a further step costs about as much as it could save.
+    searches : int
+        Most search steps before each set of final draws.
+    emulated : int
+        Emulated spectra that compressor and flow are trained on.
     rounds : int
-        Most rounds of neural posterior estimation.
-    first, later : int
-        Simulations of the first round (prior-wide) and at most of each later one.
+        Most rounds of neural posterior estimation on simulations.
+    later : int
+        Most simulations of a round after the first.
     pilot : int
         Draws with exact weights that judge a proposal.
     refinements : int
         Most refinements after the rounds, and before each further attempt.
     attempts : int
         Sets of final draws: those that fail the verdict only teach the next proposal.
-    flow_steps, refine_steps : int
-        Training steps of a round's flow, and of a refinement's.
+    flow_steps, explorer_steps, refine_steps : int
+        Training steps of a round's flow, of the flow that explores for the emulator, and of a refinement's.
     truncation : float
         Mass left outside the highest-density region (SIXSA III: 1e-4).
     enough_to_refine, good_enough : float
@@ -112,18 +136,32 @@ class Settings:
     target_ess: float = 1000
     budget: int = 20000
     compressor: str = "autoencoder"
+    training: str = "emulated"
+    first: int | None = None
+    batch: int | None = None
+    explore: float = 0.1
+    accuracy: float = 0.4
+    searches: int = 25
+    emulated: int = 4000
     rounds: int = 5
-    first: int = 3000
     later: int = 1500
     pilot: int = 400
     refinements: int = 6
     attempts: int = 3
     flow_steps: int = 1000
+    explorer_steps: int = 500
     refine_steps: int = 300
     truncation: float = 1e-4
     enough_to_refine: float = 0.2
     good_enough: float = 0.75
     teachers: float = 100
+
+    def sized(self, dimension: int) -> Settings:
+        """A copy whose sizes are set for `dimension` free parameters."""
+        first = self.first or (120 * dimension if self.training == "emulated" else 3000)
+        first = min(first, max(self.budget // 3, 100))
+        batch = self.batch or max(40 * dimension, 100)
+        return replace(self, first=first, batch=batch)
 
 
 @dataclass(eq=False)
@@ -136,6 +174,8 @@ class Pilot:
     log_density: NDArray[np.float64]
     taught_by: float = 0.0
     """Effective draws that the proposal was fitted to; 0 for a round's."""
+    density_err: float = 0.0
+    """Relative error of the proposal density's norm."""
 
     @property
     def log_weights(self) -> NDArray[np.float64]:
@@ -175,6 +215,8 @@ class Inference:
     rounds : list of dict
         A record per round.
     pilots : list of Pilot
+    search : Search or None
+        The search that led to the proposal of an emulated run.
     """
 
     dimension: int
@@ -186,6 +228,7 @@ class Inference:
     progress: Progress
     rounds: list[dict[str, Any]] = field(default_factory=list)
     pilots: list[Pilot] = field(default_factory=list)
+    search: Search | None = None
     u: Points = field(init=False)
     log_likelihood: NDArray[np.float64] = field(init=False)
     log_density: NDArray[np.float64] = field(init=False)
@@ -193,6 +236,10 @@ class Inference:
     stage: str = field(init=False, default="final")
 
     def __post_init__(self) -> None:
+        self.settings = self.settings.sized(self.dimension)
+        self._forget()
+
+    def _forget(self) -> None:
         self.u = np.empty((0, self.dimension))
         self.log_likelihood = self.log_density = np.empty(0)
         self.batches = np.empty(0, dtype=int)
@@ -205,18 +252,59 @@ class Inference:
         Leaves the final draws in `u`, `log_likelihood`, `log_density` and `batches` (judge them by `verdict`); an
         exception or interrupt leaves those drawn so far.
         """
-        with one_thread(self.noise.n_inputs < MANY_INPUTS):
+        with one_thread():
             self._run(first)
 
     def _run(self, first: Simulations) -> None:
-        self._estimate(first)
-        for attempt in range(1, self.settings.attempts + 1):
-            self._refine(attempt)
+        s = self.settings
+        if s.training == "simulated":
+            self._estimate(first)
+        else:
+            self._begin_search(first)
+        for attempt in range(1, s.attempts + 1):
+            if self.search is not None and attempt < s.attempts:
+                self._search(attempt)
+            else:
+                self._refine(attempt)
+                self._frozen = self._best()
             self._draw(attempt)
-            if not self.verdict() or attempt == self.settings.attempts or self.left() < 2 * self.settings.target_ess:
+            if not self.verdict() or attempt == s.attempts or self.left() < 2 * s.target_ess:
                 return
             log.info("the draws do not pass (%s): they now teach a better proposal", "; ".join(self.verdict()))
             self._set_aside()
+
+    def _begin_search(self, first: Simulations) -> None:
+        """A first emulator, and the neural posterior that explores for it."""
+        s = self.settings
+        self.search = Search(
+            self.simulate, self.left, self.noise, self.streams, self.progress, first[first.usable], s.batch, s.explore,
+            s.accuracy,
+        )  # fmt: skip
+        u = self.streams.numpy("emulated").random((s.emulated, self.dimension))
+        spectra = Simulations(u, self.search.emulator(u).float(), np.zeros(len(u))) + self.search.simulations
+        with self.streams.torch("round", 1):
+            posterior, record = self._train(1, spectra, s.explorer_steps)
+        flow = FlowProposal(posterior.flow, posterior.whitening)
+        self.search.explorer = flow
+        with self.streams.torch("explorer"):
+            samples = flow.draw(s.pilot)
+        self.rounds.append(record | {"evaluations": len(first.u), "samples": samples})
+
+    def _search(self, attempt: int) -> None:
+        """Search on, and freeze the emulated posterior as the proposal."""
+        s, search = self.settings, self.search
+        if len(self.pilots):
+            search.add(self._taught)
+        done = len(search.steps)
+        search.run(s.searches, int(1.2 * s.target_ess))
+        for step in search.steps[done:]:
+            self.rounds.append({"round": len(self.rounds) + 1, "training": {}} | step)
+        proposal = search.proposal()
+        with self.streams.torch("defensive", attempt):
+            broad = StudentProposal(Whitening.of(proposal.draw(KERNELS)))
+        broad = Mixture([broad, search.explorer], [0.8, 0.2])
+        mixture = Mixture([proposal, broad], [1 - BROAD * attempt, BROAD * attempt])
+        self._frozen = Pilot(mixture, self.u, self.log_likelihood, self.log_density, density_err=proposal.log_norm_err)
 
     def left(self) -> int:
         """Evaluations left in the budget."""
@@ -234,7 +322,7 @@ class Inference:
         for number in range(1, s.rounds + 1):
             new = len(simulations.u)
             with self.streams.torch("round", number):
-                posterior, record = self._train(number, training)
+                posterior, record = self._train(number, training, s.flow_steps)
             flow = FlowProposal(posterior.flow, posterior.whitening)
             with self.streams.torch("defensive", number):
                 proposal = _smoothed(flow, flow.draw(KERNELS), SMOOTH)
@@ -261,8 +349,8 @@ class Inference:
             inside = regions[-1].contains(training.u)
             training = training[inside] + simulations[simulations.usable]
 
-    def _train(self, number: int, training: Simulations) -> tuple[NeuralPosterior, dict[str, Any]]:
-        compress, posterior = make_compressor(self.settings.compressor), NeuralPosterior(steps=self.settings.flow_steps)
+    def _train(self, number: int, training: Simulations, steps: int) -> tuple[NeuralPosterior, dict[str, Any]]:
+        compress, posterior = make_compressor(self.settings.compressor), NeuralPosterior(steps=steps)
         steps = getattr(compress, "steps", 0) + posterior.steps
         with self.progress.task(f"round {number}: training on {len(training.u)} spectra", steps) as tick:
             compress.fit(training.counts, self.noise, tick)
@@ -327,15 +415,16 @@ class Inference:
 
     def _set_aside(self) -> None:
         """Turn final draws that failed into a pilot: they are exact, and the more numerous the better they teach."""
+        self._taught = self._drawn
         self.pilots.append(
             Pilot(self._frozen.proposal, self.u, self.log_likelihood, self.log_density, self._frozen.taught_by)
         )
-        self.pilots.remove(self._frozen)  # judged by few draws, it promised more than it held
-        self.__post_init__()
+        if self._frozen in self.pilots:
+            self.pilots.remove(self._frozen)  # judged by few draws, it promised more than it held
+        self._forget()
 
     def _draw(self, attempt: int) -> None:
         s = self.settings
-        self._frozen = self._best()
         proposal = self._frozen.proposal
         self.stage = "final" if attempt == 1 else f"final {attempt}"
         batch = 0
@@ -345,7 +434,9 @@ class Inference:
             if missing <= 0 or self.left() <= 0:
                 return
             rate = max(ess / len(self.u), 0.01) if len(self.u) else 1.0
-            size = int(np.clip(1.05 * missing / rate, 100, 1000))
+            if rate < HOPELESS and attempt < s.attempts:
+                return
+            size = int(np.clip(1.05 * missing / rate, 100, FIRST_DRAWS if batch == 0 else 1000))
             with self.streams.torch(self.stage, batch):
                 u = proposal.draw(min(size, self.left()))
             density = proposal.log_density(u)
@@ -354,6 +445,7 @@ class Inference:
             self.log_likelihood = np.concatenate([self.log_likelihood, drawn.log_likelihood])
             self.log_density = np.concatenate([self.log_density, density])
             self.batches = np.concatenate([self.batches, np.full(len(u), batch)])
+            self._drawn = drawn if batch == 0 else self._drawn + drawn
             batch += 1
 
     # -- what came out ---------------------------------------------------------------------------------------------
@@ -361,7 +453,45 @@ class Inference:
     @property
     def weights(self) -> Weights:
         """The final draws' exact weights."""
-        return Weights(self.log_likelihood - self.log_density, self.batches)
+        return Weights(self.log_likelihood - self.log_density, self.batches, self._frozen.density_err)
+
+    @property
+    def emulator_error(self) -> float | None:
+        """Standard deviation of exact minus emulated log L over the posterior; None without an emulator.
+
+        Measured on the final draws, which the emulator has not seen.
+        """
+        finite = np.isfinite(self.log_likelihood)
+        if self.search is None or not finite.any():
+            return None
+        difference = self.log_likelihood[finite] - self.search.emulator.log_likelihood(self.u[finite])
+        log_weights = (self.log_likelihood - self.log_density)[finite]
+        w = np.exp(log_weights - log_weights.max())
+        mean = np.average(difference, weights=w)
+        return float(np.sqrt(np.average((difference - mean) ** 2, weights=w)))
+
+    def emulator_summary(self) -> dict[str, Any]:
+        """What the emulator is worth, and whether the observation looks like a simulated one; empty without one.
+
+        Returns
+        -------
+        dict
+            ``error`` (`emulator_error`), ``evaluations`` it learned from, ``components``, and of `Recovery`: ``rre``,
+            ``rma``, their limits, and ``inside``.
+        """
+        if self.search is None or self.emulator_error is None:
+            return {}
+        found = self.search.recovery()
+        return {
+            "error": self.emulator_error,
+            "evaluations": len(self.search.simulations.u),
+            "components": self.search.emulator.components,
+            "rre": found.rre,
+            "rre_limit": found.rre_limit,
+            "rma": found.rma,
+            "rma_limit": found.rma_limit,
+            "inside": found.inside,
+        }
 
     def verdict(self) -> list[str]:
         """Reasons not to trust the final draws; empty for a reliable posterior."""
@@ -372,15 +502,28 @@ class Inference:
                 "`budget`."
             ]
         reasons = []
-        if w.k_hat > LARGEST_K_HAT:
+        if w.k_hat > LARGEST_K_HAT and w.unseen > w.negligible:
             reasons.append(
-                f"k-hat {w.k_hat:.2f} > {LARGEST_K_HAT:.2f} (N = {len(self.u)}, ESS = {w.ess:.0f}): the proposal "
-                "misses part of the posterior. Raise `budget`, try another compressor, or compare with BXA."
+                f"k-hat {w.k_hat:.2f} > {LARGEST_K_HAT:.2f} (N = {len(self.u)}, ESS = {w.ess:.0f}), and "
+                f"{100 * w.unseen:.1f} % of the evidence is expected beyond the largest weight drawn (limit "
+                f"{100 * w.negligible:.1f} %): the proposal misses part of the posterior. Raise `budget`, try another "
+                "compressor, or compare with BXA."
             )
         if w.ess < s.target_ess:
+            why = (
+                f"the budget of {s.budget} evaluations is spent"
+                if self.left() <= 0
+                else f"only {100 * w.efficiency:.1f} % of the draws are effective"
+            )
             reasons.append(
-                f"ESS {w.ess:.0f} below the wanted {s.target_ess:.0f}: the budget of {s.budget} evaluations is spent "
-                f"({len(self.u)} final draws). Raise `budget`, or ask for fewer effective samples."
+                f"ESS {w.ess:.0f} below the wanted {s.target_ess:.0f}: {why} ({len(self.u)} final draws). Raise "
+                "`budget`, or ask for fewer effective samples."
+            )
+        error = self.emulator_error
+        if error is not None and error > LARGEST_ERROR:
+            reasons.append(
+                f"the emulator is off by {error:.2f} in log L over the posterior (limit {LARGEST_ERROR:g}): it may not "
+                'know all of it. Raise `budget`, or train on simulations (training="simulated").'
             )
         chi2, dof = w.batch_chi2
         if dof and stats.chi2.sf(chi2, dof) < BATCH_P_VALUE:

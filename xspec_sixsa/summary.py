@@ -22,6 +22,7 @@ def summary_text(result: Result) -> str:
         f"Fit statistic at the best fit  {result.best_statistic:.2f}",
         f"log Z                          {result.log_z:.3f} +- {result.log_z_err:.3f}",
         f"Effective sample size          {result.ess:.0f} of {len(result.samples)} draws; k-hat {result.k_hat:.2f}",
+        *_emulator(result.emulator),
         f"Evaluations                    {total:d}{_by_stage(result.evaluations, 'd')}",
         f"Seconds                        {sum(result.seconds.values()):.1f}{_by_stage(result.seconds, '.1f')}",
     ]
@@ -46,6 +47,17 @@ def _verdict(result: Result) -> str:
     if result.reliable:
         return "RELIABLE" + "".join(f"\n  note: {reason}" for reason in result.reasons)
     return "UNRELIABLE: " + "\n  ".join(result.reasons or ["no reason was recorded"])
+
+
+def _emulator(emulator: Mapping[str, float]) -> list[str]:
+    if not emulator:
+        return []
+    looks = "like" if emulator["inside"] else "NOT like"
+    return [
+        f"Emulator                       off by {emulator['error']:.2f} in log L; the observation looks {looks} a "
+        f"simulated one (RRE {emulator['rre']:.3g}, limit {emulator['rre_limit']:.3g}; RMA {emulator['rma']:.3g}, "
+        f"limit {emulator['rma_limit']:.3g})"
+    ]
 
 
 def _table(result: Result) -> list[str]:

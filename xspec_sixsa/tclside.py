@@ -1,4 +1,4 @@
-"""The Python process behind the Tcl commands: ``python -m xspec_sixsa.tclside run FOLDER | load FOLDER``.
+"""The Python process behind the Tcl commands: ``python -m xspec_sixsa.tclside run | load | compare FOLDER``.
 
 The prompt (tcl/child.tcl) reads its standard output line by line: ``say TEXT`` is shown, ``set KEY VALUE`` is a part of
 the answer, ``fail TEXT`` is an error. FOLDER is what tcl/session.tcl wrote: ``session.xcm`` by XSPEC, ``before.xcm``
@@ -78,7 +78,8 @@ class Job:
     ----------
     output : Path
     options : dict
-        For `fit`: `target_ess`, `seed`, `budget`, `compressor`, `workers`, `clobber`, `resume`.
+        For `fit`: `target_ess`, `seed`, `budget`, `compressor`, `training`, `workers`, `clobber`, `resume`; for
+        `Result.compare`: `methods`, `read`, `seed`, `limit`, `live`, `length`, `workers`.
     priors : list of (model name, global index, kind, numbers)
     """
 
@@ -97,10 +98,14 @@ class Job:
             elif key == "prior":
                 model, index, kind, *numbers = rest.split()
                 job.priors.append(("" if model == "{}" else model, int(index), kind, numbers))
+            elif key == "with":
+                job.options["methods"] = rest.split()
+            elif key == "read":
+                job.options["read"] = [_tcl_word(rest)]
             elif key in ("clobber", "resume"):
                 job.options[key] = True
             else:
-                job.options[key] = rest if key == "compressor" else int(rest)
+                job.options[key] = rest if key in ("compressor", "training") else int(rest)
         return job
 
 
@@ -115,8 +120,11 @@ def main(words: list[str] | None = None) -> int:
         warnings.simplefilter("ignore")  # they speak to programmers
         _once_interrupted()
         try:
-            if len(words) != 2 or words[0] not in ("run", "load"):
-                raise ValueError("usage: python -m xspec_sixsa.tclside run FOLDER | load FOLDER")
+            if len(words) != 2 or words[0] not in ("run", "load", "compare"):
+                raise ValueError("usage: python -m xspec_sixsa.tclside run | load | compare FOLDER")
+            if words[0] == "compare":
+                compare(Path(words[1]), protocol)
+                return 0
             result = run(Path(words[1])) if words[0] == "run" else load(Path(words[1]))
             interrupted = [reason for reason in result.reasons if reason.startswith("interrupted")]
             if words[0] == "run" and interrupted:
@@ -188,6 +196,25 @@ def load(folder: Path) -> Result:
         changed = difference(old, session.fingerprint())
         raise ValueError(f"{directory} is a result of another session: {'; '.join([problem, *changed])}.")
     return result
+
+
+def compare(folder: Path, protocol: Protocol) -> None:
+    """Run the methods that the job names on the session in `folder`, and send what they found."""
+    from .batch import load_engine
+    from .result import Result
+
+    job = Job.read(folder / "job.txt")
+    result = Result.load(job.output)
+    module = load_engine("xspec")
+    restore(module, folder)
+    _once_interrupted()
+    logging.getLogger("xspec_sixsa").setLevel(logging.INFO)
+    found = result.compare(*job.options.pop("methods", []), xspec=module, **job.options)
+    protocol.set("summary", str(found))
+    protocol.set("agree", int(found.agree))
+    for method in found.methods:
+        protocol.set(f"agreement,{method.other.method}", method.agreement)
+    protocol.set("done", 1)
 
 
 def restore(module: ModuleType, folder: Path) -> None:

@@ -26,10 +26,13 @@ class Divergence:
         Natural logarithm; 0 for equal histograms, ln 2 for disjoint ones.
     limit : float
         The larger of 0.002 nat and the 99.9 % quantile for two samples of one distribution.
+    floor : float
+        What two samples of one distribution, of these sizes, have on average.
     """
 
     value: float
     limit: float
+    floor: float = 0.0
 
     @property
     def indistinguishable(self) -> bool:
@@ -42,6 +45,7 @@ def jensen_shannon(
     b: NDArray[np.float64],
     weights_a: NDArray[np.float64] | None = None,
     weights_b: NDArray[np.float64] | None = None,
+    sizes: tuple[float, float] | None = None,
 ) -> Divergence:
     """Divergence of two samples of one parameter.
 
@@ -54,15 +58,19 @@ def jensen_shannon(
     a, b : ndarray, shapes (n1,), (n2,)
     weights_a, weights_b : ndarray, optional
         Non-negative; equal by default.
+    sizes : (float, float), optional
+        Effective sizes where they are less than what the weights say: draws of a Markov chain repeat each other.
     """
     pairs = [(x, np.ones(len(x)) if w is None else np.asarray(w)) for x, w in ((a, weights_a), (b, weights_b))]
     shares = [w / w.sum() for _, w in pairs]
-    sizes = [1 / (w**2).sum() for w in shares]
+    kish = [float(1 / (w**2).sum()) for w in shares]
+    effective = kish if sizes is None else [min(n, size) for n, size in zip(kish, sizes, strict=True)]
     both, joint = np.concatenate([a, b]), np.concatenate([w / 2 for w in shares])
     low, high = weighted_quantile(both, [0.001, 0.999], joint)
     edges = np.concatenate([[-np.inf], np.linspace(low, high, BINS + 1), [np.inf]])
     p, q = (np.histogram(x, edges, weights=w)[0] for (x, _), w in zip(pairs, shares, strict=True))
     middle = (p + q) / 2
     value = sum(0.5 * np.sum(h[h > 0] * np.log(h[h > 0] / middle[h > 0])) for h in (p, q))
-    noise = stats.chi2.ppf(0.999, BINS + 1) * sum(1 / n for n in sizes) / 8
-    return Divergence(float(value), float(max(LEAST_LIMIT, noise)))
+    unit = sum(1 / max(n, 1.0) for n in effective) / 8
+    limit = max(LEAST_LIMIT, stats.chi2.ppf(0.999, BINS + 1) * unit)
+    return Divergence(float(value), float(limit), float((BINS + 1) * unit))

@@ -15,6 +15,7 @@ __all__ = ["Autoencoder"]
 
 HELD_OUT = 0.1
 BATCH = 256
+MANY_INPUTS = 1000
 
 
 class Autoencoder:
@@ -29,6 +30,8 @@ class Autoencoder:
         Numbers kept (SIXSA III: 64 for X-IFU-like spectra); never more than there are inputs.
     hidden : int, default 128
     steps : int, default 600
+        Fewer, but at least a sixth, where there are more than a thousand inputs: components that begin as the
+        principal ones need little more, and every step costs in proportion to the inputs.
     learning_rate : float, default 2e-3
 
     References
@@ -39,12 +42,14 @@ class Autoencoder:
     name = "autoencoder"
 
     def __init__(self, latent: int = 64, hidden: int = 128, steps: int = 600, learning_rate: float = 2e-3) -> None:
-        self.latent, self.hidden, self.steps, self.learning_rate = latent, hidden, steps, learning_rate
+        self.latent, self.hidden, self.learning_rate = latent, hidden, learning_rate
+        self.steps = steps
         self.curve: dict[str, list[float]] = {}
 
     def fit(self, expected: Tensor, noise: Noise, tick: Callable[[int], None] = lambda n: None) -> None:
         """Train on noiseless spectra of shape (n, n_bins)."""
         n, width, latent = noise.n_inputs, self.hidden, min(self.latent, noise.n_inputs)
+        steps = max(int(self.steps * min(1.0, MANY_INPUTS / n)), self.steps // 6)
         recorded = noise.draw(expected[:SCALED_ON])
         self._scaling = scaling = Scaling(noise, recorded)
         scaled = scaling.forward(recorded)
@@ -63,17 +68,18 @@ class Autoencoder:
             return torch.log1p(noise.statistic(noise.expected(counts), reconstruction) / n).mean()
 
         def batch_loss() -> Tensor:
-            counts = expected[rest[torch.randint(len(rest), (BATCH,))]]
+            counts = expected[rest[torch.randint(len(rest), (BATCH if n <= MANY_INPUTS else BATCH // 2,))]]
             return statistic(noise.draw(counts), counts)
 
         self.curve = train(
             nn.ModuleList([self._encoder, decoder]),
             batch_loss,
             lambda: statistic(recorded_held_out, expected[held_out]),
-            steps=self.steps,
+            steps=steps,
             learning_rate=self.learning_rate,
             tick=tick,
         )
+        tick(self.steps - steps)
         self._decoder = decoder
         latents = self._latents(recorded_held_out)
         self._centre, self._spread = latents.mean(dim=0), latents.std(dim=0).clamp(min=1e-6)

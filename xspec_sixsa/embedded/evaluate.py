@@ -166,13 +166,14 @@ def evaluate_components(theta: Any = None) -> dict[str, list[Tensor]]:
     return result
 
 
-def current_components(model: Any, number: int) -> list[np.ndarray]:
+def current_components(record: ModelRecord, group: int, number: int) -> list[np.ndarray]:
     """Return the flux of each additive component with its multiplying ones, at the present values.
 
     Parameters
     ----------
-    model : Model
-        The object of the spectrum's data group.
+    record : ModelRecord
+    group : int
+        The spectrum's data group.
     number : int
         Spectrum number; 0 for the dummy response's energies.
 
@@ -182,7 +183,6 @@ def current_components(model: Any, number: int) -> list[np.ndarray]:
         Photons/cm2/s in each bin, in the order of the expression.
     """
     compiled = program()
-    record, group = model._record, model._group
     grid = compiled.dummy if number == 0 else current()._part(record, number).grid
     values = compiled.values(None)
     with torch.no_grad():

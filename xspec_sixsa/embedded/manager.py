@@ -140,9 +140,37 @@ class ModelManager:
         if str(arg1).strip().lower() != "reset":
             raise _absent("AllModels.setEnergies")
 
-    def eqwidth(self, *args: Any, **kwargs: Any) -> None:
-        """Not available."""
-        raise _absent("AllModels.eqwidth")
+    def eqwidth(
+        self,
+        component: int | str,
+        rangeFrac: float | None = None,  # noqa: N803
+        err: bool = False,
+        number: int | None = None,
+        level: float | None = None,
+    ) -> None:
+        """Compute the equivalent width (keV) of an additive component; it is then in ``Spectrum.eqwidth``.
+
+        Parameters
+        ----------
+        component : int or str
+            Number in the model, from 1; ``"name:3"`` in a named one.
+        rangeFrac : float, optional
+            The continuum is averaged over E(1 - rangeFrac) to E(1 + rangeFrac) about the component's peak; stays the
+            default afterwards (at first 0.05).
+        err, number, level
+            Errors are not available: take them from posterior samples.
+        """
+        from .flux import equivalent_width
+
+        if err:
+            raise XspecError("'eqwidth ... err' is not available in the embedded engine: take it from posterior "
+                             "samples, or run it in XSPEC with the chain loaded.")  # fmt: skip
+        if rangeFrac:
+            session.eqwidth_range = float(rangeFrac)
+        name, _, index = str(component).rpartition(":")
+        if not index.strip().isdigit():
+            raise XspecError(f"Error: eqwidth needs a component number, or \"model:number\", not {component!r}.")
+        equivalent_width(_record(name.strip()), int(index), session.eqwidth_range)
 
     def addPyMod(self, *args: Any, **kwargs: Any) -> None:  # noqa: N802
         """Not available."""

@@ -42,6 +42,8 @@ class EngineSession:
         Unit of the real numbers in `ignore` and `notice`, set by `Plot.xAxis`.
     proportional_delta : float
         `Fit.delta`: fit deltas proportional to the parameter values (``Xspec.init``: 0.01); 0 for the parameters' own.
+    eqwidth_range : float
+        Half width of the continuum's range in `AllModels.eqwidth`, as a fraction of the energy (XSPEC's default 0.05).
     model_strings : dict
         What `Xset.addModelString` has set.
     generation : int
@@ -63,6 +65,7 @@ class EngineSession:
     allow_new_attributes: bool = False
     energy_unit: str = "keV"
     proportional_delta: float = 0.01
+    eqwidth_range: float = 0.05
     model_strings: dict[str, str] = field(default_factory=dict)
     generation: int = 0
 

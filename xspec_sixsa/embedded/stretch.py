@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from xspec_sixsa.stretch import stretch_moves
+
 from .state import XspecError
 from .xset import random_generator
 
 __all__ = ["goodman_weare"]
-
-STRETCH = 2.0
-"""Stretch factors lie between 1/a and a, with density 1/sqrt(z); a = 2 as the authors recommend and XSPEC takes."""
-
 
 def goodman_weare(
     walkers: int, burn: int, steps: int, start: tuple[np.ndarray, np.ndarray] | None
@@ -36,24 +34,20 @@ def goodman_weare(
     rng = random_generator()
     limits = np.array([state.six()[2::3] for state in free_parameters()])
     positions, statistic = _first_walkers(walkers, limits, rng) if start is None else (start[0].copy(), start[1].copy())
-    half, d = walkers // 2, positions.shape[1]
-    samples, statistics = np.empty((steps, walkers, d)), np.empty((steps, walkers))
-    for step in range(-burn, steps):
-        for own, other in ((slice(0, half), slice(half, None)), (slice(half, None), slice(0, half))):
-            partners = positions[other][rng.integers(half, size=half)]
-            z = ((STRETCH - 1) * rng.random(half) + 1) ** 2 / STRETCH
-            proposed = partners + z[:, None] * (positions[own] - partners)
-            inside = ((proposed >= limits[:, 0]) & (proposed <= limits[:, 1])).all(axis=1)
-            new = np.full(half, np.inf)
-            if inside.any():
-                new[inside] = _statistic(proposed[inside])
-            log_ratio = (d - 1) * np.log(z) - 0.5 * (new - statistic[own])
-            accepted = np.log(rng.random(half)) < log_ratio
-            positions[own] = np.where(accepted[:, None], proposed, positions[own])
-            statistic[own] = np.where(accepted, new, statistic[own])
-        if step >= 0:
-            samples[step], statistics[step] = positions, statistic
-    return samples.reshape(-1, d), statistics.ravel()
+    def log_density(theta: np.ndarray) -> np.ndarray:
+        inside = ((theta >= limits[:, 0]) & (theta <= limits[:, 1])).all(axis=1)
+        value = np.full(len(theta), -np.inf)
+        if inside.any():
+            value[inside] = -0.5 * _statistic(theta[inside])
+        return value
+
+    samples, statistics = [], []
+    moves = stretch_moves(log_density, positions, -0.5 * statistic, burn + steps, rng)
+    for step, (positions, value) in enumerate(moves):
+        if step >= burn:
+            samples.append(positions.copy())
+            statistics.append(-2 * value)
+    return np.concatenate(samples), np.concatenate(statistics)
 
 
 def _first_walkers(

@@ -18,6 +18,7 @@ __all__ = ["NeuralPosterior"]
 
 HELD_OUT = 0.1
 BATCH = 256
+MANY_INPUTS = 1000  # from which drawing noise costs more than a flow's steps
 LEAST_SIGNAL = 0.05  # variance between simulations, in units of the noise's
 REPLICAS = 8  # noise realisations of each simulation, compressed once and reused: the flow's steps stay cheap
 
@@ -61,7 +62,8 @@ class NeuralPosterior:
 
         self.whitening = Whitening.of(u)
         theta = torch.tensor(self.whitening.forward(u), dtype=torch.float32)
-        summaries = torch.stack([summarise(compressor, expected, noise) for _ in range(REPLICAS)])
+        replicas = REPLICAS if noise.n_inputs <= MANY_INPUTS else 2
+        summaries = torch.stack([summarise(compressor, expected, noise) for _ in range(replicas)])
         self._informative = informative = _Informative(summaries)
         summaries = informative(summaries)
         build = posterior_nn(
@@ -78,7 +80,7 @@ class NeuralPosterior:
 
         def loss() -> Tensor:
             i = rest[torch.randint(len(rest), (BATCH,))]
-            return self._flow.loss(theta[i], summaries[torch.randint(REPLICAS, (BATCH,)), i]).mean()
+            return self._flow.loss(theta[i], summaries[torch.randint(replicas, (BATCH,)), i]).mean()
 
         self.curve = train(
             self._flow,

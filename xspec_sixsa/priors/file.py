@@ -17,7 +17,7 @@ from .prior import Prior, PriorError
 __all__ = ["FIT_OPTIONS", "load_toml", "normalise", "save_toml"]
 
 # What `[fit]` may hold, and its type.
-FIT_OPTIONS: dict[str, type] = {"target_ess": int, "seed": int, "budget": int, "compressor": str}
+FIT_OPTIONS: dict[str, type] = {"target_ess": int, "seed": int, "budget": int, "compressor": str, "training": str}
 
 
 def normalise(priors: Any) -> tuple[list[Prior], dict[str, Any]]:
@@ -80,7 +80,7 @@ def load_toml(path: str | os.PathLike[str]) -> tuple[list[Prior], dict[str, Any]
     Returns
     -------
     list of Prior, dict
-        The options of ``[fit]``: `target_ess`, `seed`, `budget`, `compressor`, those that are there.
+        The options of ``[fit]``: `target_ess`, `seed`, `budget`, `compressor`, `training`, those that are there.
 
     Raises
     ------

@@ -7,6 +7,7 @@ component that kills its process is found out, while the user's session is never
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -17,7 +18,7 @@ from .evaluator import Evaluator
 from .parameters import model_objects, parameters_of
 from .workers import WorkerPool
 
-__all__ = ["at_fault", "embedded_components", "forked_components"]
+__all__ = ["additive", "at_fault", "embedded_components", "forked_components"]
 
 
 def embedded_components(theta: np.ndarray, observation: Observation) -> dict[str, np.ndarray]:
@@ -31,7 +32,7 @@ def embedded_components(theta: np.ndarray, observation: Observation) -> dict[str
     }
 
 
-def _additive(objects: list[tuple[str, int, Any]]) -> list[tuple[str, str]]:
+def additive(objects: list[tuple[str, int, Any]]) -> list[tuple[str, str]]:
     """Return (model name, component name) of the additive components: those that end in a norm."""
     found = {}
     for name, _, model in objects:
@@ -46,17 +47,18 @@ def forked_components(
     module: ModuleType,
     evaluator: Evaluator,
     theta: np.ndarray,
-    observation: Observation,
+    measure: Callable[[], np.ndarray],
+    width: int,
     workers: int,
     time_limit: float,
 ) -> tuple[dict[str, np.ndarray], int]:
-    """Return expected counts of each additive component alone, and how many evaluations that took.
+    """Return what `measure` gives, (k, width), with each additive component alone, and how many evaluations that took.
 
     All parameter values are read at each `theta` with the links in place; then, with the links broken, the other
     components' norms are set to zero. A component whose norm is linked to another one's keeps its value that way.
     """
     objects = model_objects(module)
-    components = _additive(objects)
+    components = additive(objects)
     every = [(model, name, component, p) for name, _, model in objects for component, p in parameters_of(model)]
 
     def read(row: np.ndarray) -> tuple[np.ndarray, float, str]:
@@ -67,10 +69,10 @@ def forked_components(
 
     def one(row: np.ndarray) -> tuple[np.ndarray, float, str]:
         nonlocal widened
-        kept, values = components[int(row[0])], row[1 : 1 + len(every)]
+        kept, present = components[int(row[0])], row[1 : 1 + len(every)]
         evaluator.set_gain(row[1 + len(every) :])
         changes: dict[int, tuple[Any, dict[int, Any]]] = {}
-        for (model, name, component, p), value in zip(every, values, strict=True):
+        for (model, name, component, p), value in zip(every, present, strict=True):
             old = p.values
             if len(old) < 6:
                 continue
@@ -87,18 +89,18 @@ def forked_components(
             arguments += [model, pairs]
         module.AllModels.setPars(*arguments)
         widened = True
-        counts = evaluator.counts()
-        return counts, 0.0, "" if np.isfinite(counts).all() else "the component's counts are not finite"
+        values = np.asarray(measure(), dtype=float)
+        return values, 0.0, "" if np.isfinite(values).all() else "the component's numbers are not finite"
 
     with WorkerPool(read, len(every), 1, time_limit) as pool:
         values, _, _ = pool.evaluate(theta)
     jobs = np.concatenate(
         [np.column_stack([np.full(len(theta), float(c)), values, theta]) for c in range(len(components))]
     )
-    with WorkerPool(one, observation.n_bins, workers, time_limit) as pool:
-        counts, _, reasons = pool.evaluate(jobs)
-    counts[[bool(reason) for reason in reasons]] = np.nan
-    blocks = counts.reshape(len(components), len(theta), observation.n_bins)
+    with WorkerPool(one, width, workers, time_limit) as pool:
+        measured, _, reasons = pool.evaluate(jobs)
+    measured[[bool(reason) for reason in reasons]] = np.nan
+    blocks = measured.reshape(len(components), len(theta), width)
     labels = [f"{name}:{component}" if name else component for name, component in components]
     return dict(zip(labels, blocks, strict=True)), len(jobs) + len(theta)
 

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType, TracebackType
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..observation import Observation
-from . import components, files, fitting
+from . import components, files, fitting, measure
 from .evaluator import Evaluator, outside_limits
 from .fingerprint import difference, fingerprint
 from .gain import WHY_NO_CHAIN
@@ -328,10 +329,71 @@ class Session:
                 self.evaluations["components"] += len(theta) * len(result)
             else:
                 result, spent = components.forked_components(
-                    self.module, self._evaluator, theta, self.observation, self.workers, self.time_limit
-                )
+                    self.module, self._evaluator, theta, self._evaluator.counts, self.observation.n_bins,
+                    self.workers, self.time_limit,
+                )  # fmt: skip
                 self.evaluations["components"] += spent
         return result
+
+    def measure(
+        self,
+        theta: ArrayLike,
+        function: Callable[[], ArrayLike],
+        width: int,
+        stage: str,
+        prepare: Callable[[], None] | None = None,
+    ) -> tuple[np.ndarray, list[str]]:
+        """Whatever XSPEC computes at parameter sets; the session, its plots and its fit are as before afterwards.
+
+        Parameters
+        ----------
+        theta : array (n, d)
+            Values inside XSPEC's hard limits.
+        function : callable
+            Called with the model at each parameter set (real XSPEC: in a forked process); gives `width` numbers.
+        width : int
+        stage : str
+            Under which name the n evaluations are counted.
+        prepare : callable, optional
+            Called once before, in the process where `function` runs: it may change links, limits, frozen values.
+
+        Returns
+        -------
+        values : ndarray (n, width)
+            NaN where it failed.
+        reasons : list of str
+            Why; empty where it did not.
+        """
+        theta = np.array(theta, dtype=np.float64, ndmin=2)
+        with self:
+            self.evaluations[stage] += len(theta)
+            arguments = (self._evaluator, theta, function, width, prepare)
+            if self.is_embedded:
+                return measure.embedded_measure(self.module, *arguments)
+            return measure.forked_measure(*arguments, self.workers, self.time_limit)
+
+    def measure_components(
+        self, theta: ArrayLike, function: Callable[[], ArrayLike], width: int, stage: str
+    ) -> dict[str, np.ndarray]:
+        """As `measure` with each additive component alone, on real XSPEC only: (n, width) by component name."""
+        theta = np.array(theta, dtype=np.float64, ndmin=2)
+        with self:
+            result, spent = components.forked_components(
+                self.module, self._evaluator, theta, function, width, self.workers, self.time_limit
+            )
+            self.evaluations[stage] += spent
+        return result
+
+    def set(self, theta: ArrayLike, stage: str = "set") -> None:
+        """Leave the model at `theta`, also after the context; one evaluation, as XSPEC computes the model there."""
+        theta = np.asarray(theta, dtype=np.float64).reshape(-1)
+        reason = outside_limits(theta[None], self.parameters)[0]
+        if reason:
+            raise ValueError(f"The model cannot be set there: {reason}.")
+        with self:
+            self._evaluator.set(theta)
+            self.evaluations[stage] += 1
+            self._keep = True
 
     def native_fit(self, theta: ArrayLike, iterations: int = 50) -> tuple[np.ndarray, float]:
         """Set `theta` and let XSPEC's own fit polish it; the model is left there, also after the context.

@@ -1,0 +1,196 @@
+"""Write docs/benchmarks.md from what check.py (--seeds), compare.py and scaling.py measured.
+
+python benchmarks/report.py epic_pn.json --seeds check.json --scaling scaling.json [--output docs/benchmarks.md]
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+sys.path.insert(0, str(Path(__file__).parent))
+from compare import TITLES  # noqa: E402
+
+HEAD = """# Benchmarks
+
+Written by `benchmarks/report.py` from the JSON of `benchmarks/check.py`, `benchmarks/compare.py` and
+`benchmarks/scaling.py`; the problems are those of `shared/problems.toml`. An evaluation is one parameter set through
+all loaded spectra, whatever for; all are counted.
+"""
+METHODS = """## Beside other methods
+
+Every method ran once, in a process of its own, one after the other, on the same data, model, statistic and priors.
+
+- ESS: effective samples (of the weights; a nested sampler's own count; a chain's rows over its autocorrelation time).
+- per 1,000: evaluations for 1,000 effective samples, in proportion.
+- in model, outside: seconds of wall-clock; peak memory: MiB of the main process.
+- JSD: the parameter whose Jensen-Shannon divergence from ours is largest in units of its limit, below which sampling
+  alone explains it; dlogZ: evidence minus ours.
+"""
+
+
+def seeds_table(reports: list[dict[str, Any]]) -> str:
+    """What several seeds of ours cost, by problem."""
+    lines = [
+        "## Several seeds",
+        "",
+        "Effective samples are those of the exact weights. Seconds outside the model are of a machine that had other "
+        "work too: upper bounds.",
+        "",
+        "| problem | engine | seeds | verdicts | evaluations: median (worst) | ESS | log Z by seed | outside, best s |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for report in reports:
+        for name, entry in report.items():
+            runs = entry["runs"]
+            totals = sorted(run["total"] for run in runs)
+            reliable = sum(run["status"] == "reliable" for run in runs)
+            cells = [
+                name,
+                "XSPEC" if entry["engine"] == "xspec" else "embedded",
+                str(len(runs)),
+                f"{reliable} of {len(runs)} reliable",
+                f"{totals[len(totals) // 2]:,} ({totals[-1]:,})",
+                " ".join(f"{run['ess']:.0f}" for run in runs),
+                ", ".join(f"{run['log_z']:.3f} +- {run['log_z_err']:.3f}" for run in runs),
+                f"{min(run['outside'] for run in runs):.0f}",
+            ]
+            lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def problem(report: dict[str, Any]) -> str:
+    """One problem's section."""
+    runs, options, machine = report["runs"], report["options"], report["machine"]
+    engine = "real XSPEC" if options["engine"] == "xspec" else "the embedded engine"
+    versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
+    lines = [
+        f"## {report['problem']}",
+        "",
+        f"On {engine}, {machine['cores']} cores ({machine['processor']}, load {machine['load']:.1f} at the end), "
+        f"seed {options['seed']}. {versions}.",
+        "",
+        "| method | evaluations | ESS | per 1,000 | in model | outside | peak memory | log Z | dlogZ | JSD (limit) |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+        *(row(method, run) for method, run in runs.items()),
+        "",
+    ]
+    ours = runs.get("sixsa", {})
+    if ours.get("status") == "unreliable":
+        lines += [f"xspec_sixsa's verdict on itself: unreliable ({'; '.join(ours['reasons'])}).", ""]
+    for method, run in runs.items():
+        if "failed" in run:
+            lines += [f"{TITLES[method]}: {run['failed']}", ""]
+        if "extrapolated" in run:
+            e = run["extrapolated"]
+            lines += [
+                f"{TITLES[method]} was stopped after {run['wall']:.0f} s, with {100 * e['done']:.0f} % of the "
+                f"iterations that the posterior's information asks for. Extrapolated, at least: "
+                f"{e['evaluations']:,.0f} evaluations and {e['seconds']:,.0f} s, for about {e['ess']:.0f} effective "
+                "samples.",
+                "",
+            ]
+    gains = [gain(method, run, ours) for method, run in runs.items() if method != "sixsa"]
+    lines += [text for text in gains if text]
+    for entry in report.get("comparison", {}).get("methods", []):
+        if entry["finished"]:
+            words = " ".join(entry["why"])
+            lines.append(f"- {TITLES[entry['method']]}: {entry['agreement']}" + (f"; {words}" if words else "."))
+    return "\n".join(lines)
+
+
+def row(method: str, run: dict[str, Any]) -> str:
+    if "failed" in run:
+        return f"| {TITLES[method]} | not run | | | | | | | | |"
+    worst, ess = run.get("worst_divergence"), run["ess"]
+    cells = [
+        TITLES[method],
+        f"{run['evaluations']:,}",
+        f"{ess:,.0f}" if run["finished"] else "stopped",
+        f"{1000 * run['evaluations'] / ess:,.0f}" if ess else "",
+        f"{run['seconds_model']:.1f}",
+        f"{run['seconds_other']:.1f}",
+        f"{run['peak_memory']:.0f}",
+        "" if run["log_z"] is None else f"{run['log_z']:.3f} +- {run['log_z_err']:.3f}",
+        "" if run.get("delta_log_z") is None else f"{run['delta_log_z']:+.3f} +- {run['delta_log_z_err']:.3f}",
+        f"{worst['name']} {worst['value']:.4f} ({worst['limit']:.4f})" if worst else "",
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def gain(method: str, run: dict[str, Any], ours: dict[str, Any]) -> str:
+    """How many times more evaluations and seconds an effective sample costs."""
+    other = run.get("extrapolated", run)
+    if "failed" in run or not ours.get("ess") or not other.get("ess"):
+        return ""
+    seconds = other.get("seconds", (run.get("seconds_model") or 0) + (run.get("seconds_other") or 0))
+    own = (ours["seconds_model"] + ours["seconds_other"]) / ours["ess"]
+    evaluations = other["evaluations"] / other["ess"] / (ours["evaluations"] / ours["ess"])
+    return (
+        f"- {TITLES[method]}, for an effective sample: {evaluations:.1f} times our evaluations, "
+        f"{seconds / other['ess'] / own:.2g} times our wall-clock."
+    )
+
+
+def scaling(report: dict[str, Any], picture: str | None) -> str:
+    """The scaling section: a table, and the curves."""
+    base = report["base"]
+    lines = [
+        "## Scaling",
+        "",
+        f"xspec_sixsa on the embedded engine, {report['options']['target_ess']} effective samples wanted, one axis at "
+        f"a time about {base['counts']:,} counts, {base['channels']} channels, {base['parameters']} parameters.",
+        "",
+        *(
+            [f"![Evaluations and seconds outside the model]({picture}). Open circles: unreliable.", ""]
+            if picture
+            else []
+        ),
+        "| axis | value | evaluations | ESS | in model | outside | verdict |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for p in report["points"]:
+        lines.append(
+            f"| {p['axis']} | {p['value']:g} | {p['evaluations']:,} | {p['ess']:,.0f} | {p['seconds_model']:.1f} | "
+            f"{p['seconds_other']:.1f} | {p['status']} |"
+        )
+    return "\n".join(lines)
+
+
+@click.command(help=__doc__)
+@click.argument("reports", nargs=-1, type=click.Path(exists=True, path_type=Path))
+@click.option("--seeds", "seed_paths", multiple=True, type=click.Path(exists=True, path_type=Path), help="check.py's.")
+@click.option("--scaling", "scaling_path", type=click.Path(exists=True, path_type=Path), default=None)
+@click.option("--picture", type=click.Path(exists=True, path_type=Path), default=None, help="scaling.py's curves.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md",
+)
+def main(
+    reports: tuple[Path, ...],
+    seed_paths: tuple[Path, ...],
+    scaling_path: Path | None,
+    picture: Path | None,
+    output: Path,
+) -> None:
+    parts = [HEAD]
+    if seed_paths:
+        parts.append(seeds_table([json.loads(path.read_text()) for path in seed_paths]) + "\n")
+    if reports:
+        parts += [METHODS, *(problem(json.loads(path.read_text())) + "\n" for path in reports)]
+    if scaling_path is not None:
+        if picture is not None and picture.resolve().parent != output.resolve().parent:
+            shutil.copy(picture, output.parent / picture.name)
+        parts.append(scaling(json.loads(scaling_path.read_text()), picture.name if picture else None) + "\n")
+    output.write_text("\n".join(parts))
+    print(output)
+
+
+if __name__ == "__main__":
+    main()

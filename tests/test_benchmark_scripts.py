@@ -1,0 +1,86 @@
+"""The benchmarks' own arithmetic, and that their problems can be set up; the measuring itself is theirs."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from small_session import fresh
+from weighted import load_powerlaw, weighted_result
+
+from xspec_sixsa.compare import Posterior
+from xspec_sixsa.session import Session
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+
+    def load(name: str) -> ModuleType:
+        sys.modules.pop(name, None)
+        return importlib.import_module(name)
+
+    return load
+
+
+@pytest.mark.parametrize(("channels", "parameters"), [(100, 2), (300, 12), (3000, 5)])
+def test_a_scaling_point_has_its_counts_channels_and_parameters(
+    script: Any, tmp_path: Path, channels: int, parameters: int
+) -> None:
+    from xspec_sixsa import embedded
+
+    fresh(embedded)
+    priors = script("scaling").set_up(tmp_path, 1e4, channels, parameters)
+    session = Session(embedded, workers=1)
+    assert session.n_free == len(priors) == parameters
+    assert session.observation.counts.size == channels
+    assert session.observation.counts.sum() == pytest.approx(1e4, abs=400)  # four standard deviations
+    fresh(embedded)
+
+
+def test_a_stopped_nested_sampler_is_extrapolated(script: Any, tmp_path: Path) -> None:
+    from xspec_sixsa import embedded
+
+    load_powerlaw(embedded, tmp_path)
+    result = weighted_result(embedded)
+    stopped = Posterior.unfinished("bxa", 2, evaluations=600, seconds_model=2.0, seconds_other=1.0, iterations=400,
+                                   settings={"live": 100})  # fmt: skip
+    found = script("compare").extrapolate(stopped, result)
+    # of a two-dimensional Gaussian posterior the part above a likelihood L has the prior volume Z/Lmax ln(Lmax/L) and
+    # the share 1 - L/Lmax; the 1 % of our draws are 23 effective ones, so ln X has an error of 0.2 of 12.8
+    volume = result.log_z + result.best_statistic / 2 + np.log(-np.log(0.99))
+    assert found["iterations"] == pytest.approx(-100 * volume, rel=0.05)
+    assert found["evaluations"] == pytest.approx(600 * found["iterations"] / 400)
+    assert found["ess"] == pytest.approx(
+        400, rel=0.05
+    )  # ln X is that of an exponential number: density E[x e^-x] = 1/4
+    fresh(embedded)
+
+
+def test_the_report_is_written_from_the_json(script: Any, tmp_path: Path) -> None:
+    from click.testing import CliRunner
+
+    run = {"method": "nautilus", "finished": True, "evaluations": 14500, "ess": 10000.0, "seconds_model": 2.0,
+           "seconds_other": 12.0, "peak_memory": 400.0, "log_z": -27.3, "log_z_err": 0.01, "delta_log_z": 0.02,
+           "delta_log_z_err": 0.03, "worst_divergence": {"name": "nH__1", "value": 0.003, "limit": 0.01}}  # fmt: skip
+    ours = run | {"method": "sixsa", "evaluations": 2000, "ess": 1000.0, "status": "reliable", "reasons": []}
+    report = {
+        "problem": "epic_pn", "options": {"engine": "xspec", "seed": 1},
+        "machine": {"cores": 2, "processor": "p", "load": 0.0, "versions": {"numpy": "2"}},
+        "runs": {"sixsa": ours, "nautilus": run},
+        "comparison": {"methods": [{"method": "nautilus", "finished": True, "agreement": "agrees", "why": []}]},
+    }  # fmt: skip
+    (tmp_path / "a.json").write_text(json.dumps(report))
+    ended = CliRunner().invoke(script("report").main, [str(tmp_path / "a.json"), "--output", str(tmp_path / "b.md")])
+    assert ended.exit_code == 0, ended.output
+    text = (tmp_path / "b.md").read_text()
+    assert "| nautilus | 14,500 | 10,000 | 1,450 | 2.0 | 12.0 | 400 | -27.300 +- 0.010 | +0.020 +- 0.030 |" in text
+    assert "for an effective sample: 0.7 times our evaluations" in text

@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import problems
+import pytest
+import torch
+from scipy.stats import qmc
+
+from xspec_sixsa.coordinates import Whitening
+from xspec_sixsa.emulator import Emulator, KernelRegression
+from xspec_sixsa.importance import effective_sample_size, log_evidence, negligible_share, pareto_tail
+from xspec_sixsa.noise import Noise
+from xspec_sixsa.progress import Progress
+from xspec_sixsa.proposal import EmulatedProposal, StudentMixture, StudentProposal
+from xspec_sixsa.search import Search
+from xspec_sixsa.seeding import Streams
+from xspec_sixsa.training import one_thread
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    with one_thread():
+        yield
+
+
+U = qmc.Sobol(2, rng=np.random.default_rng(1)).random(256)
+
+
+@pytest.fixture(scope="module")
+def noise() -> Noise:
+    return problems.noise()
+
+
+@pytest.fixture(scope="module")
+def emulator(noise: Noise) -> Emulator:
+    simulations = problems.simulate(U)
+    return Emulator(U, simulations.counts, np.ones(len(U)), noise)
+
+
+def search(noise: Noise, seed: int = 1) -> Search:
+    found = Search(
+        problems.simulate, lambda: 5000, noise, Streams(seed), Progress(False), problems.simulate(U), 100, 0.1, 0.4
+    )
+    found.run(10, 0)
+    return found
+
+
+def test_a_regression_is_exact_for_what_its_trend_can_say() -> None:
+    x = np.random.default_rng(2).random((60, 3))
+
+    def f(x: np.ndarray) -> torch.Tensor:
+        return torch.tensor(np.stack([1 + x @ [1.0, -2, 3], x[:, 0] * x[:, 1] - x[:, 2] ** 2], axis=1))
+
+    fitted, new = KernelRegression(x, f(x), np.ones(60)), np.random.default_rng(3).random((40, 3)) * 2
+    # the ridge of 1e-10 leaves about its square root
+    assert fitted(new).numpy() == pytest.approx(f(new).numpy(), abs=1e-4)
+
+
+def test_spectra_between_the_evaluated_ones_are_right_within_a_part_of_their_noise(emulator: Emulator) -> None:
+    u = np.random.default_rng(4).random((200, 2)) * 0.9 + 0.05
+    exact, emulated = problems.expected_counts(u), emulator(u).numpy()
+    assert (np.abs(emulated - exact) / np.sqrt(exact + 1)).max() < 0.1
+
+
+def test_log_likelihood_is_the_statistic_of_the_emulated_spectrum(emulator: Emulator, noise: Noise) -> None:
+    u = np.random.default_rng(5).random((50, 2))
+    assert emulator.log_likelihood(u) == pytest.approx(noise.statistics.log_likelihood(emulator(u)).numpy())
+    assert noise.statistics.log_likelihood(torch.tensor(problems.expected_counts(u))).numpy() == pytest.approx(
+        problems.log_likelihood(u)
+    )
+
+
+def test_gaussian_spectra_are_emulated_too() -> None:
+    sigma = np.sqrt(problems.OBSERVED + 1)
+    noise = problems.noise(statistic="chi", sigma=sigma)
+    emulator = Emulator(U, problems.simulate(U).counts, np.ones(len(U)), noise)
+    u = np.random.default_rng(6).normal([0.45, 0.5], 0.05, (100, 2))
+    assert (np.abs(emulator(u).numpy() - problems.expected_counts(u)) / sigma).max() < 0.5
+
+
+def test_the_inverse_half_finds_parameters_and_knows_a_stranger(emulator: Emulator, noise: Noise) -> None:
+    truth = np.array([[0.3, 0.8]] * 50)
+    torch.manual_seed(1)
+    found = emulator.parameters(noise.draw(torch.tensor(problems.expected_counts(truth))))
+    assert np.abs(found.mean(axis=0) - truth[0]).max() < 0.1
+    own = emulator.recovery(np.array([[0.45, 0.5]] * 300))
+    assert own.inside
+    strange = problems.OBSERVED * (1 + 3 * (np.arange(20) == 3))
+    other = Emulator(U, problems.simulate(U).counts, np.ones(len(U)), problems.noise(counts=strange))
+    assert not other.recovery(np.array([[0.45, 0.5]] * 300)).inside
+
+
+def test_a_search_ends_with_an_emulator_that_is_right_over_the_posterior(noise: Noise) -> None:
+    found = search(noise)
+    u = found.sample(1.0, np.random.default_rng(7))
+    assert np.std(found.emulator.log_likelihood(u) - problems.log_likelihood(u)) < 0.4
+    assert found.error < 0.4
+    again = search(noise)
+    assert np.array_equal(again.simulations.u, found.simulations.u)
+
+
+def test_draws_of_the_emulated_posterior_have_the_density_that_they_say(noise: Noise) -> None:
+    proposal = search(noise).proposal()
+    torch.manual_seed(2)
+    u = proposal.draw(4000)
+    log_weights = problems.log_likelihood(u) - proposal.log_density(u)
+    log_z, error = log_evidence(log_weights)
+    assert abs(log_z - problems.log_evidence_by_quadrature()) < 4 * np.hypot(error, proposal.log_norm_err)
+    assert effective_sample_size(log_weights) > 0.8 * len(u)
+
+
+def test_a_wrong_emulator_costs_draws_but_not_the_evidence() -> None:
+    def wrong(u: np.ndarray) -> np.ndarray:
+        return 0.5 * problems.log_likelihood(u)
+
+    torch.manual_seed(3)
+    cover = StudentProposal(Whitening.of(np.random.default_rng(8).normal(0.45, 0.05, (500, 2)).clip(0.01, 0.99)))
+    proposal = EmulatedProposal(cover, wrong)
+    u = proposal.draw(6000)
+    log_weights = problems.log_likelihood(u) - proposal.log_density(u)
+    log_z, error = log_evidence(log_weights)
+    assert abs(log_z - problems.log_evidence_by_quadrature()) < 4 * np.hypot(error, proposal.log_norm_err)
+
+
+def test_a_mixture_of_student_t_is_normalised_and_follows_two_modes() -> None:
+    rng = np.random.default_rng(9)
+    points = np.concatenate([rng.normal(0.2, 0.02, (500, 2)), rng.normal(0.8, 0.02, (500, 2))]).clip(0.001, 0.999)
+    torch.manual_seed(4)
+    mixture = StudentMixture(points, 2)
+    u = mixture.draw(2000)
+    assert abs((u[:, 0] < 0.5).mean() - 0.5) < 0.05  # four standard errors of 2000 draws
+    inside = np.random.default_rng(10).random((200000, 2))
+    assert np.exp(mixture.log_density(inside)).mean() == pytest.approx(1.0, abs=0.03)
+
+
+@pytest.mark.parametrize("spread", [0.01, 0.3])
+def test_nearly_equal_weights_have_no_tail_to_fear(spread: float) -> None:
+    log_weights = spread * np.random.default_rng(11).standard_normal(1000)
+    assert pareto_tail(log_weights).unseen < negligible_share(1000)
+
+
+def test_a_heavy_tail_is_feared() -> None:
+    weights = np.random.default_rng(12).pareto(1.1, 1000) + 1
+    assert pareto_tail(np.log(weights)).unseen > 2 * negligible_share(1000)
+
+
+def test_settings_are_sized_by_the_parameters() -> None:
+    from xspec_sixsa.rounds import Settings
+
+    sized = Settings().sized(5)
+    assert (sized.first, sized.batch) == (600, 200)
+    assert Settings(training="simulated").sized(5).first == 3000

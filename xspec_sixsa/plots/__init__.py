@@ -1,0 +1,91 @@
+"""Pictures of a result. PNG, PDF or SVG by the file's suffix; nothing of the user's matplotlib is touched."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .corner import corner_plot
+from .networks import plot_coverage, plot_emulator_errors, plot_latents, plot_reconstruction, plot_retriever
+from .rounds import rounds_plot
+from .spectrum import predictions_plot, predictive_plot
+from .weights import cost_plot, weights_plot
+
+if TYPE_CHECKING:
+    from ..result import Result
+
+__all__ = [
+    "corner_plot",
+    "cost_plot",
+    "plot_all",
+    "plot_coverage",
+    "plot_emulator_errors",
+    "plot_latents",
+    "plot_reconstruction",
+    "plot_retriever",
+    "predictions_plot",
+    "predictive_plot",
+    "rounds_plot",
+    "weights_plot",
+]
+
+log = logging.getLogger(__name__)
+
+
+def plot_all(
+    result: Result,
+    directory: str | os.PathLike[str],
+    *,
+    suffix: str = "png",
+    report: bool = True,
+    **corner_options: Any,
+) -> list[Path]:
+    """Draw what the result has data for, and the page `report.html` with it. One that fails is logged, not fatal.
+
+    Parameters
+    ----------
+    result : Result
+    directory : path
+    suffix : {"png", "pdf", "svg"}
+    report : bool, default True
+        Write the page too; it embeds PNG, so only with that suffix.
+    **corner_options
+        Handed to `corner_plot`.
+
+    Returns
+    -------
+    list of Path
+        The files made: `corner`, `predictive`, `rounds`, `weights`, `cost`, `report.html`.
+    """
+    made: list[Path] = []
+    jobs: list[tuple[str, Any, dict[str, Any]]] = []
+    if (result.weights > 0).any():
+        jobs.append(("corner", corner_plot, corner_options))
+    if result.predictive_data:
+        jobs.append(("predictive", predictive_plot, {}))
+    if result.rounds:
+        jobs.append(("rounds", rounds_plot, {}))
+    if (result.weights > 0).any():
+        jobs += [("weights", weights_plot, {}), ("cost", cost_plot, {})]
+    for name, draw, options in jobs:
+        # The fit is what the user waited for; it must not be lost for the sake of a picture.
+        with _logged(f"{name}.{suffix}"):
+            made.append(draw(result, Path(directory) / f"{name}.{suffix}", **options))
+    if report and suffix == "png":
+        from ..report import REPORT, write_report
+
+        with _logged(REPORT):
+            made.append(write_report(result, directory, made))
+    return made
+
+
+@contextlib.contextmanager
+def _logged(name: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        log.warning("%s could not be made: %s", name, error)

@@ -1,0 +1,101 @@
+"""Whatever XSPEC computes (a flux, an equivalent width, a plot) at many parameter sets, the session left as it is.
+
+On real XSPEC it happens in forked processes, so that neither values nor links, neither plots nor the validity of the
+user's fit are touched. The embedded engine, which is not forked (torch), is put back afterwards.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from types import ModuleType
+
+import numpy as np
+
+from .evaluator import Evaluator
+from .workers import WorkerPool
+
+__all__ = ["embedded_measure", "forked_measure"]
+
+Measure = Callable[[], np.ndarray]
+
+
+def forked_measure(
+    evaluator: Evaluator,
+    theta: np.ndarray,
+    measure: Measure,
+    width: int,
+    prepare: Callable[[], None] | None,
+    workers: int,
+    time_limit: float,
+) -> tuple[np.ndarray, list[str]]:
+    """Return what `measure` gives (width,) at each `theta`, and why it gave nothing where it did not.
+
+    `prepare` is called once in every process before the first parameter set.
+    """
+    pending = prepare
+
+    def one(row: np.ndarray) -> tuple[np.ndarray, float, str]:
+        nonlocal pending
+        if pending is not None:
+            pending()
+            pending = None
+        evaluator.set(row)
+        return _checked(measure(), width), 0.0, ""
+
+    with WorkerPool(one, width, workers, time_limit) as pool:
+        values, _, reasons = pool.evaluate(theta)
+    return values, reasons
+
+
+def embedded_measure(
+    module: ModuleType,
+    evaluator: Evaluator,
+    theta: np.ndarray,
+    measure: Measure,
+    width: int,
+    prepare: Callable[[], None] | None,
+) -> tuple[np.ndarray, list[str]]:
+    """As `forked_measure`, in this process."""
+    values, reasons = np.full((len(theta), width), np.nan), [""] * len(theta)
+    with _put_back(module):
+        if prepare is not None:
+            prepare()
+        for k, row in enumerate(theta):
+            try:
+                evaluator.set(row)
+                values[k] = _checked(measure(), width)
+            except Exception as error:  # the engine raises what PyXspec raises: plain exceptions
+                reasons[k] = f"{type(error).__name__}: {error}"
+    return values, reasons
+
+
+def _checked(values: np.ndarray, width: int) -> np.ndarray:
+    values = np.asarray(values, dtype=float).reshape(-1)
+    if len(values) != width:
+        raise ValueError(f"{len(values)} numbers at this parameter set, {width} at the first one")
+    return values
+
+
+@contextlib.contextmanager
+def _put_back(module: ModuleType) -> Iterator[None]:
+    """The engine's parameters, links, limits, plot settings and last fluxes as before the block."""
+    from ..embedded.parameterstate import bump_structure
+    from ..embedded.state import session
+
+    states = [(state, state.snapshot()) for record in session.models.values() for state in record.states]
+    results = [(s, name, s.__dict__[name]) for s in session.spectra for name in ("_flux", "_lumin", "_eqwidth")]
+    plot = module.Plot
+    drawn = {name: plot.__dict__[name] for name in ("_device", "_panes", "_kinds", "_last")}
+    flags, fraction = dict(plot.__dict__["_flags"]), session.eqwidth_range
+    try:
+        yield
+    finally:
+        for state, saved in states:
+            state.restore(saved)
+        bump_structure()
+        for spectrum, name, value in results:
+            spectrum.__dict__[name] = value
+        plot.__dict__.update(drawn)
+        plot.__dict__["_flags"].update(flags)
+        session.eqwidth_range = fraction
