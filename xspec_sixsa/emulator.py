@@ -11,6 +11,8 @@ Chung, Hart, Chung, Peters & Haber, arXiv 2405.13220 (paired auto-encoders, RRE,
 
 from __future__ import annotations
 
+import copy
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -168,8 +170,8 @@ class Emulator:
     def __init__(
         self, u: Points, counts: Tensor, weights: Points, noise: Noise, previous: Emulator | None = None
     ) -> None:
-        self._noise, self._sigma = noise, noise.sigma[: noise.n_bins]
-        self._gaussian = noise.gaussian[: noise.n_bins]
+        self._noise, self._gaussian = noise, noise.gaussian[: noise.n_bins]
+        self._sigma = torch.where(self._gaussian, noise.sigma[: noise.n_bins], 1.0)
         self._background = noise.expected(torch.zeros(1, noise.n_bins))[0, : noise.n_bins]
         if len(u) > CENTRES:
             # the best, and every so many of the others: the emulator must know where the posterior is not
@@ -178,13 +180,12 @@ class Emulator:
             keep = np.sort(np.concatenate([order[: CENTRES // 2], order[others]]))
             u, counts, weights = u[keep], counts[torch.as_tensor(keep)], weights[keep]
         self._u, self._counts_at_centres, self._weights = u, counts, weights
-        y, w = self._stabilise(counts), torch.tensor(weights / weights.sum())
+        y, w = self._stabilise(counts + self._background), torch.tensor(weights / weights.sum())
         self._centre = w @ y
         y -= self._centre
         self._basis = _principal_components(y, w)
         self._latents = y @ self._basis
         self._forward = KernelRegression(u, self._latents, weights, previous and previous._forward.scales)
-        self._inverse: KernelRegression | None = None
         self._decode_type = torch.float32 if noise.n_bins > WIDE else torch.float64
         self._decoder = self._basis.T.to(self._decode_type).contiguous()
 
@@ -193,18 +194,22 @@ class Emulator:
         """Principal components of the spectrum's auto-encoder."""
         return self._basis.shape[1]
 
-    def _stabilise(self, counts: Tensor) -> Tensor:
-        """Units in which noise has unit variance, float64."""
-        counts = counts.double()
-        poisson = 2 * (counts.clamp(min=0) + self._background + FLOOR).sqrt()
-        if not bool(self._gaussian.any()):
-            return poisson
-        return torch.where(self._gaussian, counts / self._sigma, poisson)
+    def given(self, noise: Noise) -> Emulator:
+        """The same emulator, scored against another observation."""
+        other = copy.copy(self)
+        other._noise = noise
+        return other
+
+    def _stabilise(self, expected: Tensor) -> Tensor:
+        """Expected counts, background included, (n, n_bins) in units in which noise has unit variance; float64."""
+        expected = expected.double()
+        poisson = 2 * (expected.clamp(min=0) + FLOOR).sqrt()
+        return torch.where(self._gaussian, expected / self._sigma, poisson)
 
     def _counts(self, y: Tensor) -> Tensor:
         poisson = (y.clamp(min=0) ** 2 / 4 - self._background - FLOOR).clamp(min=0)
         if not bool(self._gaussian.any()):
-            return poisson
+            return poisson  # without a copy: much of a run's time outside XSPEC is spent here
         return torch.where(self._gaussian, y * self._sigma, poisson)
 
     @torch.no_grad()
@@ -224,27 +229,30 @@ class Emulator:
     @torch.no_grad()
     def _encode(self, recorded: Tensor) -> Tensor:
         """Latents (n, k) of recorded inputs (n, n_inputs): the projection that latent-space inversion ends in."""
-        source = recorded[:, : self._noise.n_bins].double()
-        poisson = 2 * (source.clamp(min=0) + FLOOR).sqrt()
-        y = torch.where(self._gaussian, source / torch.where(self._gaussian, self._sigma, 1.0), poisson)
-        return (y - self._centre) @ self._basis
+        return (self._stabilise(recorded[:, : self._noise.n_bins]) - self._centre) @ self._basis
 
     def parameters(self, recorded: Tensor) -> Points:
-        """Starting points (n, d) in the cube for recorded spectra (n, n_inputs)."""
-        return self._decode_parameters(self._encode(recorded))
+        """Starting points (n, d) in the cube for recorded spectra (n, n_inputs).
 
-    def _decode_parameters(self, latents: Tensor) -> Points:
-        with torch.no_grad():
-            if self._inverse is None:
-                # learned from recorded spectra, so that it does not take noise for parameters
-                noisy = self._encode(self._noise.draw(self._counts_at_centres))
-                kept = max(3 * self._u.shape[1], 1)
-                self._told = torch.argsort(self._latents.var(dim=0), descending=True)[:kept]
-            with torch.enable_grad():
-                self._inverse = self._inverse or KernelRegression(
-                    noisy[:, self._told].numpy(), torch.tensor(self._u), self._weights
-                )
-            return np.clip(self._inverse(latents[:, self._told].numpy()).numpy(), 0.0, 1.0)
+        Draws noise from torch's default generator when it is first called.
+        """
+        return self._decode(self._encode(recorded))
+
+    @torch.no_grad()
+    def _decode(self, latents: Tensor) -> Points:
+        return np.clip(self._inverse(latents[:, self._told].numpy()).numpy(), 0.0, 1.0)
+
+    @functools.cached_property
+    def _told(self) -> Tensor:
+        """Which latents the inverse looks at: those that differ most."""
+        return torch.argsort(self._latents.var(dim=0), descending=True)[: 3 * self._u.shape[1]]
+
+    @functools.cached_property
+    def _inverse(self) -> KernelRegression:
+        # learned from recorded spectra, so that it does not take noise for parameters
+        noisy = self._encode(self._noise.draw(self._counts_at_centres))
+        with torch.enable_grad():
+            return KernelRegression(noisy[:, self._told].numpy(), torch.tensor(self._u), self._weights)
 
     @torch.no_grad()
     def recovery(self, u: Points) -> Recovery:
@@ -255,7 +263,7 @@ class Emulator:
         recorded = torch.cat([self._noise.observed[None], self._noise.draw(self(u))])
         found = self.parameters(recorded)
         latents = self._forward(found)
-        again = self._decode_parameters(latents)
+        again = self._decode(latents)
         source = recorded[:, : self._noise.n_bins].double()
         predicted = self._noise.expected(self(found))[:, : self._noise.n_bins]
         rre = ((predicted - source).norm(dim=1) / source.norm(dim=1).clamp(min=1e-300)).numpy()

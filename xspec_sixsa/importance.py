@@ -11,8 +11,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Weights", "effective_sample_size", "log_evidence", "negligible_share", "pareto_k", "pareto_tail"]
-
+__all__ = [
+    "Weights",
+    "effective_sample_size",
+    "log_evidence",
+    "negligible_share",
+    "pareto_k",
+    "pareto_tail",
+    "tempering_power",
+]
 
 
 def effective_sample_size(log_weights: ArrayLike) -> float:
@@ -33,6 +40,27 @@ def effective_sample_size(log_weights: ArrayLike) -> float:
         return 0.0
     w = np.exp(log_weights - log_weights.max())
     return float(w.sum() ** 2 / (w**2).sum())
+
+
+def tempering_power(log_weights: ArrayLike, wanted: float) -> float:
+    """The largest power of the weights, at most one, that leaves `wanted` effective samples.
+
+    Parameters
+    ----------
+    log_weights : array_like, shape (n,)
+    wanted : float
+        More than there are positive weights is not to be had: the power is then next to zero.
+    """
+    log_weights = np.asarray(log_weights, dtype=float)
+    finite = log_weights[np.isfinite(log_weights)]
+    if effective_sample_size(finite) >= wanted:
+        return 1.0
+    low, high = 1e-12, 1.0
+    for _ in range(60):
+        middle = np.sqrt(low * high)
+        enough = effective_sample_size(middle * finite) > wanted
+        low, high = (middle, high) if enough else (low, middle)
+    return low
 
 
 def negligible_share(ess: float) -> float:

@@ -329,12 +329,18 @@ class _Run:
             versions=_versions(),
             fingerprint=self.run["fingerprint"],
             rounds=rounds,
-            emulator=inference.emulator_summary(),
+            emulator=self._emulator(inference),
         )
         if weights.ess > 0 and len(inference.u):
             result.predictive_data = self._predictive(result, inference)
         result.evaluations = self.checkpoint.evaluations | self._extra()
         return result
+
+    def _emulator(self, inference: Any) -> dict[str, Any]:
+        found = inference.emulator_summary()
+        if found:
+            found["start"] = self.prior.transform(found["start"][None])[0].tolist()
+        return found
 
     def _draws(self, inference: Any) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], list[str]]:
         """The final draws; where the run never came to them, the best exactly weighted ones that there are."""

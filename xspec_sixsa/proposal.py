@@ -17,7 +17,7 @@ from scipy import stats
 from scipy.special import gammaln, logsumexp
 
 from xspec_sixsa.coordinates import Whitening
-from xspec_sixsa.importance import effective_sample_size
+from xspec_sixsa.importance import tempering_power
 from xspec_sixsa.training import train
 
 __all__ = [
@@ -232,6 +232,7 @@ class EmulatedProposal:
     cover : Proposal
     log_likelihood : callable
         Emulated, of points (n, d); shape (n,).
+
     Attributes
     ----------
     log_norm, log_norm_err : float
@@ -287,14 +288,9 @@ def temper(log_weights: NDArray[np.float64], wanted: float) -> NDArray[np.float6
         Unnormalised; zero weights stay zero.
     """
     finite = np.isfinite(log_weights)
-    if effective_sample_size(log_weights) >= wanted or finite.sum() <= wanted:
+    if finite.sum() <= wanted:
         return log_weights
-    low, high = 0.0, 1.0
-    for _ in range(50):
-        middle = 0.5 * (low + high)
-        enough = effective_sample_size(middle * log_weights[finite]) > wanted
-        low, high = (middle, high) if enough else (low, middle)
-    return np.where(finite, low * np.where(finite, log_weights, 0.0), -np.inf)
+    return np.where(finite, tempering_power(log_weights, wanted) * np.where(finite, log_weights, 0.0), -np.inf)
 
 
 def fit_flow(

@@ -91,7 +91,8 @@ class Result:
         Per round: ``round, evaluations, ess, efficiency, samples (k, d), training``.
     emulator : dict
         What the emulator was worth: ``error`` in log L over the posterior (on draws it had not seen), ``rre`` and
-        ``rma`` of the observation beside the limits that simulated spectra keep, ``inside``; empty without one.
+        ``rma`` of the observation beside the limits that simulated spectra keep, ``inside``, and ``start``, the
+        parameter values (d,) that its inverse half gives for the observation; empty without one.
     predictive_data : list of SpectrumPredictive
         One per spectrum; empty when the run was told to make none.
     output : Path or None

@@ -477,7 +477,7 @@ class Inference:
         -------
         dict
             ``error`` (`emulator_error`), ``evaluations`` it learned from, ``components``, and of `Recovery`: ``rre``,
-            ``rma``, their limits, and ``inside``.
+            ``rma``, their limits, ``inside``, and ``start``: the point of the unit cube (d,) that inversion gives.
         """
         if self.search is None or self.emulator_error is None:
             return {}
@@ -491,6 +491,7 @@ class Inference:
             "rma": found.rma,
             "rma_limit": found.rma_limit,
             "inside": found.inside,
+            "start": found.u,
         }
 
     def verdict(self) -> list[str]:

@@ -14,7 +14,7 @@ from scipy.special import ndtr, ndtri
 
 from xspec_sixsa.coordinates import EDGE, Whitening
 from xspec_sixsa.emulator import Emulator, Recovery
-from xspec_sixsa.importance import effective_sample_size, negligible_share, pareto_tail
+from xspec_sixsa.importance import effective_sample_size, negligible_share, pareto_tail, tempering_power
 from xspec_sixsa.noise import Noise
 from xspec_sixsa.progress import Progress
 from xspec_sixsa.proposal import (
@@ -128,7 +128,7 @@ class Search:
     def _learn(self, previous: Emulator | None) -> None:
         s = self.simulations
         wanted = max(TEMPERED_ESS, len(s.u) / 20)
-        self._beta = _temperature(s.log_likelihood, wanted)
+        self._beta = tempering_power(s.log_likelihood, wanted)
         depth = self._beta * (s.log_likelihood.max() - s.log_likelihood)
         # spectra far off differ by so much that their share must shrink as the square of the distance grows
         weights = np.exp(-0.5 * depth) + LEAST_WEIGHT / (1 + depth)
@@ -178,7 +178,6 @@ class Search:
         Stretch moves find where the density is; one importance resampling from kernels on the walkers then fills tails
         and sets the shares of separate modes, which walkers cannot leave.
         """
-
         candidates, value = self._candidates()
         weight = np.exp(power * (value - value.max()))
         chosen = rng.choice(len(candidates), WALKERS, p=weight / weight.sum())
@@ -286,15 +285,3 @@ def _resample(u: Points, log_weights: Points, n: int) -> Points:
 
 def _cube(z: Points) -> Points:
     return np.clip(ndtr(z), EDGE, 1 - EDGE)
-
-
-def _temperature(log_likelihood: Points, wanted: float) -> float:
-    """The largest power of the likelihood, at most one, at which points keep `wanted` effective samples."""
-    if effective_sample_size(log_likelihood) >= wanted:
-        return 1.0
-    low, high = 1e-12, 1.0
-    for _ in range(60):
-        middle = np.sqrt(low * high)
-        enough = effective_sample_size(middle * log_likelihood) > wanted
-        low, high = (middle, high) if enough else (low, middle)
-    return low

@@ -6,7 +6,6 @@ exact weights show that the emulator is not good enough there gets search steps 
 
 from __future__ import annotations
 
-import copy
 import json
 import logging
 import multiprocessing
@@ -29,12 +28,13 @@ from xspec_sixsa.calibration import KINDS, uniform_rank
 from xspec_sixsa.compress import compressor as make_compressor
 from xspec_sixsa.emulator import CENTRES, Emulator
 from xspec_sixsa.estimate.npe import NeuralPosterior
+from xspec_sixsa.importance import tempering_power
 from xspec_sixsa.noise import Noise
 from xspec_sixsa.observation import Observation
 from xspec_sixsa.progress import Progress
 from xspec_sixsa.proposal import FlowProposal
 from xspec_sixsa.rounds import Inference, Settings, Simulations
-from xspec_sixsa.search import Search, _temperature
+from xspec_sixsa.search import Search
 from xspec_sixsa.seeding import Streams
 from xspec_sixsa.statistic import ObservedStatistic
 from xspec_sixsa.training import one_thread
@@ -123,7 +123,6 @@ class Teacher:
     counts : Tensor, float32, (n, n_bins)
     emulator : Emulator
     network : NeuralPosterior
-    compressor : Compressor
     error : float
         Root mean square error of the emulator in log L, on spectra simulated at held-out evaluations.
     evaluations : dict of str to int
@@ -133,7 +132,6 @@ class Teacher:
     counts: torch.Tensor
     emulator: Emulator
     network: NeuralPosterior
-    compressor: Any
     error: float
     evaluations: dict[str, int]
 
@@ -173,18 +171,11 @@ class Teacher:
             compress.fit(expected, noise)
             network.fit(v_network, expected, noise, compress)
         evaluations = {"box": size, "held out": HELD_OUT, "probe": int(problem.session.evaluations["probe"])}
-        return cls(v, counts, emulator, network, compress, error, evaluations)
+        return cls(v, counts, emulator, network, error, evaluations)
 
-    def emulator_of(self, noise: Noise) -> Emulator:
-        """The same emulator, scored against another observation."""
-        emulator = copy.copy(self.emulator)
-        emulator._noise = noise
-        return emulator
-
-    def flow_of(self, noise: Noise) -> FlowProposal:
+    def flow_given(self, noise: Noise) -> FlowProposal:
         """The network's posterior given another observation."""
-        network = copy.copy(self.network)
-        network._context = network._informative(self.compressor(noise.observed[None]))
+        network = self.network.given(noise)
         return FlowProposal(network.flow, network.whitening)
 
 
@@ -255,8 +246,8 @@ class _TaughtSearch(Search):
         if previous is not None:
             super()._learn(previous)
             return
-        self.emulator = self._teacher.emulator_of(self.noise)
-        self._beta = _temperature(self.simulations.log_likelihood, len(self.simulations.u) / 20)
+        self.emulator = self._teacher.emulator.given(self.noise)
+        self._beta = tempering_power(self.simulations.log_likelihood, len(self.simulations.u) / 20)
 
     def run(self, most: int, reserve: int) -> None:
         if self._tried:
@@ -276,7 +267,7 @@ class _TaughtInference(Inference):
             self.teacher, self.simulate, self.left, self.noise, self.streams, self.progress, first, s.batch, s.explore,
             s.accuracy,
         )  # fmt: skip
-        self.search.explorer = self.teacher.flow_of(self.noise)
+        self.search.explorer = self.teacher.flow_given(self.noise)
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
 import numpy as np
@@ -32,6 +33,11 @@ class NeuralPosterior:
     transforms : int, default 3
     steps : int, default 1000
     learning_rate : float, default 1e-2
+
+    Attributes
+    ----------
+    compressor : Compressor
+        What makes summaries of spectra; set by `fit`.
     """
 
     def __init__(self, hidden: int = 64, transforms: int = 3, steps: int = 1000, learning_rate: float = 1e-2) -> None:
@@ -90,7 +96,14 @@ class NeuralPosterior:
             learning_rate=self.learning_rate,
             tick=tick,
         )
+        self.compressor = compressor
         self._context = informative(compressor(noise.observed[None]))
+
+    def given(self, noise: Noise) -> NeuralPosterior:
+        """The same network, conditioned on another observation."""
+        other = copy.copy(self)
+        other._context = self._informative(self.compressor(noise.observed[None]))
+        return other
 
     @property
     def flow(self) -> torch.distributions.Distribution:
