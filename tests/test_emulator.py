@@ -152,3 +152,6 @@ def test_settings_are_sized_by_the_parameters() -> None:
     sized = Settings().sized(5)
     assert (sized.first, sized.batch) == (600, 200)
     assert Settings(training="simulated").sized(5).first == 3000
+    # many draws repay a better emulator
+    assert sized.accuracy == 0.4 and Settings(target_ess=10000).sized(5).accuracy == pytest.approx(0.126, abs=1e-3)
+    assert Settings(accuracy=0.3).sized(5).accuracy == 0.3

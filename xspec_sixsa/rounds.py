@@ -106,9 +106,10 @@ class Settings:
         Evaluations of a search step; default: 40 per parameter, at least 100.
     explore : float
         Share of a search step that is drawn from the prior and from the flow.
-    accuracy : float
-        Error of the emulator in log L over the posterior that ends the search. At 0.4 the draws are 85 % effective: for
-        1,000 of them a further step costs about as much as it could save.
+    accuracy : float, optional
+        Error of the emulator in log L over the posterior that ends the search: about ``exp(-error^2)`` of the draws
+        are effective. Default: ``sqrt(0.8 batch / target_ess)``, within 0.1-0.4: a step that halves the error saves as
+        many draws as it costs at ``sqrt(1.3 batch / target_ess)``, and the error is known from a few points only.
     searches : int
         Most search steps before each set of final draws.
     emulated : int
@@ -140,7 +141,7 @@ class Settings:
     first: int | None = None
     batch: int | None = None
     explore: float = 0.1
-    accuracy: float = 0.4
+    accuracy: float | None = None
     searches: int = 25
     emulated: int = 4000
     rounds: int = 5
@@ -161,7 +162,8 @@ class Settings:
         first = self.first or (120 * dimension if self.training == "emulated" else 3000)
         first = min(first, max(self.budget // 3, 100))
         batch = self.batch or max(40 * dimension, 100)
-        return replace(self, first=first, batch=batch)
+        accuracy = self.accuracy or float(np.clip(np.sqrt(0.8 * batch / self.target_ess), 0.1, 0.4))
+        return replace(self, first=first, batch=batch, accuracy=accuracy)
 
 
 @dataclass(eq=False)
