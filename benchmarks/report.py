@@ -40,14 +40,15 @@ def seeds_table(reports: list[dict[str, Any]]) -> str:
         "## Several seeds",
         "",
         "Effective samples are those of the exact weights. Seconds outside the model are of a machine that had other "
-        "work too: upper bounds.",
+        "work too: upper bounds. dlogZ: the seed whose evidence is farthest from nautilus's, on the same session.",
         "",
-        "| problem | engine | seeds | verdicts | evaluations: median (worst) | ESS | log Z by seed | outside, best s |",
-        "|---|---|---|---|---|---|---|---|",
+        "| problem | engine | seeds | verdicts | evaluations: median (worst) | ESS | log Z by seed | nautilus log Z | "
+        "its evaluations | dlogZ | outside, best s |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for report in reports:
         for name, entry in report.items():
-            runs = entry["runs"]
+            runs, nested = entry["runs"], entry.get("nautilus")
             totals = sorted(run["total"] for run in runs)
             reliable = sum(run["status"] == "reliable" for run in runs)
             cells = [
@@ -58,6 +59,9 @@ def seeds_table(reports: list[dict[str, Any]]) -> str:
                 f"{totals[len(totals) // 2]:,} ({totals[-1]:,})",
                 " ".join(f"{run['ess']:.0f}" for run in runs),
                 ", ".join(f"{run['log_z']:.3f} +- {run['log_z_err']:.3f}" for run in runs),
+                f"{nested['log_z']:.3f} +- {nested['log_z_err']:.3f}" if nested else "",
+                f"{nested['evaluations']:,.0f}" if nested else "",
+                f"{max((run['log_z'] - nested['log_z'] for run in runs), key=abs):+.3f}" if nested else "",
                 f"{min(run['outside'] for run in runs):.0f}",
             ]
             lines.append("| " + " | ".join(cells) + " |")
