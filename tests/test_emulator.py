@@ -10,7 +10,7 @@ from scipy.stats import qmc
 
 from xspec_sixsa.coordinates import Whitening
 from xspec_sixsa.emulator import Emulator, KernelRegression
-from xspec_sixsa.importance import effective_sample_size, log_evidence, negligible_share, pareto_tail
+from xspec_sixsa.importance import effective_sample_size, log_evidence
 from xspec_sixsa.noise import Noise
 from xspec_sixsa.progress import Progress
 from xspec_sixsa.proposal import EmulatedProposal, StudentMixture, StudentProposal
@@ -133,17 +133,6 @@ def test_a_mixture_of_student_t_is_normalised_and_follows_two_modes() -> None:
     assert abs((u[:, 0] < 0.5).mean() - 0.5) < 0.05  # four standard errors of 2000 draws
     inside = np.random.default_rng(10).random((200000, 2))
     assert np.exp(mixture.log_density(inside)).mean() == pytest.approx(1.0, abs=0.03)
-
-
-@pytest.mark.parametrize("spread", [0.01, 0.3])
-def test_nearly_equal_weights_have_no_tail_to_fear(spread: float) -> None:
-    log_weights = spread * np.random.default_rng(11).standard_normal(1000)
-    assert pareto_tail(log_weights).unseen < negligible_share(1000)
-
-
-def test_a_heavy_tail_is_feared() -> None:
-    weights = np.random.default_rng(12).pareto(1.1, 1000) + 1
-    assert pareto_tail(np.log(weights)).unseen > 2 * negligible_share(1000)
 
 
 def test_settings_are_sized_by_the_parameters() -> None:

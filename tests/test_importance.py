@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from xspec_sixsa.importance import Weights, effective_sample_size, log_evidence, pareto_k
+from xspec_sixsa.importance import (
+    Weights,
+    effective_sample_size,
+    log_evidence,
+    negligible_share,
+    pareto_k,
+    unseen_share,
+)
 
 
 def test_equal_weights_are_all_effective() -> None:
@@ -56,3 +63,27 @@ def test_batches_that_disagree_are_noticed() -> None:
     assert dof == 1 and stats.chi2.sf(chi2, dof) > 1e-3
     chi2, dof = Weights(same + 0.5 * batches, batches).batch_chi2
     assert stats.chi2.sf(chi2, dof) < 1e-3
+
+
+@pytest.mark.parametrize("spread", [0.01, 0.3])
+def test_nearly_equal_weights_have_no_tail_to_fear(spread: float) -> None:
+    log_weights = spread * np.random.default_rng(11).standard_normal(1000)
+    assert unseen_share(log_weights) < negligible_share(1000)
+
+
+def test_a_few_larger_weights_among_nearly_equal_ones_are_taken_for_what_they_are() -> None:
+    # as an emulated posterior's: nineteen of twenty draws agree within 5 %, the rest follow a tail that ends
+    rng = np.random.default_rng(13)
+    weights = np.exp(0.05 * rng.standard_normal((200, 1000)))
+    rare = rng.random(weights.shape) < 0.05
+    weights[rare] = 4 * rng.beta(1, 3, rare.sum())
+    limit = negligible_share(1000)
+    truth = [weights[weights > largest].sum() / weights.sum() for largest in weights.max(axis=1)]
+    assert max(truth) < limit
+    # fitted to the largest 95 weights, a tail would be feared in 84 % of the sets
+    assert np.mean([unseen_share(np.log(row)) > limit for row in weights]) < 0.05
+
+
+def test_a_heavy_tail_is_feared() -> None:
+    weights = np.random.default_rng(12).pareto(1.1, 1000) + 1
+    assert unseen_share(np.log(weights)) > 2 * negligible_share(1000)

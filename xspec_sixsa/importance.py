@@ -19,7 +19,11 @@ __all__ = [
     "pareto_k",
     "pareto_tail",
     "tempering_power",
+    "unseen_share",
 ]
+
+NOTABLE = 1.25  # times their mean: weights below tell nothing of how the tail goes on
+LEAST_TAIL = 10  # weights, however small, that a tail is fitted to
 
 
 def effective_sample_size(log_weights: ArrayLike) -> float:
@@ -159,14 +163,36 @@ def pareto_k(log_weights: ArrayLike) -> float:
     return pareto_tail(log_weights).k
 
 
-def pareto_tail(log_weights: ArrayLike) -> Tail:
-    """The whole fit behind `pareto_k`."""
+def unseen_share(log_weights: ArrayLike) -> float:
+    """Share of the evidence expected beyond the largest weight drawn: `Tail.unseen` of the notable weights.
+
+    Of nearly equal weights, most of the largest few hundred belong to the bulk, and a tail fitted to them all is far
+    too heavy: on 120 sets of 1,150 final draws of `epic_pn_faint` it expected 1-6 % (median, by seed) where the other
+    sets showed 0.2-0.4 %; fitted to the weights above 1.25 times their mean, 0.3 %.
+
+    Parameters
+    ----------
+    log_weights : array_like, shape (n,)
+    """
+    return pareto_tail(log_weights, NOTABLE).unseen
+
+
+def pareto_tail(log_weights: ArrayLike, least: float = 0.0) -> Tail:
+    """The whole fit behind `pareto_k`, or behind `unseen_share`.
+
+    Parameters
+    ----------
+    log_weights : array_like, shape (n,)
+    least : float, default 0
+        Weights below so many times their mean are left out, as long as ten are left.
+    """
     log_weights = np.sort(np.asarray(log_weights, dtype=float))
     n = log_weights.size
     if n < 25 or np.isneginf(log_weights[-1]):
         return Tail(np.inf)
     tail = int(np.ceil(min(0.2 * n, 3 * np.sqrt(n))))
     w = np.exp(log_weights - log_weights[-1])
+    tail = min(tail, max(int((w > least * w.mean()).sum()), LEAST_TAIL))
     excess = w[-tail:] - w[-tail - 1]
     excess = excess[excess > 0]
     m = excess.size
@@ -219,8 +245,8 @@ class Weights:
 
     @property
     def unseen(self) -> float:
-        """Expected share of the evidence beyond the largest weight drawn (`Tail.unseen`)."""
-        return pareto_tail(self.log_weights).unseen
+        """Expected share of the evidence beyond the largest weight drawn: see `unseen_share`."""
+        return unseen_share(self.log_weights)
 
     @property
     def negligible(self) -> float:

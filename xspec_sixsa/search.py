@@ -14,7 +14,7 @@ from scipy.special import ndtr, ndtri
 
 from xspec_sixsa.coordinates import EDGE, Whitening
 from xspec_sixsa.emulator import Emulator, Recovery
-from xspec_sixsa.importance import effective_sample_size, negligible_share, pareto_tail, tempering_power
+from xspec_sixsa.importance import effective_sample_size, negligible_share, tempering_power, unseen_share
 from xspec_sixsa.noise import Noise
 from xspec_sixsa.progress import Progress
 from xspec_sixsa.proposal import (
@@ -79,7 +79,7 @@ class Search:
     spread : float
         Standard deviation of exact minus emulated log L there.
     unseen : float
-        Share of the evidence that may hide where the emulator is far too low (`importance.Tail.unseen`).
+        Share of the evidence that may hide where the emulator is far too low (`importance.unseen_share`).
     steps : list of dict
         ``power``, ``error`` (the `spread`), ``effective_error`` (the `error`), ``samples``, ``evaluations``.
     """
@@ -156,7 +156,7 @@ class Search:
         if finite.sum() > 1:
             self.spread = float(np.std(difference[finite]))
             self.error = float(np.sqrt(np.log(len(near) / effective_sample_size(difference))))
-            self.unseen = pareto_tail(difference).unseen
+            self.unseen = unseen_share(difference)
         self.steps.append(
             {
                 "power": self.power,
