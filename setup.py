@@ -19,7 +19,7 @@ EXTRAS = {
     "getdist": ["getdist"],
 }
 # What the test suite needs beyond the package: the linter, the samplers it compares with, and the exports it makes.
-EXTRAS["test"] = ["pytest>=7.4", "ruff>=0.6", *(package for packages in EXTRAS.values() for package in packages)]
+EXTRAS["test"] = ["pytest>=7.4", "pytest-xdist>=3.5", "ruff>=0.6", *(p for extra in EXTRAS.values() for p in extra)]
 
 setup(
     name="xspec_sixsa",
