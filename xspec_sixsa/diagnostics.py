@@ -12,7 +12,7 @@ import functools
 import json
 import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -137,11 +137,14 @@ class Diagnosis:
         What could not be judged, and why.
     outlying : list of str
         In which way the observation is unlike simulated ones.
+    edges : list of str
+        Limits of priors that cut the posterior: no fault of the model, so no complaint.
     """
 
     spectra: list[SpectrumDiagnosis]
     notes: list[str]
     outlying: list[str]
+    edges: list[str] = field(default_factory=list)
 
     @property
     def complaints(self) -> list[str]:
@@ -161,6 +164,7 @@ class Diagnosis:
             )
         lines += [f"{s.name}: {s.line}" for s in self.spectra if s.line.p_value >= SUSPECT]
         lines += [f"Note: {note}" for note in self.notes]
+        lines += [f"Prior: {edge}" for edge in self.edges]
         if self.complaints:
             lines += ["NOT DESCRIBED by the model:", *(f"  - {text}" for text in self.complaints)]
         elif self.spectra:
@@ -173,7 +177,8 @@ class Diagnosis:
         """Write `diagnosis.json`."""
         path = Path(folder) / FILE
         content = {"spectra": [asdict(s) | {"sigma": s.sigma} for s in self.spectra]}
-        content |= {"notes": self.notes, "outlying": self.outlying, "complaints": self.complaints}
+        content |= {"notes": self.notes, "outlying": self.outlying, "edges": self.edges}
+        content["complaints"] = self.complaints
         with atomic_path(path) as temporary:
             temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         return path
@@ -209,7 +214,7 @@ def diagnose(result: Result, *, fwhm: Callable[[Vector], Vector] | None = None, 
         judged.append((s, fwhm or _response_widths(result, index)))
     bins = sum(len(s.counts) for s, _ in judged)
     spectra = [_judge(s, len(result.names) * len(s.counts) / bins, widths, rng) for s, widths in judged]
-    return Diagnosis(spectra, notes, _outlying(result.emulator))
+    return Diagnosis(spectra, notes, _outlying(result.emulator), [str(edge) for edge in result.prior_edges])
 
 
 def _outlying(emulator: dict[str, Any]) -> list[str]:

@@ -103,6 +103,7 @@ def _content(result: Result, directory: Path) -> dict[str, Any]:
         "verdict": verdict,
         "reasons": result.reasons,
         "advice": advice,
+        "edges": [str(edge) for edge in result.prior_edges],
         "has_draws": has_draws,
         "parameters": list(_parameters(result, has_draws)),
         "statistic": _statistic(result),

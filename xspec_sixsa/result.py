@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .compare.comparison import Comparison
     from .derived import Derived
     from .diagnostics import Diagnosis
+    from .prioredges import PriorEdge
 
 __all__ = ["Result", "SpectrumPredictive", "weighted_quantile"]
 
@@ -159,6 +160,13 @@ class Result:
         return w / w.sum()
 
     @property
+    def prior_edges(self) -> list[PriorEdge]:
+        """Limits of priors that cut the posterior (`prioredges.prior_edges`); the draws are exact all the same."""
+        from .prioredges import prior_edges
+
+        return prior_edges(self)
+
+    @property
     def mean(self) -> np.ndarray:
         """Posterior mean (d,)."""
         keep, w = self._weighted()
@@ -266,6 +274,7 @@ class Result:
             "status": self.status,
             "reasons": list(self.reasons),
             "parameters": parameters,
+            "prior_edges": [asdict(edge) for edge in self.prior_edges],
             "best_statistic": self.best_statistic,
             "log_z": self.log_z,
             "log_z_err": self.log_z_err,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -11,11 +12,15 @@ if TYPE_CHECKING:
 
 __all__ = ["format_value", "summary_text"]
 
+WIDTH = 118  # characters of a note's line
+
 
 def summary_text(result: Result) -> str:
     """Verdict first, then the parameters as XSPEC shows them, then evidence and cost; at most ~120 columns wide."""
     lines = [_verdict(result), ""]
     lines += _table(result)
+    for edge in result.prior_edges:
+        lines += textwrap.wrap(f"Note: {edge}", WIDTH, subsequent_indent="  ")
     total = sum(result.evaluations.values())
     lines += [
         "",
