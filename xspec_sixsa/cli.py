@@ -5,6 +5,7 @@ Nothing heavy is imported before a command needs it, so that `sixsa -h` and refu
 
 from __future__ import annotations
 
+import copy
 import functools
 import logging
 import os
@@ -13,14 +14,12 @@ import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from . import __version__
-
-if TYPE_CHECKING:
-    from .result import Result
+from .commands import PATH, POSITIVE, QUIET, SEED, WORKERS, Answer, compressor_option, engine_option, runs
 
 __all__ = ["main"]
 
@@ -28,25 +27,32 @@ EXIT_FAULT, EXIT_BAD_INPUT, EXIT_UNRELIABLE = 1, 2, 3
 # What a mistake in the program looks like, as opposed to input that cannot work. PyXspec raises plain Exceptions.
 FAULTS = (AssertionError, AttributeError, LookupError, NameError, NotImplementedError, TypeError, ZeroDivisionError)
 
-PATH = click.Path(path_type=Path)
-POSITIVE = click.IntRange(min=1)
+
+class Shell(click.Group):
+    """Its commands end with one clear message on stderr instead of a traceback, and with the exit code."""
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        super().add_command(guarded(cmd), name)
 
 
-def guarded(command: Callable[..., int | None]) -> Callable[..., None]:
-    """One clear message on stderr instead of a traceback, and the exit code; `--debug` shows the traceback."""
+def guarded(command: click.Command) -> click.Command:
+    """The command with errors told and exit codes made; `--debug` shows the traceback."""
+    callback = command.callback
 
-    @click.option("--debug", is_flag=True, help="Show the traceback of an error, and more messages.")
-    @functools.wraps(command)
-    def run(*args: Any, debug: bool, **kwargs: Any) -> None:
+    @functools.wraps(callback)
+    def run(*, debug: bool, **options: Any) -> None:
         logging.basicConfig(format="%(message)s", stream=sys.stderr, level=logging.WARNING, force=True)
-        quiet = kwargs.get("quiet", False)
-        level = logging.DEBUG if debug else logging.WARNING if quiet else logging.INFO
+        level = logging.DEBUG if debug else logging.WARNING if options.get("quiet") else logging.INFO
         logging.getLogger("xspec_sixsa").setLevel(level)
         if not debug:
             # Warnings of libraries speak to programmers; ours are log messages.
             warnings.simplefilter("ignore")
+        _end_as_an_interrupt()
         try:
-            code = command(*args, **kwargs)
+            code = callback(**options)
+            if isinstance(code, Answer):
+                click.echo(code.text)
+                code = 0 if code.well else EXIT_UNRELIABLE
         except click.ClickException:
             raise
         except KeyboardInterrupt:
@@ -65,45 +71,45 @@ def guarded(command: Callable[..., int | None]) -> Callable[..., None]:
             code = EXIT_FAULT if fault else EXIT_BAD_INPUT
         sys.exit(code or 0)
 
-    return run
+    command = copy.copy(command)
+    debug = click.Option(["--debug"], is_flag=True, help="Show the traceback of an error, and more messages.")
+    command.params, command.callback = [*command.params, debug], run
+    return command
 
 
 def fit_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Options that `fit` and `demo` share."""
     for option in reversed(
         (
-            click.option("--seed", type=click.IntRange(min=0), help="Same seed, same answer.", show_default="drawn"),
+            click.option("--seed", type=SEED, help="Same seed, same answer.", show_default="drawn"),
             click.option("--target-ess", type=POSITIVE, help="Effective sample size wanted.", show_default="1000"),
             click.option("--budget", type=POSITIVE, help="Most evaluations of the model.", show_default="20000"),
-            click.option(
-                "--compressor",
-                type=click.Choice(["autoencoder", "pca", "bands", "none"]),
-                help="How spectra are summarised for the network.",
-                show_default="autoencoder",
-            ),
+            compressor_option("How spectra are summarised for the network.", show_default="autoencoder"),
             click.option(
                 "--training",
                 type=click.Choice(["emulated", "simulated"]),
                 help="Train on emulated spectra, or on simulations only (SIXSA III's rounds).",
                 show_default="emulated",
             ),
-            click.option(
-                "--workers", type=POSITIVE, help="Processes that evaluate real XSPEC.", show_default="all cores"
-            ),
-            click.option("--quiet", "-q", is_flag=True, help="Only the summary and errors."),
+            click.option("--workers", help="Processes that evaluate real XSPEC.", **WORKERS),
+            QUIET,
         )
     ):
         command = option(command)
     return command
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=Shell, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, "-V", "--version", prog_name="sixsa")
 def main() -> None:
     """Exact Bayesian posteriors of X-ray spectra, from XSPEC session files.
 
     Exit codes: 0 reliable, 3 unreliable, 2 bad input.
     """
+
+
+for finished in runs.commands.values():
+    main.add_command(finished)
 
 
 @main.command()
@@ -113,308 +119,30 @@ def main() -> None:
 @fit_options
 @click.option("--resume", is_flag=True, help="Continue the run that the output folder holds.")
 @click.option("--clobber", is_flag=True, help="Replace the run that the output folder holds (only our own files).")
-@click.option(
-    "--engine",
-    type=click.Choice(["auto", "xspec", "embedded"]),
-    default="auto",
-    show_default=True,
-    help="The real XSPEC, the embedded engine, or the first of them that there is.",
-)
-@guarded
-def fit(session: Path, quiet: bool, **options: Any) -> int:
+@engine_option(about="The real XSPEC, the embedded engine, or the first of them that there is.")
+def fit(session: Path, quiet: bool, **options: Any) -> Answer:
     """Fit the SESSION (an .xcm file written by XSPEC's `save all`) and write the posterior to a folder."""
     from .batch import fit_session
 
-    _end_as_an_interrupt()
     result = fit_session(session, progress=not quiet, **options)
-    click.echo(result.summary())
-    return _code(result)
+    return Answer(result.summary(), well=result.reliable)
 
 
 @main.command()
 @click.option("--output", "-o", type=PATH, default=Path("sixsa_demo"), show_default=True, help="Folder for all files.")
 @fit_options
 @click.option("--clobber", is_flag=True, help="Replace the demo that the output folder holds.")
-@click.option(
-    "--engine",
-    type=click.Choice(["embedded", "xspec", "auto"]),
-    default="embedded",
-    show_default=True,
-    help="The engine that fits; the spectrum is always made by the embedded one.",
-)
-@guarded
-def demo(output: Path, quiet: bool, **options: Any) -> int:
+@engine_option("embedded", "xspec", "auto", about="The engine that fits; the embedded one makes the spectrum.")
+def demo(output: Path, quiet: bool, **options: Any) -> Answer:
     """Make an EPIC-pn-like response and spectrum, fit it, and see whether the truth is recovered."""
     from .demo import run_demo
 
-    _end_as_an_interrupt()
     report = run_demo(output, progress=not quiet, **options)
-    click.echo(report.result.summary())
-    click.echo()
-    click.echo(report.text())
-    return _code(report.result)
-
-
-@main.command()
-@click.argument("directory", type=PATH)
-@click.option("--format", "suffix", type=click.Choice(["png", "pdf", "svg"]), default="png", show_default=True)
-@guarded
-def plot(directory: Path, suffix: str) -> int:
-    """Draw the pictures of the result in DIRECTORY again, and (with PNG) the page that shows them."""
-    from .plots import plot_all
-    from .result import Result
-
-    made = plot_all(Result.load(directory), directory, suffix=suffix)
-    for path in made:
-        click.echo(str(path))
-    return 0 if made else EXIT_FAULT
-
-
-@main.command()
-@click.argument("directory", type=PATH)
-@guarded
-def report(directory: Path) -> int:
-    """Write report.html, one page with verdict, pictures, cost and provenance, for the result in DIRECTORY."""
-    from .result import Result
-
-    result = Result.load(directory)
-    click.echo(str(result.report(directory)))
-    return _code(result)
-
-
-@main.command()
-@click.argument("directory", type=PATH, required=False)
-@click.option("--bibtex", is_flag=True, help="BibTeX entries.")
-@guarded
-def cite(directory: Path | None, bibtex: bool) -> int:
-    """Say what to cite: for the software, or for the result in DIRECTORY, whose statistic and tables count too."""
-    from .publish import citation
-    from .result import Result
-
-    click.echo(citation(None if directory is None else Result.load(directory), bibtex=bibtex))
-    return 0
-
-
-def _band(context: click.Context, parameter: click.Parameter, value: str) -> tuple[float, float]:
-    try:
-        low, high = (float(x) for x in value.split("-"))
-    except ValueError:
-        raise click.BadParameter(f"{value!r} is no band: give two energies in keV, as in 2-10.") from None
-    return low, high
-
-
-def derived_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Options of the commands that evaluate the model at draws of a finished run."""
-    for option in reversed(
-        (
-            click.option("--spectrum", type=POSITIVE, default=1, show_default=True, help="Seen by which spectrum."),
-            click.option("--draws", type=POSITIVE, default=1000, show_default=True, help="Draws of the posterior."),
-            click.option(
-                "--engine", type=click.Choice(["auto", "xspec", "embedded"]), default="auto", show_default=True
-            ),
-        )
-    ):
-        command = option(command)
-    return command
-
-
-UNABSORBED = click.option("--unabsorbed", is_flag=True, help="With every column density (nH) at zero.")
-
-
-@main.command()
-@click.argument("directory", type=PATH)
-@click.argument("band", callback=_band)
-@UNABSORBED
-@derived_options
-@guarded
-def flux(directory: Path, band: tuple[float, float], engine: str, **options: Any) -> int:
-    """Posterior of the flux in a BAND (such as 2-10, keV) for the result in DIRECTORY."""
-    from .batch import open_run
-
-    result, module = open_run(directory, engine)
-    click.echo(result.flux(*band, xspec=module, **options).summary())
-    return _code(result)
-
-
-@main.command()
-@click.argument("directory", type=PATH)
-@click.argument("band", callback=_band)
-@click.option("--redshift", "-z", required=True, help="A number, or the parameter that holds it: Redshift__4.")
-@UNABSORBED
-@derived_options
-@guarded
-def lumin(directory: Path, band: tuple[float, float], redshift: str, engine: str, **options: Any) -> int:
-    """Posterior of the luminosity in a rest-frame BAND (such as 2-10, keV) for the result in DIRECTORY."""
-    from .batch import open_run
-
-    try:
-        z: float | str = float(redshift)
-    except ValueError:
-        z = redshift
-    result, module = open_run(directory, engine)
-    click.echo(result.lumin(*band, z, xspec=module, **options).summary())
-    return _code(result)
-
-
-@main.command()
-@click.argument("directory", type=PATH)
-@click.argument("component")
-@click.option("--fraction", type=float, default=0.05, show_default=True, help="Range of the continuum about the peak.")
-@derived_options
-@guarded
-def eqwidth(directory: Path, component: str, engine: str, **options: Any) -> int:
-    """Posterior of the equivalent width of a COMPONENT (gaussian, 3, bkg:2) for the result in DIRECTORY."""
-    from .batch import open_run
-
-    result, module = open_run(directory, engine)
-    click.echo(result.eqwidth(component, xspec=module, **options).summary())
-    return _code(result)
-
-
-@main.command()
-@click.argument("directory", type=PATH)
-@guarded
-def info(directory: Path) -> int:
-    """Print the summary of the result in DIRECTORY."""
-    from .result import Result
-
-    result = Result.load(directory)
-    click.echo(result.summary())
-    return _code(result)
-
-
-@main.command()
-@click.argument("directory", type=PATH)
-@click.option(
-    "--with",
-    "methods",
-    multiple=True,
-    type=click.Choice(["bxa", "nautilus", "mcmc", "mh"]),
-    help="Run it: BXA, nautilus, XSPEC's Goodman-Weare or Metropolis-Hastings chain. Repeat for several.",
-)
-@click.option("--read", multiple=True, type=PATH, help="Read a finished run: a BXA folder, an XSPEC chain.")
-@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
-@click.option("--limit", type=float, help="Seconds after which a nested sampler is given up.")
-@click.option("--live", type=POSITIVE, help="Live points.", show_default="400 of BXA, 1500 of nautilus")
-@click.option("--length", type=POSITIVE, help="Rows of XSPEC's chain.", show_default="40000")
-@click.option("--workers", type=POSITIVE, help="Processes that evaluate for nautilus.", show_default="all cores")
-@click.option(
-    "--engine",
-    type=click.Choice(["auto", "xspec", "embedded"]),
-    default="auto",
-    show_default=True,
-    help="What evaluates the model; the same as in the run.",
-)
-@click.option("--quiet", "-q", is_flag=True, help="Only the comparison and errors.")
-@guarded
-def compare(directory: Path, methods: tuple[str, ...], quiet: bool, engine: str, **options: Any) -> int:
-    """Run other methods on the problem of the result in DIRECTORY, and say whether they agree.
-
-    Writes comparison.json, comparison.npz and compare_corner.png and .pdf there. Exit code 3 where they do not agree.
-    """
-    from .batch import load_engine
-    from .result import Result
-
-    result = Result.load(directory)
-    module = load_engine(engine) if methods else None
-    found = result.compare(*methods, xspec=module, restore=True, progress=not quiet, **options)
-    click.echo(str(found))
-    return 0 if found.agree else EXIT_UNRELIABLE
-
-
-@main.command()
-@click.argument("directory", type=PATH)
-@click.option(
-    "--compressor",
-    type=click.Choice(["autoencoder", "pca", "bands", "none"]),
-    help="Also say what spectra compressed in this way still know of the parameters (3000 evaluations).",
-)
-@click.option(
-    "--engine",
-    type=click.Choice(["auto", "xspec", "embedded"]),
-    default="auto",
-    show_default=True,
-    help="What evaluates the model for --compressor; the same as in the run.",
-)
-@guarded
-def diagnose(directory: Path, compressor: str | None, engine: str) -> int:
-    """Say whether the model of the result in DIRECTORY describes its data: goodness of fit, lines, outliers.
-
-    Writes diagnosis.json and a qq_1.png for each spectrum there, and retriever.png with --compressor. Exit code 3 where
-    it does not.
-    """
-    from .plots.goodness import plot_qq
-    from .result import Result
-
-    result = Result.load(directory)
-    found = result.diagnose()
-    found.save(directory)
-    for number, spectrum in enumerate(result.predictive_data, 1):
-        plot_qq(spectrum, directory / f"qq_{number}.png")
-    click.echo(str(found))
-    if compressor is not None:
-        from .batch import open_run
-        from .retriever import retrieve_for
-
-        result, module = open_run(directory, engine)
-        retrieval, evaluations = retrieve_for(result, compressor, xspec=module)
-        click.echo(f"\nParameters read from spectra of the whole prior ({compressor}, {evaluations} evaluations):")
-        click.echo(str(retrieval))
-        retrieval.plot(directory / "retriever.png")
-    return EXIT_UNRELIABLE if found.complaints else 0
-
-
-@main.command()
-@click.argument("directory", type=PATH)
-@click.option("-n", "n", type=click.IntRange(min=2), default=200, show_default=True, help="Simulated spectra.")
-@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
-@click.option("--output", "-o", type=PATH, required=True, help="Folder for the calibration.")
-@click.option("--resume", is_flag=True, help="Continue the calibration that the output folder holds, or enlarge it.")
-@click.option("--target-ess", type=POSITIVE, default=200, show_default=True, help="Effective samples a spectrum.")
-@click.option("--workers", type=POSITIVE, help="Processes, one spectrum each.", show_default="all cores")
-@click.option(
-    "--engine",
-    type=click.Choice(["auto", "xspec", "embedded"]),
-    default="auto",
-    show_default=True,
-    help="What evaluates the model; the same as in the run.",
-)
-@click.option("--quiet", "-q", is_flag=True, help="Only the calibration and errors.")
-@guarded
-def calibrate(directory: Path, output: Path, engine: str, quiet: bool, **options: Any) -> int:
-    """Test the method on spectra simulated about the result in DIRECTORY: ranks and coverage of the truth.
-
-    Writes calibration.json, ranks.png and coverage.png. Exit code 3 where the weighted posteriors are not calibrated.
-    """
-    from .batch import open_run
-    from .calibration import calibrate as run_calibration
-
-    _end_as_an_interrupt()
-    result, module = open_run(directory, engine)
-    found = run_calibration(result, output=output.absolute(), xspec=module, progress=not quiet, **options)
-    click.echo(str(found))
-    return 0 if found.passed else EXIT_UNRELIABLE
-
-
-@main.command()
-@click.argument("directories", type=PATH, nargs=-1, required=True)
-@click.option("--output", "-o", type=PATH, help="Folder for ranking.json, ranking.png and ranking.pdf.")
-@guarded
-def rank(directories: tuple[Path, ...], output: Path | None) -> int:
-    """Rank the models of the results in DIRECTORIES, all on the same data, by evidence and predictive score."""
-    from .compare import rank as rank_models
-
-    found = rank_models(directories)
-    click.echo(str(found))
-    if output is not None:
-        found.save(output)
-        click.echo(f"Saved in {output}")
-    return 0 if all(model.status == "reliable" for model in found.models) else EXIT_UNRELIABLE
+    return Answer(f"{report.result.summary()}\n\n{report.text()}", well=report.result.reliable)
 
 
 @main.command()
 @click.argument("name", required=False)
-@guarded
 def models(name: str | None) -> int:
     """List the embedded engine's models with their parameters, or only the one of this NAME."""
     from .embedded.components import REGISTRY, lookup
@@ -435,7 +163,6 @@ def models(name: str | None) -> int:
 
 @main.command("install-tcl")
 @click.option("--remove", is_flag=True, help="Take the package away again.")
-@guarded
 def install_tcl(remove: bool) -> int:
     """Put the Tcl package where the program xspec finds it (~/.xspec/sixsa)."""
     from .tclinstall import install_tcl, remove_tcl, user_folder
@@ -453,7 +180,6 @@ def install_tcl(remove: bool) -> int:
 
 
 @main.command()
-@guarded
 def doctor() -> int:
     """Say what is installed, whether XSPEC works, and what to do."""
     from .doctor import examine
@@ -481,10 +207,6 @@ def _end_as_an_interrupt() -> None:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, end)
-
-
-def _code(result: Result) -> int:
-    return 0 if result.reliable else EXIT_UNRELIABLE
 
 
 if __name__ == "__main__":

@@ -103,6 +103,22 @@ class Derived:
     def __str__(self) -> str:
         return self.summary()
 
+    def as_dict(self) -> dict[str, Any]:
+        """The first quantity's `columns` and unit by themselves; those of a further one under its name."""
+        first, *others = [
+            {"unit": unit} | {key: float(column[i]) for key, column in columns(self).items()}
+            for i, unit in enumerate(self.units)
+        ]
+        cost = {"what": self.what, "ess": self.ess, "evaluations": self.evaluations}
+        return cost | first | dict(zip(self.names[1:], others, strict=True))
+
+
+def columns(posterior: Result | Derived) -> dict[str, np.ndarray]:
+    """Median, mean, and central intervals of 68 and 90 % (``lo hi lo90 hi90``) of every parameter or quantity."""
+    inner, outer = posterior.interval(0.68), posterior.interval(0.90)
+    found = {"median": posterior.quantile(0.5), "mean": posterior.mean}
+    return found | {"lo": inner[:, 0], "hi": inner[:, 1], "lo90": outer[:, 0], "hi90": outer[:, 1]}
+
 
 def open_session(result: Result, xspec: ModuleType | None = None, workers: int | None = None) -> Session:
     """Look at the session that XSPEC holds, and refuse it when it is not the one that the result was made from.
@@ -123,7 +139,7 @@ def open_session(result: Result, xspec: ModuleType | None = None, workers: int |
         where = "the run's session.xcm" if result.output is None else str(Path(result.output) / "session.xcm")
         raise ValueError(
             f"XSPEC holds another session than this result was made from: {what}. Restore that one first: "
-            f"Xset.restore({where!r})."
+            f"@{where} at XSPEC's prompt, Xset.restore({where!r}) in Python."
         )
     return session
 

@@ -173,14 +173,18 @@ class Diagnosis:
             lines.append("Nothing could be judged.")
         return "\n".join(lines)
 
+    def as_dict(self) -> dict[str, Any]:
+        """What `diagnosis.json` holds."""
+        content = {"spectra": [asdict(s) | {"sigma": s.sigma} for s in self.spectra]}
+        return content | {
+            "notes": self.notes, "outlying": self.outlying, "edges": self.edges, "complaints": self.complaints
+        }  # fmt: skip
+
     def save(self, folder: str | os.PathLike[str]) -> Path:
         """Write `diagnosis.json`."""
         path = Path(folder) / FILE
-        content = {"spectra": [asdict(s) | {"sigma": s.sigma} for s in self.spectra]}
-        content |= {"notes": self.notes, "outlying": self.outlying, "edges": self.edges}
-        content["complaints"] = self.complaints
         with atomic_path(path) as temporary:
-            temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+            temporary.write_text(json.dumps(self.as_dict(), indent=2) + "\n", encoding="utf-8")
         return path
 
 
