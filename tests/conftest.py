@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-# before torch and numpy are loaded: pytest-xdist's processes share the cores, and threads that wait for each other crawl
+# before torch and numpy are loaded: two processes of tests share the cores, and threads that wait for each other crawl
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
