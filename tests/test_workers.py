@@ -129,9 +129,9 @@ sys.path.insert(0, {tests!r})
 import test_workers as t
 signal.signal(signal.SIGINT, signal.default_int_handler)
 pool = t.WorkerPool(t.behaves, t.N_BINS, 2)
-pool.evaluate(t.batch(10))
+strike = lambda: os.kill(os.getpid(), signal.SIGINT)
+{when}
 pids = pool.pids
-threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
 try:
     pool.evaluate(t.batch(10, row_1=2, row_8=2))
 except KeyboardInterrupt:
@@ -140,9 +140,14 @@ sys.exit(4)
 """
 
 
-def test_ctrl_c_ends_workers_and_the_wait() -> None:
+@pytest.mark.parametrize(
+    "when",
+    ["pool.evaluate(t.batch(10)); threading.Timer(0.3, strike).start()", "os.register_at_fork(after_in_parent=strike)"],
+    ids=["at work", "while forking"],
+)
+def test_ctrl_c_ends_workers_and_the_wait(when: str) -> None:
     # in a process of its own: XSPEC, once loaded, takes the signal
-    script = CTRL_C.format(tests=os.path.dirname(__file__))
+    script = CTRL_C.format(tests=os.path.dirname(__file__), when=when)
     assert subprocess.run([sys.executable, "-c", script], timeout=60).returncode == 0
 
 

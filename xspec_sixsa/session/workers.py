@@ -15,11 +15,12 @@ import multiprocessing.connection
 import os
 import signal
 import sys
+import threading
 import time
 import warnings
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -168,14 +169,14 @@ class WorkerPool:
         done = np.frombuffer(memory, np.int64, 1, offset=size)
         sys.stdout.flush()
         sys.stderr.flush()
-        with warnings.catch_warnings():
+        with _interrupt_waits(), warnings.catch_warnings():
             # Python 3.12 warns of threads (torch's): the child uses none of them, and no torch
             warnings.simplefilter("ignore", DeprecationWarning)
             pid = os.fork()
-        if pid == 0:
-            _child(self, ours, theirs, block, done)
-        theirs.close()
-        self._workers.append(_Worker(pid, ours, block, done))
+            if pid == 0:
+                _child(self, ours, theirs, block, done)
+            theirs.close()
+            self._workers.append(_Worker(pid, ours, block, done))
 
     def _send(self, worker: _Worker, theta: np.ndarray, rows: np.ndarray) -> bool:
         worker.done[0] = 0
@@ -244,6 +245,23 @@ def _end(pid: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
     _wait(pid)
+
+
+@contextlib.contextmanager
+def _interrupt_waits() -> Iterator[None]:
+    """Ctrl-C strikes at the end: Python runs functions after a fork, and swallows what is raised in them."""
+    previous = signal.getsignal(signal.SIGINT)
+    if previous is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    struck = []
+    signal.signal(signal.SIGINT, lambda *_: struck.append(True))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+        if struck:
+            signal.raise_signal(signal.SIGINT)
 
 
 def _kill(owner: int, workers: list[_Worker]) -> None:
