@@ -92,3 +92,36 @@ def test_seeds_stand_beside_the_evidence_of_nautilus(script: Any) -> None:
     nested = {"log_z": -66.61, "log_z_err": 0.01, "evaluations": 67500.0}
     text = script("report").seeds_table([{"epic_pn": {"engine": "xspec", "runs": runs, "nautilus": nested}}])
     assert "| 2,400 (2,500) |" in text and "| -66.610 +- 0.010 | 67,500 | -0.040 | 20 |" in text
+
+
+def test_a_shifted_gain_moves_what_is_recorded_and_leaves_the_mirror(script: Any, tmp_path: Path) -> None:
+    from small_session import write_response
+
+    from xspec_sixsa.embedded.ogip import read_arf, read_rmf
+
+    write_response(tmp_path)
+    rmf, arf = read_rmf(str(tmp_path / "small.rmf")), read_arf(str(tmp_path / "small.arf"))
+    moved, area = script("wrong_runs").shifted(rmf, arf, 1.03)
+    energy, nominal = 0.5 * (moved.energy_lo + moved.energy_hi), 0.5 * (rmf.energy_lo + rmf.energy_hi)
+    # a photon of this energy is recorded as one of 1.03 times it, in channels that keep their energies
+    np.testing.assert_allclose(1.03 * energy, nominal, rtol=1e-12)
+    np.testing.assert_array_equal(moved.matrix.toarray(), rmf.matrix.toarray())
+    np.testing.assert_array_equal(moved.e_min, rmf.e_min)
+    inside = energy > nominal[0]
+    true = 400.0 * np.exp(-(((energy - 1.5) / 4) ** 2))  # small_session's area
+    # linear between bins of 0.3 keV at 11 keV, where the area's second derivative is 1.3 of it: h^2/8 of that
+    np.testing.assert_allclose(area.area[inside], true[inside], rtol=0.015)
+
+
+def test_the_table_of_wrong_runs_counts_what_complained(script: Any) -> None:
+    wrong = script("wrong_runs")
+    common = {"shift": 1.0, "mass": 0.5, "sigma": 0.1}
+    runs = [
+        {"kind": "control", **common, "line_p": 0.4},
+        *({"kind": "line", **common, "line_p": p, "mass": m} for p, m in ((0.001, 0.999), (0.002, 0.2), (0.3, 0.1))),
+    ]
+    rows = {line.split(" | ")[0].strip("| "): line for line in wrong.table(runs).splitlines()}
+    assert rows["line search p"] == "| line search p | 0 of 1 (0.4) | **2 of 3 (0.002)** |"
+    assert rows["C-stat against expectation, sigma"].count("0 of") == 2
+    assert "prior's edge: posterior within 2 % of it" not in rows  # nobody asked it
+    assert rows["*truth outside the joint 99 % region*"].endswith("| 0 of 1 | 1 of 3 |")
