@@ -32,6 +32,7 @@ def fresh(name: str, folder: Path) -> Iterator[ModuleType]:
     xspec.Fit.statMethod, xspec.Fit.weight, xspec.Fit.bayes, xspec.Fit.query = "cstat", "standard", "off", "yes"
     yield xspec
     clear(xspec)
+    xspec.Xset.abund = "angr"  # XSPEC's default: other tests of this process run in the same engine
 
 
 def clear(xspec: ModuleType) -> None:

@@ -79,6 +79,12 @@ def test_a_run_recovers_the_truth_and_leaves_its_files_and_the_chain(priors, tmp
     # 90 % interval from about 400 correlated chain rows: its ends are known to a fifth of its half-width
     interval = result.interval(0.9)[1]
     assert [low, high] == pytest.approx(interval, abs=0.2 * np.ptp(interval))
+    # the common norm is integrated beside the result: the same evidence from the same draws, four evaluations to see
+    # that the model is linear
+    found = again.common_norm
+    assert found["norms"] == ["norm__3"] and result.evaluations["linearity"] == 4
+    assert abs(found["log_z"] - result.log_z) < 3 * result.log_z_err
+    assert found["ess"] == pytest.approx((1 + found["gain"]) * result.ess) and found["gain"] > -0.2
     # every evaluation is in the count
     assert sum(result.evaluations.values()) <= OPTIONS["budget"] + 500
     assert result.evaluations["final"] == len(result.samples) or "final 2" in result.evaluations

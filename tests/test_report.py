@@ -110,6 +110,20 @@ def test_the_page_holds_numbers_cost_and_provenance(tmp_path: Path) -> None:
     assert "/data/" not in text  # somebody else's folders are no use, and none of a reader's business
 
 
+def test_the_common_norm_is_reported_apart(tmp_path: Path) -> None:
+    found = {"norms": ["norm__5"], "ess": 1500.0, "gain": 0.25, "log_z": -12.5, "log_z_err": 0.01}
+    result = fitted(common_norm=found)
+    assert "Common norm integrated 1500 effective samples (+25.0 %), ln Z −12.500 ± 0.010; reported apart" in (
+        page(result, tmp_path).text
+    )
+    assert "Common norm integrated         ESS 1500 (+25.0 %), log Z -12.500 +- 0.010; apart" in result.summary()
+    result.save(tmp_path)
+    assert Result.load(tmp_path).common_norm == found
+    without = fitted(common_norm={"why_not": "spectrum 1 is scored by chi"})
+    assert "Common norm" not in page(without, tmp_path).text + without.summary()
+    assert without.as_dict()["common_norm"] == {"why_not": "spectrum 1 is scored by chi"}
+
+
 def test_the_page_is_the_same_for_a_result_that_was_saved_and_loaded(tmp_path: Path) -> None:
     result = fitted()
     before = page(result, tmp_path / "a").text

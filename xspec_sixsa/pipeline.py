@@ -330,6 +330,7 @@ class _Run:
             fingerprint=self.run["fingerprint"],
             rounds=rounds,
             emulator=self._emulator(inference),
+            common_norm=self._common_norm(inference, weights, interrupted),
         )
         if weights.ess > 0 and len(inference.u):
             result.predictive_data = self._predictive(result, inference)
@@ -340,6 +341,26 @@ class _Run:
         found = inference.emulator_summary()
         if found:
             found["start"] = self.prior.transform(found["start"][None])[0].tolist()
+        return found
+
+    def _common_norm(self, inference: Any, weights: Any, interrupted: str | None) -> dict[str, Any]:
+        """The weights once more with the model's scale integrated out: reported beside the result, not in it."""
+        from xspec_sixsa.normalisation import common_norm
+        from xspec_sixsa.training import one_thread
+
+        if interrupted is not None or weights.ess == 0 or not len(inference.u):
+            return {"why_not": "the run has no final draws that it finished"}
+        try:
+            with one_thread(), self.progress.task("the common normalisation", 1, "common norm"):
+                found = common_norm(
+                    self.session, self.prior, inference.u, inference.log_likelihood, inference.counts.numpy(),
+                    inference.proposal, weights,
+                )  # fmt: skip
+        except Exception as error:  # a number beside the result must not cost a finished posterior
+            log.warning("The common normalisation is not integrated: %s", error)
+            return {"why_not": f"it failed: {error}"}
+        if "why_not" in found:
+            log.info("the common normalisation is not integrated: %s", found["why_not"])
         return found
 
     def _draws(self, inference: Any) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], list[str]]:

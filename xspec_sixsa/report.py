@@ -110,6 +110,7 @@ def _content(result: Result, directory: Path) -> dict[str, Any]:
         "log_z": f"{result.log_z:.3f} ± {result.log_z_err:.3f}".replace("-", "\N{MINUS SIGN}"),
         "ess": f"{result.ess:.0f} of {len(result.samples)} draws",
         "k_hat": f"{result.k_hat:.2f}",
+        "common_norm": _common_norm(result),
         "emulator": _emulator(result),
         "costs": [
             ("Evaluations", "", _stages(result.evaluations, "{:,.0f}")),
@@ -198,6 +199,16 @@ def _statistic(result: Result) -> str:
     if kinds:
         text += f" ({', '.join(kinds)})"
     return text + (f" in {bins} bins, {len(result.names)} free parameters" if bins else "")
+
+
+def _common_norm(result: Result) -> str:
+    found = result.common_norm
+    if "ess" not in found:
+        return ""
+    return (
+        f"{found['ess']:.0f} effective samples ({100 * found['gain']:+.1f} %), "
+        f"ln Z {found['log_z']:.3f} ± {found['log_z_err']:.3f}; reported apart, nothing here makes use of it"
+    ).replace("-", "\N{MINUS SIGN}")
 
 
 def _emulator(result: Result) -> str:

@@ -94,6 +94,12 @@ class Result:
         What the emulator was worth: ``error`` in log L over the posterior (on draws it had not seen), ``rre`` and
         ``rma`` of the observation beside the limits that simulated spectra keep, ``inside``, and ``start``, the
         parameter values (d,) that its inverse half gives for the observation; empty without one.
+    common_norm : dict
+        The same weights with the model's common scale integrated in closed form, which nothing else here makes use
+        of: ``norms`` (chain names), ``ess``, ``gain`` (0.1: 10 % more effective samples), ``log_z``, ``log_z_err``; or
+        ``why_not`` alone (`normalisation`).
+    predictive_data : list of SpectrumPredictive
+        One per spectrum; empty when the run was told to make none.
     predictive_data : list of SpectrumPredictive
         One per spectrum; empty when the run was told to make none.
     output : Path or None
@@ -122,6 +128,7 @@ class Result:
     fingerprint: dict[str, Any] = field(default_factory=dict)
     rounds: list[dict[str, Any]] = field(default_factory=list)
     emulator: dict[str, Any] = field(default_factory=dict)
+    common_norm: dict[str, Any] = field(default_factory=dict)
     predictive_data: list[SpectrumPredictive] = field(default_factory=list)
     output: Path | None = None
 
@@ -288,6 +295,7 @@ class Result:
             "versions": dict(self.versions),
             "fingerprint": dict(self.fingerprint),
             "emulator": dict(self.emulator),
+            "common_norm": dict(self.common_norm),
             "rounds": [{key: value for key, value in r.items() if key != "samples"} for r in self.rounds],
         }
 
@@ -399,6 +407,7 @@ class Result:
             best_fit=arrays["best_fit"],
             rounds=rounds,
             emulator=summary.get("emulator", {}),
+            common_norm=summary.get("common_norm", {}),
             predictive_data=predictive,
             output=directory,
             **{key: _number(summary[key]) for key in ("log_z", "log_z_err", "ess", "k_hat", "best_statistic")},

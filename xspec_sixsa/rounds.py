@@ -458,6 +458,16 @@ class Inference:
         return Weights(self.log_likelihood - self.log_density, self.batches, self._frozen.density_err)
 
     @property
+    def proposal(self) -> Proposal:
+        """The frozen density that the final draws come from."""
+        return self._frozen.proposal
+
+    @property
+    def counts(self) -> torch.Tensor:
+        """Expected source counts of the final draws, float32, shape (n, n_bins)."""
+        return self._drawn.counts
+
+    @property
     def emulator_error(self) -> float | None:
         """Standard deviation of exact minus emulated log L over the posterior; None without an emulator.
 

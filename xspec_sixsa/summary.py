@@ -27,6 +27,7 @@ def summary_text(result: Result) -> str:
         f"Fit statistic at the best fit  {result.best_statistic:.2f}",
         f"log Z                          {result.log_z:.3f} +- {result.log_z_err:.3f}",
         f"Effective sample size          {result.ess:.0f} of {len(result.samples)} draws; k-hat {result.k_hat:.2f}",
+        *_common_norm(result.common_norm),
         *_emulator(result.emulator),
         f"Evaluations                    {total:d}{_by_stage(result.evaluations, 'd')}",
         f"Seconds                        {sum(result.seconds.values()):.1f}{_by_stage(result.seconds, '.1f')}",
@@ -62,6 +63,15 @@ def _emulator(emulator: Mapping[str, float]) -> list[str]:
         f"Emulator                       off by {emulator['error']:.2f} in log L; the observation looks {looks} a "
         f"simulated one (RRE {emulator['rre']:.3g}, limit {emulator['rre_limit']:.3g}; RMA {emulator['rma']:.3g}, "
         f"limit {emulator['rma_limit']:.3g})"
+    ]
+
+
+def _common_norm(found: Mapping[str, float]) -> list[str]:
+    if "ess" not in found:
+        return []
+    return [
+        f"Common norm integrated         ESS {found['ess']:.0f} ({100 * found['gain']:+.1f} %), log Z "
+        f"{found['log_z']:.3f} +- {found['log_z_err']:.3f}; apart, not used above"
     ]
 
 

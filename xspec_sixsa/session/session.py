@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..observation import Observation
-from . import components, files, fitting, measure
+from . import components, files, fitting, measure, norms
 from .evaluator import Evaluator, outside_limits
 from .fingerprint import difference, fingerprint
 from .gain import WHY_NO_CHAIN
@@ -163,6 +163,11 @@ class Session:
     def find(self, reference: Any) -> FreeParameter:
         """Return the free parameter an object, index or name means; see `parameters.find`."""
         return find(self.module, self.parameters, reference)
+
+    def common_norms(self) -> list[FreeParameter]:
+        """Return the norms that scale the whole model together; see `norms.common_norms`, which also says why not."""
+        with self:
+            return norms.common_norms(self.module, self.parameters)
 
     # ------------------------------------------------------------------------------------------------ the context
 
