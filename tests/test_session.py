@@ -281,6 +281,23 @@ def test_saved_session_works_from_another_folder(engine: ModuleType, tmp_path: P
     assert Session(engine, workers=1).names == session.names
 
 
+@pytest.mark.xspec
+def test_saved_session_of_data_in_another_folder_works_from_a_third(
+    real: ModuleType, tmp_path: Path, monkeypatch: Any
+) -> None:
+    session = Session(two_groups(real), workers=1)
+    before = real.Fit.statistic
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")  # `save all` has `cd` lines now, and names from there
+    path = session.save_xcm("session.xcm")
+    real.AllData.clear()
+    real.AllModels.clear()
+    monkeypatch.chdir("/")
+    real.Xset.restore(str(path))  # it refuses `cd`
+    # save writes six digits
+    assert real.Fit.statistic == pytest.approx(before, rel=1e-4)
+
+
 def test_a_changed_session_is_noticed(engine: ModuleType) -> None:
     session = Session(two_groups(engine), workers=1)
     theta = points(session, 1)

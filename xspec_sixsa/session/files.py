@@ -40,12 +40,28 @@ def save_xcm(module: ModuleType, path: Path) -> Path:
             lines = fresh.read_text().splitlines()
         finally:
             fresh.unlink(missing_ok=True)
-        lines = _with_attached(module, [_absolute(line) for line in lines])
+        lines, folders = _without_cd(lines)
+        lines = _with_attached(module, lines, folders)
         Path(temporary).write_text("\n".join(lines) + "\n")
     return path
 
 
-def _with_attached(module: ModuleType, lines: list[str]) -> list[str]:
+def _without_cd(lines: list[str]) -> tuple[list[str], dict[int, Path]]:
+    """Absolute names instead of the `cd` of data from another folder, and the folder that each spectrum came from."""
+    kept, folders, folder = [], {}, Path.cwd()
+    for line in lines:
+        words = line.split(maxsplit=1)
+        if words[:1] == ["cd"]:
+            folder = (folder / words[1].strip()).resolve()
+            continue
+        data = re.match(r"\s*data\s+(?:\d+:)?(\d+)\s", line)
+        if data:
+            folders[int(data[1])] = folder
+        kept.append(_absolute(line, folder))
+    return kept, folders
+
+
+def _with_attached(module: ModuleType, lines: list[str], folders: dict[int, Path]) -> list[str]:
     """Name the files that XSPEC found through a spectrum's header: elsewhere it would look in the wrong folder."""
     named = {tuple(line.split()[:2]) for line in lines if line.strip()}
     added = []
@@ -63,20 +79,21 @@ def _with_attached(module: ModuleType, lines: list[str]) -> list[str]:
             except Exception:  # PyXspec raises plain Exception where there is none
                 continue
             file = name.partition("{")[0]
-            if file and Path(file).exists():
-                added.append(f"{command} {where} {Path(file).absolute()}{name[len(file):]}")
+            path = folders.get(number, Path.cwd()) / file
+            if file and path.exists():
+                added.append(f"{command} {where} {path}{name[len(file):]}")
     last = max((i for i, line in enumerate(lines) if line.split()[:1] == ["data"]), default=-1)
     return [*lines[: last + 1], *added, *lines[last + 1 :]]
 
 
-def _absolute(line: str) -> str:
+def _absolute(line: str, folder: Path) -> str:
     match = _FILE_LINE.match(line)
     if match is None:
         return line
     name, brace, rest = match[2].partition("{")
-    if not name or name.startswith(("/", "none")) or not Path(name).exists():
+    if not name or name.startswith(("/", "none")) or not (folder / name).exists():
         return line
-    return f"{match[1]}{Path(name).absolute()}{brace}{rest}{match[3]}"
+    return f"{match[1]}{folder / name}{brace}{rest}{match[3]}"
 
 
 def loaded_chains(module: ModuleType) -> list[str]:
