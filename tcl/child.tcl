@@ -41,7 +41,7 @@ proc ::sixsa::child {action folder} {
             fail {lappend failure $rest}
             set {
                 regexp {^(\S+) ?(.*)$} $rest -> key value
-                if {[dict exists $answer $key] && $key eq "summary"} {
+                if {[dict exists $answer $key]} {
                     dict append answer $key \n$value
                 } else {
                     dict set answer $key $value
@@ -51,11 +51,24 @@ proc ::sixsa::child {action folder} {
     }
     set ended [catch {close $channel} message]
     if {[llength $failure]} {return -code error [join $failure \n]}
-    if {[dict exists $answer done]} {return $answer}
+    if {[dict exists $answer done]} {return [dict remove $answer done]}
     if {[string match *killed* $message]} {
         return -code error "XSPEC crashed in the copy of the session ($message); this session is as it was. Of a model or\
             gain that crashes for some values only, two or more workers (-workers 2) lose just these."
     }
     return -code error "the Python process ended without an answer ($message). Is [join [python]] right, and does\
         `sixsa doctor` find everything well?"
+}
+
+# Have Python do `action`, with these lines as job.txt and a copy of the session where there is one.
+proc ::sixsa::compute {action lines} {
+    set scratch [scratch_folder]
+    set code [catch {
+        if {![catch check_session]} {take_copy $scratch}
+        write_lines $scratch/job.txt $lines
+        child $action $scratch
+    } answer]
+    file delete -force $scratch
+    if {$code} {return -code error $answer}
+    return $answer
 }

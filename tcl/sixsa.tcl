@@ -15,9 +15,6 @@ namespace eval ::sixsa {
     # what the last run or load gave
     variable result
     if {![array exists result]} {array set result {}}
-    # what the last comparison found: (agree), (agreement,bxa), (summary) ...
-    variable comparison
-    if {![array exists comparison]} {array set comparison {}}
     # 1 while `method sixsa` is chosen, and its words: effective samples, seed
     variable chosen
     if {![info exists chosen]} {set chosen 0}
@@ -29,6 +26,20 @@ namespace eval ::sixsa {
     }
     # `bayes` has other names for some
     variable aliases {jeffreys loguniform gauss normal gaussian normal exp exponential}
+    # Commands about finished runs: what is typed, what it does. The shell has the same; xspec_sixsa/commands.py reads
+    # their words, and what they find goes to arrays of their names: ::sixsa::flux(median) ...
+    variable finished {
+        compare   {"<dir> ?options?"           "run other methods (-with {bxa mcmc}) on the same problem; do they agree?"}
+        rank      {"<dir> <dir> ..."           "models of the same data by evidence and predictive score"}
+        diagnose  {"<dir>"                     "does the model describe the data?"}
+        calibrate {"<dir> -output <dir>"       "is the method right on spectra like these? Takes long (-n 200)"}
+        flux      {"<dir> <low> <high>"        "posterior of the flux between two energies, keV; -unabsorbed"}
+        lumin     {"<dir> <low> <high> -z Z"   "posterior of the luminosity in a rest-frame band, keV"}
+        eqwidth   {"<dir> <component>"         "posterior of a component's equivalent width"}
+        plot      {"<dir>"                     "draw the pictures in <dir> again; -format png, pdf or svg"}
+        report    {"<dir>"                     "write <dir>/report.html, one page with everything"}
+        cite      {"?<dir>?"                   "what to cite; -bibtex"}
+    }
 }
 
 source [file join $::sixsa::home session.tcl]
@@ -38,20 +49,24 @@ proc sixsa args {
     set word [lindex $args 0]
     switch -exact -- $word {
         "" - ? - -h - help {return [::sixsa::usage]}
-        prior - run - info - load - compare {
-            # A message for the person who typed the command needs no trace through our procedures.
-            if {[catch {::sixsa::do_$word {*}[lrange $args 1 end]} answer]} {
-                return -code error -errorcode {SIXSA} "sixsa $word: $answer"
+        prior - run - info - load {set command [list ::sixsa::do_$word {*}[lrange $args 1 end]]}
+        default {
+            if {![dict exists $::sixsa::finished $word]} {
+                set words [concat prior run info load [dict keys $::sixsa::finished]]
+                return -code error -errorcode {SIXSA} \
+                    "sixsa: there is no `sixsa $word`. Type one of [join $words {, }]; `sixsa ?` explains them."
             }
-            return $answer
+            set command [list ::sixsa::about_finished {*}$args]
         }
     }
-    return -code error -errorcode {SIXSA} \
-        "sixsa: there is no `sixsa $word`. Type one of prior, run, info, load, compare; `sixsa ?` explains them."
+    # A message for the person who typed the command needs no trace through our procedures.
+    if {[catch $command answer]} {return -code error -errorcode {SIXSA} "sixsa $word: $answer"}
+    return $answer
 }
 
 proc ::sixsa::usage {} {
     variable kinds
+    variable finished
     puts "Exact Bayesian posterior of the model and data in this session, under its own fit statistic."
     puts ""
     puts "  sixsa prior <par> <kind> <numbers>   prior of a free parameter: 3, or bkg:3 in a named model; kinds:"
@@ -63,10 +78,13 @@ proc ::sixsa::usage {} {
     puts "        -clobber (replace the run in <dir>)  -resume (continue it)  -replace (unload chains first)"
     puts "  sixsa info                           show the last result and the priors"
     puts "  sixsa load <dir> ?-replace?          take up an earlier result: best fit, chain, numbers"
-    puts "  sixsa compare <dir> ?options?        run other methods on the same problem; do they agree? Options:"
-    puts "        -with {bxa nautilus mcmc mh} (some of them)  -read <BXA folder or chain file>  -seed N"
-    puts "        -limit S (seconds)  -live N  -length N (rows of a chain)  -workers N"
     puts "  method sixsa ?ess? ?seed?            then `fit` runs it (folders sixsa_run_1, sixsa_run_2 ...)"
+    puts ""
+    puts "About finished runs, by their folders; `sixsa flux ?` and so on list all options:"
+    dict for {name line} $finished {puts [format "  sixsa %-30s %s" "$name [lindex $line 0]" [lindex $line 1]]}
+    puts "flux, lumin, eqwidth, calibrate, compare -with and diagnose -compressor evaluate the model in a copy of this"
+    puts "session: it must be the run's (@<dir>/session.xcm). The others only read the folders. None changes the session."
+    puts "Numbers go to arrays of the commands' names: puts \$::sixsa::flux(median); parray ::sixsa::flux"
     puts ""
     puts "Without a prior a parameter takes its `bayes` prior, or is uniform within its hard limits."
     puts "Afterwards error, flux ... err, eqwidth ... err, margin and plot chain use the posterior, and"
@@ -132,43 +150,16 @@ proc ::sixsa::do_load args {
     }
     check_session
     check_chains [dict exists $job -replace]
-    set scratch [scratch_folder]
-    set code [catch {
-        take_copy $scratch
-        write_lines $scratch/job.txt [list [list output [file normalize [dict get $job directory]]]]
-        set found [child load $scratch]
-    } message]
-    file delete -force $scratch
-    if {$code} {return -code error $message}
-    take_up $found
+    take_up [compute load [list [list output [file normalize [dict get $job directory]]]]]
     return
 }
 
-proc ::sixsa::do_compare args {
-    variable comparison
-    set job [options $args {-with -read -seed -limit -live -length -workers} {}]
-    if {![dict exists $job directory]} {
-        return -code error "give the folder of a run, for example: sixsa compare run1 -with mcmc"
-    }
-    check_session
-    set scratch [scratch_folder]
-    set code [catch {
-        take_copy $scratch
-        set lines [list [list output [file normalize [dict get $job directory]]]]
-        if {[dict exists $job -with]} {lappend lines [list with {*}[split [dict get $job -with] { ,}]]}
-        if {[dict exists $job -read]} {lappend lines [list read [file normalize [dict get $job -read]]]}
-        foreach name {seed limit live length workers} {
-            if {[dict exists $job -$name]} {lappend lines [list $name [dict get $job -$name]]}
-        }
-        write_lines $scratch/job.txt $lines
-        set found [child compare $scratch]
-    } message]
-    file delete -force $scratch
-    if {$code} {return -code error $message}
-    if {[dict exists $found interrupted]} {return -code error "interrupted: the session is as it was."}
-    array unset comparison
-    array set comparison $found
-    foreach line [split $comparison(summary) \n] {puts $line}
+proc ::sixsa::about_finished {name args} {
+    set found [compute $name $args]
+    if {![dict exists $found summary]} return
+    array unset ::sixsa::$name
+    array set ::sixsa::$name $found
+    foreach line [split [dict get $found summary] \n] {puts $line}
     return
 }
 
@@ -197,7 +188,7 @@ proc ::sixsa::options {words valued flags} {
         } elseif {$word in $valued} {
             if {![llength $words]} {return -code error "$word needs a value."}
             set words [lassign $words value]
-            if {$word ni {-compressor -training -with -read} && (![string is wideinteger -strict $value] || $value < 0)} {
+            if {$word ni {-compressor -training} && (![string is wideinteger -strict $value] || $value < 0)} {
                 return -code error "$word is $value: it must be a whole number."
             }
             dict set job $word $value
@@ -226,24 +217,17 @@ proc ::sixsa::start job {
         return -code error \
             "the folder [dict get $job directory] is not empty: -resume continues its run, -clobber replaces it, or give another."
     }
-    set scratch [scratch_folder]
-    set code [catch {
-        take_copy $scratch
-        set lines [list [list output $directory]]
-        foreach {option name} {
-            -ess target_ess -seed seed -budget budget -compressor compressor -training training -workers workers
-            -clobber clobber -resume resume
-        } {
-            if {[dict exists $job $option]} {lappend lines [list $name [dict get $job $option]]}
-        }
-        foreach par [lsort -dictionary [array names priors]] {
-            lappend lines [list prior {*}[split_name $par] {*}$priors($par)]
-        }
-        write_lines $scratch/job.txt $lines
-        set found [child run $scratch]
-    } message]
-    file delete -force $scratch
-    if {$code} {return -code error $message}
+    set lines [list [list output $directory]]
+    foreach {option name} {
+        -ess target_ess -seed seed -budget budget -compressor compressor -training training -workers workers
+        -clobber clobber -resume resume
+    } {
+        if {[dict exists $job $option]} {lappend lines [list $name [dict get $job $option]]}
+    }
+    foreach par [lsort -dictionary [array names priors]] {
+        lappend lines [list prior {*}[split_name $par] {*}$priors($par)]
+    }
+    set found [compute run $lines]
     if {[dict exists $found interrupted]} {
         return -code error "interrupted: the session is as it was. What was computed is in $directory;\
             `sixsa run [dict get $job directory] -resume` goes on with it."

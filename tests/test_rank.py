@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 from scipy import stats
 from small_session import fresh
-from weighted import load_powerlaw, powerlaw_priors, weighted_result
+from weighted import load_powerlaw, powerlaw_priors, save_run
 
 import xspec_sixsa as sixsa
 from xspec_sixsa import embedded
@@ -20,20 +20,6 @@ from xspec_sixsa.cli import main
 from xspec_sixsa.compare import CompareError, rank
 from xspec_sixsa.compare.ranking import log_predictive, waic
 from xspec_sixsa.result import Result, SpectrumPredictive
-from xspec_sixsa.session import Session
-
-
-def saved(folder: Path, priors: list[Any], draws: int = 200) -> Result:
-    """A weighted result with its predictive spectra, in a folder."""
-    result = weighted_result(embedded, priors)
-    session = Session(embedded, workers=1)
-    (data,) = session.observation.spectra
-    counts = session.evaluate(result.resample(draws, 1), "predictive").counts
-    result.predictive_data = [
-        SpectrumPredictive(data.name, data.energies, data.exposure, data.counts, np.sqrt(data.counts), None, counts)
-    ]
-    result.save(folder)
-    return result
 
 
 @pytest.fixture(scope="module")
@@ -52,13 +38,14 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Any:
         embedded.Model(model, setPars=(2.0, 4e-3))
         return powerlaw_priors(embedded)
 
-    saved(folder / "powerlaw", load("powerlaw"))
+    save_run(embedded, folder / "powerlaw", load("powerlaw"))
     load("bremss")
     bremss = embedded.AllModels(1)
-    saved(folder / "bremss", [sixsa.uniform((bremss, 1), 1.0, 50.0), sixsa.loguniform((bremss, 2), 1e-4, 1e-1)])
+    priors = [sixsa.uniform((bremss, 1), 1.0, 50.0), sixsa.loguniform((bremss, 2), 1e-4, 1e-1)]
+    save_run(embedded, folder / "bremss", priors)
     priors = load("powerlaw")
     embedded.AllData(1).ignore("**-1.0")
-    saved(folder / "fewer", priors)
+    save_run(embedded, folder / "fewer", priors)
     fresh(embedded)
     return folder
 

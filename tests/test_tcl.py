@@ -90,6 +90,18 @@ def without_values(path: Path) -> list[str]:
     return [re.sub(r"^\s+\S+", "", line) for line in path.read_text().splitlines()]
 
 
+def refused(cases: dict[str, tuple[str, str, str]], folder: Path) -> None:
+    """See every command (after what is typed before it) fail with these words, and the script go on to its end."""
+    text = TOOLS + "package require sixsa\n"
+    for label, (before, command, _) in cases.items():
+        text += f"{before}attempt {label} {command}\n"
+    ended = Ended.of(run_script(text + "note end reached\n", folder), folder)
+    assert "end" in ended.attempts
+    for label, (_, command, words) in cases.items():
+        code, message = ended.attempts[label]
+        assert code == 1 and words in message and message.startswith(command.split()[0]), f"{label}: {code} {message}"
+
+
 @pytest.fixture(scope="module")
 def script(folder: Path) -> Ended:
     """The example, with less to compute, a note of how each command ended, and some more of them."""
@@ -104,8 +116,6 @@ def script(folder: Path) -> Ended:
     more = [
         "attempt stat chain stat 1", "attempt margin margin 1 0 0.2 5", "attempt best chain best",
         "attempt info sixsa info", "chain clear", "chain load run1/chain.fits",
-        "attempt compare sixsa compare run1 -with {mcmc mh} -length 4000", "note agree $::sixsa::comparison(agree)",
-        "attempt alone sixsa compare run1",
         "attempt users_chain sixsa run run2", "attempt occupied sixsa run run1 -replace",
     ]  # fmt: skip
     ended = Ended.of(run_script(TOOLS + text + "\n".join(more) + "\n", folder), folder)
@@ -152,17 +162,6 @@ def test_nothing_but_best_fit_and_chain_is_changed(script: Ended, folder: Path) 
     best = [p["best_fit"] for p in json.loads((folder / "run1" / "summary.json").read_text())["parameters"].values()]
     # XSPEC's fit at the end stops within its own criterion (0.01 in the statistic) of the best fit that it started from
     assert values == pytest.approx(best, rel=1e-2)
-
-
-@pytest.mark.xspec
-def test_other_methods_are_compared(script: Ended, folder: Path) -> None:
-    assert script.attempts["compare"] == (0, "")
-    found = json.loads((folder / "run1" / "comparison.json").read_text())
-    assert [entry["method"] for entry in found["methods"]] == ["mcmc", "mh"]
-    assert script.attempts["agree"] == (0, str(int(found["agree"])))
-    assert "XSPEC Metropolis-Hastings" in script.printed["compare"]
-    code, message = script.attempts["alone"]
-    assert code == 1 and "Say what to compare with" in message
 
 
 @pytest.mark.xspec
@@ -214,17 +213,9 @@ def test_mistakes_are_tcl_errors_that_say_what_to_do(folder: Path) -> None:
         "compressor": ("sixsa prior 1 uniform 0 1\n", "sixsa run r -compressor zip", "autoencoder"),
         "nothing": ("", "sixsa load r", "holds no result"),
         "words": ("", "method sixsa many", "no whole number"),
-        "compare": ("", "sixsa compare", "give the folder of a run"),
     }
-    text = TOOLS + "package require sixsa\n"
-    for label, (before, command, _) in cases.items():
-        text += f"{before}attempt {label} {command}\n"
-    text += "state untouched.txt\n"
-    ended = Ended.of(run_script(text, folder), folder)
-    for label, (_, _, words) in cases.items():
-        code, message = ended.attempts[label]
-        assert code == 1 and words in message, f"{label}: {code} {message}"
-    assert not (folder / "r").exists() and (folder / "untouched.txt").is_file()
+    refused(cases, folder)
+    assert not (folder / "r").exists()
 
 
 @pytest.mark.xspec

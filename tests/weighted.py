@@ -14,7 +14,7 @@ import xspec_sixsa as sixsa
 from xspec_sixsa._files import working_directory
 from xspec_sixsa.importance import Weights
 from xspec_sixsa.priors import bind
-from xspec_sixsa.result import Result
+from xspec_sixsa.result import Result, SpectrumPredictive
 from xspec_sixsa.session import Session
 
 
@@ -60,3 +60,17 @@ def weighted_result(xspec: ModuleType, priors: list[Any] | None = None, n: int =
         weights.log_z, weights.log_z_err, weights.ess, weights.k_hat, dict(session.evaluations), {"evaluation": 0.1},
         "reliable", [], best, statistic, seed, {}, session.fingerprint() | {"priors": prior.to_dict()},
     )  # fmt: skip
+
+
+def save_run(xspec: ModuleType, folder: Path, priors: list[Any] | None = None, draws: int = 200) -> Result:
+    """Save a weighted result as a run does, with its session and its predictive spectra."""
+    result = weighted_result(xspec, priors)
+    session = Session(xspec, workers=1)
+    (data,) = session.observation.spectra
+    counts = session.evaluate(result.resample(draws, 1), "predictive").counts
+    result.predictive_data = [
+        SpectrumPredictive(data.name, data.energies, data.exposure, data.counts, np.sqrt(data.counts), None, counts)
+    ]
+    result.save(folder)
+    session.save_xcm(folder / "session.xcm")
+    return result

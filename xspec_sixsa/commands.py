@@ -184,7 +184,7 @@ def eqwidth(directory: Path, component: str, engine: str = "auto", **options: An
     "methods",
     multiple=True,
     type=Names(["bxa", "nautilus", "mcmc", "mh"]),
-    help="Run it: BXA, nautilus, XSPEC's Goodman-Weare or Metropolis-Hastings chain. Repeat for several.",
+    help="Run it: BXA, nautilus, XSPEC's Goodman-Weare or Metropolis-Hastings chain; several as bxa,mcmc.",
 )
 @click.option("--read", multiple=True, type=PATH, help="Read a finished run: a BXA folder, an XSPEC chain.")
 @click.option("--seed", type=SEED, default=1, show_default=True)

@@ -104,9 +104,10 @@ class Derived:
         return self.summary()
 
     def as_dict(self) -> dict[str, Any]:
-        """The first quantity's `columns` and unit by themselves; those of a further one under its name."""
+        """The first quantity's `columns`, ``upper90`` and unit by themselves; those of a further one under its name."""
+        arrays = columns(self) | {"upper90": self.upper_limit(0.9)}
         first, *others = [
-            {"unit": unit} | {key: float(column[i]) for key, column in columns(self).items()}
+            {"unit": unit} | {key: float(column[i]) for key, column in arrays.items()}
             for i, unit in enumerate(self.units)
         ]
         cost = {"what": self.what, "ess": self.ess, "evaluations": self.evaluations}
@@ -246,7 +247,10 @@ def eqwidth(
         return np.asarray(module.AllData(spectrum).eqwidth[:1])
 
     what = f"equivalent width of component {component}, spectrum {spectrum}"
-    return _measured(result, session, "eqwidth", what, ["equivalent width"], ["keV"], measure, draws)
+    try:
+        return _measured(result, session, "eqwidth", what, ["equivalent width"], ["keV"], measure, draws)
+    except RuntimeError as error:
+        raise RuntimeError(f"{error} It takes other additive components, as a continuum at the line.") from error
 
 
 def derive(

@@ -1,13 +1,15 @@
-"""The Python process behind the Tcl commands: ``python -m xspec_sixsa.tclside run | load | compare FOLDER``.
+"""The Python process behind the Tcl commands: ``python -m xspec_sixsa.tclside COMMAND FOLDER``.
 
 The prompt (tcl/child.tcl) reads its standard output line by line: ``say TEXT`` is shown, ``set KEY VALUE`` is a part of
 the answer, ``fail TEXT`` is an error. FOLDER is what tcl/session.tcl wrote: ``session.xcm`` by XSPEC, ``before.xcm``
-and ``after.xcm`` with what `save all` leaves out, ``statistic.txt`` and ``job.txt``.
+and ``after.xcm`` with what `save all` leaves out, ``statistic.txt`` and ``job.txt``. COMMAND is ``run``, ``load``, or
+one of commands.py's, whose words are then in ``job.txt``, one a line.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import math
 import os
@@ -21,6 +23,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType, ModuleType
 from typing import TYPE_CHECKING, Any, TextIO
+
+from .commands import runs
+from .tclcommands import perform, tcl_array, usage, with_one_dash
 
 if TYPE_CHECKING:
     from .priors import Prior
@@ -78,8 +83,7 @@ class Job:
     ----------
     output : Path
     options : dict
-        For `fit`: `target_ess`, `seed`, `budget`, `compressor`, `training`, `workers`, `clobber`, `resume`; for
-        `Result.compare`: `methods`, `read`, `seed`, `limit`, `live`, `length`, `workers`.
+        For `fit`: `target_ess`, `seed`, `budget`, `compressor`, `training`, `workers`, `clobber`, `resume`.
     priors : list of (model name, global index, kind, numbers)
     """
 
@@ -98,10 +102,6 @@ class Job:
             elif key == "prior":
                 model, index, kind, *numbers = rest.split()
                 job.priors.append(("" if model == "{}" else model, int(index), kind, numbers))
-            elif key == "with":
-                job.options["methods"] = rest.split()
-            elif key == "read":
-                job.options["read"] = [_tcl_word(rest)]
             elif key in ("clobber", "resume"):
                 job.options[key] = True
             else:
@@ -120,10 +120,10 @@ def main(words: list[str] | None = None) -> int:
         warnings.simplefilter("ignore")  # they speak to programmers
         _once_interrupted()
         try:
-            if len(words) != 2 or words[0] not in ("run", "load", "compare"):
-                raise ValueError("usage: python -m xspec_sixsa.tclside run | load | compare FOLDER")
-            if words[0] == "compare":
-                compare(Path(words[1]), protocol)
+            if len(words) != 2 or words[0] not in ("run", "load", *runs.commands):
+                raise ValueError("usage: python -m xspec_sixsa.tclside COMMAND FOLDER")
+            if words[0] in runs.commands:
+                about_finished(words[0], Path(words[1]), protocol)
                 return 0
             result = run(Path(words[1])) if words[0] == "run" else load(Path(words[1]))
             interrupted = [reason for reason in result.reasons if reason.startswith("interrupted")]
@@ -136,14 +136,14 @@ def main(words: list[str] | None = None) -> int:
                 protocol.set("interrupted", 1)
                 protocol.set("done", 1)
             else:
-                protocol.send("fail", "interrupted before anything was computed; the session is as it was.")
+                protocol.send("fail", "interrupted; the session is as it was.")
         except SessionCopyError as error:
             protocol.send("fail", error)
             for line in noise():
                 protocol.send("fail", f"  {line}")
         except Exception as error:  # the person at the prompt gets the message; the traceback says where, on demand
             name = "" if str(error) and not _is_fault(error) else f"{type(error).__name__}: "
-            protocol.send("fail", f"{name}{error}")
+            protocol.send("fail", with_one_dash(f"{name}{error}"))
             if os.environ.get("SIXSA_DEBUG"):
                 import traceback
 
@@ -153,18 +153,12 @@ def main(words: list[str] | None = None) -> int:
 
 def run(folder: Path) -> Result:
     """Restore the session in `folder`, see that it is the prompt's, and fit it."""
-    from .batch import load_engine
     from .pipeline import fit
     from .priors import from_words
 
     job = Job.read(folder / "job.txt")
     priors: list[Prior] = [from_words((model, index), kind, numbers) for model, index, kind, numbers in job.priors]
-    module = load_engine("xspec")
-    restore(module, folder)
-    # XSPEC's data commands leave a handler of their own in the place of Python's
-    _once_interrupted()
-    logging.getLogger("xspec_sixsa").setLevel(logging.INFO)
-    return fit(priors, output=job.output, xspec=module, **job.options)
+    return fit(priors, output=job.output, xspec=copy_of_session(folder), **job.options)
 
 
 def load(folder: Path) -> Result:
@@ -175,15 +169,12 @@ def load(folder: Path) -> Result:
     ValueError
         When it is not, saying what is different.
     """
-    from .batch import load_engine
     from .result import Result
     from .session import Session, difference
 
     directory = Job.read(folder / "job.txt").output
     result = Result.load(directory)
-    module = load_engine("xspec")
-    restore(module, folder)
-    session = Session(module, workers=1)
+    session = Session(copy_of_session(folder), workers=1)
     problem = ""
     if session.names != result.names:
         problem = f"its free parameters are {', '.join(result.names)}, and here they are {', '.join(session.names)}"
@@ -198,23 +189,31 @@ def load(folder: Path) -> Result:
     return result
 
 
-def compare(folder: Path, protocol: Protocol) -> None:
-    """Run the methods that the job names on the session in `folder`, and send what they found."""
-    from .batch import load_engine
-    from .result import Result
+def about_finished(name: str, folder: Path, protocol: Protocol) -> None:
+    """Run one of commands.py's with the words and the session in `folder`, and send what it found."""
+    words = (folder / "job.txt").read_text(encoding="utf-8").splitlines()
+    if words[:1] in (["?"], ["-h"], ["-help"]):
+        protocol.send("say", usage(name))
+    else:
+        found = perform(name, words, functools.partial(copy_of_session, folder))
+        protocol.set("summary", with_one_dash(found.text))
+        for key, value in tcl_array(found.numbers):
+            protocol.set(key, value)
+    protocol.set("done", 1)
 
-    job = Job.read(folder / "job.txt")
-    result = Result.load(job.output)
+
+def copy_of_session(folder: Path) -> ModuleType:
+    """Real XSPEC with the prompt's session, as tcl/session.tcl has put it into `folder`."""
+    from .batch import load_engine
+
+    if not (folder / "session.xcm").is_file():
+        raise ValueError("there are no data or no model here to evaluate: load the run's first (@<dir>/session.xcm).")
     module = load_engine("xspec")
     restore(module, folder)
+    # XSPEC's data commands leave a handler of their own in the place of Python's
     _once_interrupted()
     logging.getLogger("xspec_sixsa").setLevel(logging.INFO)
-    found = result.compare(*job.options.pop("methods", []), xspec=module, **job.options)
-    protocol.set("summary", str(found))
-    protocol.set("agree", int(found.agree))
-    for method in found.methods:
-        protocol.set(f"agreement,{method.other.method}", method.agreement)
-    protocol.set("done", 1)
+    return module
 
 
 def restore(module: ModuleType, folder: Path) -> None:
@@ -280,6 +279,8 @@ def _rounding(module: ModuleType) -> float:
 
 def answer(protocol: Protocol, result: Result) -> None:
     """Send a result to the prompt; parameters under XSPEC's numbers (``3``, ``bkg:3``)."""
+    from .derived import columns
+
     chain = Path(result.output or "") / "chain.fits"
     draws = bool((result.weights > 0).any())
     numbers = [_tcl_number(name) for name in result.names]
@@ -299,14 +300,12 @@ def answer(protocol: Protocol, result: Result) -> None:
         "seconds": f"{sum(result.seconds.values()):.1f}",
         "seed": result.seed,
     }
-    columns: dict[str, Any] = {"best": result.best_fit}
+    arrays: dict[str, Any] = {"best": result.best_fit}
     if draws:
-        inner, outer = result.interval(0.68), result.interval(0.90)
-        columns |= {"median": result.quantile(0.5), "mean": result.mean, "sd": result.sd}
-        columns |= {"lo": inner[:, 0], "hi": inner[:, 1], "lo90": outer[:, 0], "hi90": outer[:, 1]}
+        arrays |= {"sd": result.sd} | columns(result)
     for i, number in enumerate(numbers):
         values[f"name,{number}"] = result.names[i]
-        values |= {f"{column},{number}": repr(float(array[i])) for column, array in columns.items()}
+        values |= {f"{column},{number}": repr(float(array[i])) for column, array in arrays.items()}
     for key, value in values.items():
         protocol.set(key, value)
     protocol.set("done", 1)
