@@ -67,7 +67,7 @@ def test_a_run_recovers_the_truth_and_leaves_its_files_and_the_chain(priors, tmp
     made = {path.name for path in (tmp_path / "run").iterdir()}
     assert made >= {
         "summary.json", "posterior.npz", "chain.fits", "corner.png", "predictive.png", "rounds.png", "session.xcm",
-        "priors.toml", "checkpoint",
+        "priors.toml", "checkpoint", "coverage.png", "emulator.png", "latents.png", "parameters.png",
     }  # fmt: skip
     again = sixsa.Result.load("run")
     assert np.array_equal(again.samples, result.samples) and again.log_z == result.log_z
@@ -85,6 +85,8 @@ def test_a_run_recovers_the_truth_and_leaves_its_files_and_the_chain(priors, tmp
     assert found["norms"] == ["norm__3"] and result.evaluations["linearity"] == 4
     assert abs(found["log_z"] - result.log_z) < 3 * result.log_z_err
     assert found["ess"] == pytest.approx((1 + found["gain"]) * result.ess) and found["gain"] > -0.2
+    # over equally weighted draws what the verdict finds over weighted ones; 1,000 of them
+    assert again.network_data["emulator_errors"].std() == pytest.approx(result.emulator["error"], rel=0.3)
     # every evaluation is in the count
     assert sum(result.evaluations.values()) <= OPTIONS["budget"] + 500
     assert result.evaluations["final"] == len(result.samples) or "final 2" in result.evaluations

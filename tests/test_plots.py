@@ -143,9 +143,9 @@ def test_latents_show_where_the_observation_is_an_outlier(tmp_path: Path) -> Non
     latents, observed = rng.standard_normal((500, 30)), np.zeros(30)
     observed[[2, 17]] = 9.0
     text = plots.plot_latents(latents, observed, tmp_path / "l.svg", test=latents[:50]).read_text()
-    assert "outside all training spectra in 2 of 30" in text and "24 farthest out shown" in text
+    assert "outside all training spectra in 2 of 30" in text and "12 farthest out shown" in text
     assert "<!-- latent 3 -->" in text and "<!-- latent 18 -->" in text
-    assert text.count("<!-- latent") == 24
+    assert text.count("<!-- latent") == 12
 
 
 def test_reconstruction_gives_both_statistics_and_an_example(tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ CHECKPOINT = "checkpoint"
 RUN = "run.json"
 OURS = (
     "summary.json", "posterior.npz", "predictive.npz", "rounds.npz", "chain.fits", "corner.png", "predictive.png",
-    "rounds.png", "weights.png", "cost.png", "report.html", "session.xcm", "priors.toml", "log.txt",
+    "rounds.png", "weights.png", "cost.png", "networks.npz", "coverage.png", "emulator.png", "parameters.png",
+    "latents.png", "reconstruction.png", "report.html", "session.xcm", "priors.toml", "log.txt",
 )  # fmt: skip
 
 

@@ -334,6 +334,7 @@ class _Run:
         )
         if weights.ess > 0 and len(inference.u):
             result.predictive_data = self._predictive(result, inference)
+            result.network_data = self._network_data(result, inference)
         result.evaluations = self.checkpoint.evaluations | self._extra()
         return result
 
@@ -410,6 +411,16 @@ class _Run:
                 )
             )
         return spectra
+
+    def _network_data(self, result: Result, inference: Any) -> dict[str, NDArray[np.float32]]:
+        from xspec_sixsa.networkdata import network_data
+
+        try:
+            with self.progress.task("what the networks know", 1, "network pictures"):
+                return network_data(inference, self._first, result, self.prior)
+        except Exception as error:  # as above
+            log.warning("No pictures of networks and emulator: %s", error)
+            return {}
 
     def _polish(self, result: Result) -> None:
         """Leave XSPEC at the best fit, by a short fit of its own from the best draw."""

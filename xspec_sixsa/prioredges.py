@@ -11,7 +11,7 @@ import numpy as np
 if TYPE_CHECKING:
     from .result import Result
 
-__all__ = ["PriorEdge", "prior_edges"]
+__all__ = ["PriorEdge", "prior_edges", "prior_ranges"]
 
 OUTERMOST = 0.02  # share of the prior's range that is called its edge
 DENSE = 2.0  # posterior over prior density at the edge: below it, the parameter is hardly constrained there
@@ -79,7 +79,7 @@ def prior_edges(result: Result) -> list[PriorEdge]:
         return []
     hard_limits = result.fingerprint.get("limits", {})
     found = []
-    for name, low, high, logarithmic in _ranges(result.fingerprint):
+    for name, low, high, logarithmic in prior_ranges(result.fingerprint):
         if name not in result.names:
             continue
         column = result.names.index(name)
@@ -108,8 +108,14 @@ def _piles_up(distance: np.ndarray, weights: np.ndarray, sd: float, ess: float) 
     return density > DENSE and density * sd > NEAR
 
 
-def _ranges(fingerprint: Mapping[str, Any]) -> Iterator[tuple[str, float, float, bool]]:
-    """Name, low, high and whether logarithmic, of every parameter whose prior has walls."""
+def prior_ranges(fingerprint: Mapping[str, Any]) -> Iterator[tuple[str, float, float, bool]]:
+    """Name, low, high and whether logarithmic, of every parameter whose prior has walls.
+
+    Parameters
+    ----------
+    fingerprint : mapping
+        Of a result.
+    """
     for entry in fingerprint.get("priors", {}).get("priors", []):
         if len(entry["parameters"]) != 1:
             continue

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ._files import atomic_path
+from .plots.learned import LEARNED
 from .publish import citation, common_power, latex_table
 from .summary import format_value
 
@@ -38,6 +39,16 @@ CAPTIONS = {
     "rounds": "How the posterior came about, round by round, and the training of the networks.",
     "weights": "Importance weights: how evenly the draws share the posterior, and the tail that k-hat judges.",
     "cost": "Effective samples gained by evaluations of the model.",
+    "coverage": "Spectra simulated from the prior, noise included, about the observed one, and their counts: does the "
+    "prior reach the data?",
+    "emulator": "How far the emulator is off on exact evaluations of the posterior that it has not seen. Its errors "
+    "cost draws; the weights make up for them.",
+    "parameters": "Parameters that the neural posterior reads (its median) from noisy spectra of the whole prior, "
+    "against the true ones; what the spectra do not tell makes a flat line.",
+    "latents": "Compressed spectra, number by number: simulated from the prior (blue) and from the posterior "
+    "(orange), and the observation (line), which must lie among the latter.",
+    "reconstruction": "Spectra simulated from the posterior against their model and against what the auto-encoder "
+    "makes of them: alike where it loses nothing; below, where it follows the noise.",
 }
 
 
@@ -71,7 +82,9 @@ def write_report(
             figures = [_figure(path) for path in plot_all(result, scratch, report=False)]
     else:
         figures = [_figure(Path(path)) for path in pictures if Path(path).suffix == ".png"]
-    text = _template().render(_content(result, directory), figures=figures)
+    learned = [figure for figure in figures if figure["name"] in LEARNED]
+    figures = [figure for figure in figures if figure["name"] not in LEARNED]
+    text = _template().render(_content(result, directory), figures=figures, learned=learned)
     with atomic_path(directory / REPORT) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return directory / REPORT
@@ -281,6 +294,7 @@ def _figure(path: Path) -> dict[str, Any]:
     width, height = struct.unpack(">II", data[16:24])  # PNG, section 11.2.2: the header chunk comes first
     caption = CAPTIONS.get(path.stem, path.stem)
     return {
+        "name": path.stem,
         "source": "data:image/png;base64," + base64.b64encode(data).decode("ascii"),
         "alt": f"{path.stem} plot. {caption}",
         "caption": caption,

@@ -25,6 +25,7 @@ __all__ = ["Result", "SpectrumPredictive", "weighted_quantile"]
 
 RELIABLE, UNRELIABLE = "reliable", "unreliable"
 SUMMARY, POSTERIOR, PREDICTIVE, ROUNDS = "summary.json", "posterior.npz", "predictive.npz", "rounds.npz"
+NETWORKS = "networks.npz"
 FORMAT = 1
 INTERVALS = {"68": 0.68, "90": 0.90}
 
@@ -100,8 +101,8 @@ class Result:
         ``why_not`` alone (`normalisation`).
     predictive_data : list of SpectrumPredictive
         One per spectrum; empty when the run was told to make none.
-    predictive_data : list of SpectrumPredictive
-        One per spectrum; empty when the run was told to make none.
+    network_data : dict of str to ndarray
+        What networks and emulator have learned, for pictures (`networkdata.network_data`); empty without.
     output : Path or None
         The folder it was saved to.
     """
@@ -130,6 +131,7 @@ class Result:
     emulator: dict[str, Any] = field(default_factory=dict)
     common_norm: dict[str, Any] = field(default_factory=dict)
     predictive_data: list[SpectrumPredictive] = field(default_factory=list)
+    network_data: dict[str, np.ndarray] = field(default_factory=dict)
     output: Path | None = None
 
     def __post_init__(self) -> None:
@@ -329,7 +331,7 @@ class Result:
     # -- files --------------------------------------------------------------------------------------------------
 
     def save(self, directory: str | os.PathLike[str]) -> Path:
-        """Write `summary.json` and `posterior.npz`; `predictive.npz` and `rounds.npz` where there is something in them.
+        """Write `summary.json` and `posterior.npz`; `predictive`, `rounds`, `networks` where they hold something.
 
         Each file is replaced as a whole; the folder is made when it does not exist.
         """
@@ -348,15 +350,16 @@ class Result:
                 "units": np.array(self.units, dtype=str),
             },
         )
-        if self.predictive_data:
-            _save_arrays(directory / PREDICTIVE, _pack_predictive(self.predictive_data))
-        else:
-            (directory / PREDICTIVE).unlink(missing_ok=True)  # of an earlier result in the same folder
         draws = {f"round{i}": r["samples"] for i, r in enumerate(self.rounds) if r.get("samples") is not None}
-        if draws:
-            _save_arrays(directory / ROUNDS, {key: np.asarray(value) for key, value in draws.items()})
-        else:
-            (directory / ROUNDS).unlink(missing_ok=True)
+        for name, arrays in (
+            (PREDICTIVE, _pack_predictive(self.predictive_data)),
+            (ROUNDS, {key: np.asarray(value) for key, value in draws.items()}),
+            (NETWORKS, self.network_data),
+        ):
+            if arrays:
+                _save_arrays(directory / name, arrays)
+            else:
+                (directory / name).unlink(missing_ok=True)  # of an earlier result in the same folder
         # The summary last: where it stands, the rest is complete.
         with atomic_path(directory / SUMMARY) as temporary:
             temporary.write_text(json.dumps(_plain(self.as_dict()), indent=2, allow_nan=False) + "\n", encoding="utf-8")
@@ -409,6 +412,7 @@ class Result:
             emulator=summary.get("emulator", {}),
             common_norm=summary.get("common_norm", {}),
             predictive_data=predictive,
+            network_data=_load_arrays(directory / NETWORKS) if (directory / NETWORKS).is_file() else {},
             output=directory,
             **{key: _number(summary[key]) for key in ("log_z", "log_z_err", "ess", "k_hat", "best_statistic")},
             **{

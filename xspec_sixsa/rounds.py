@@ -219,6 +219,8 @@ class Inference:
     pilots : list of Pilot
     search : Search or None
         The search that led to the proposal of an emulated run.
+    network : NeuralPosterior or None
+        The one that was trained on spectra of the whole prior.
     """
 
     dimension: int
@@ -231,6 +233,7 @@ class Inference:
     rounds: list[dict[str, Any]] = field(default_factory=list)
     pilots: list[Pilot] = field(default_factory=list)
     search: Search | None = None
+    network: NeuralPosterior | None = None
     u: Points = field(init=False)
     log_likelihood: NDArray[np.float64] = field(init=False)
     log_density: NDArray[np.float64] = field(init=False)
@@ -286,6 +289,7 @@ class Inference:
         spectra = Simulations(u, self.search.emulator(u).float(), np.zeros(len(u))) + self.search.simulations
         with self.streams.torch("round", 1):
             posterior, record = self._train(1, spectra, s.explorer_steps)
+        self.network = posterior
         flow = FlowProposal(posterior.flow, posterior.whitening)
         self.search.explorer = flow
         with self.streams.torch("explorer"):
@@ -325,6 +329,7 @@ class Inference:
             new = len(simulations.u)
             with self.streams.torch("round", number):
                 posterior, record = self._train(number, training, s.flow_steps)
+            self.network = self.network or posterior
             flow = FlowProposal(posterior.flow, posterior.whitening)
             with self.streams.torch("defensive", number):
                 proposal = _smoothed(flow, flow.draw(KERNELS), SMOOTH)

@@ -105,6 +105,17 @@ class NeuralPosterior:
         other._context = self._informative(self.compressor(noise.observed[None]))
         return other
 
+    @torch.no_grad()
+    def medians(self, recorded: Tensor, draws: int = 50) -> NDArray[np.float64]:
+        """What the network reads from recorded spectra (n, n_inputs): medians of so many draws, in the cube, (n, d).
+
+        Draws from torch's default generator.
+        """
+        context = self._flow.embedding_net(self._informative(self.compressor(recorded)))
+        w = self._flow.net(context).sample((draws,)).double()
+        u, _ = self.whitening.inverse(w.flatten(0, 1).numpy())
+        return np.median(u.reshape(w.shape), axis=0)
+
     @property
     def flow(self) -> torch.distributions.Distribution:
         """The flow conditioned on the observation, in whitened coordinates."""

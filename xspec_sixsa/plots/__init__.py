@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .corner import corner_plot
+from .learned import learned_plots
 from .networks import plot_coverage, plot_emulator_errors, plot_latents, plot_reconstruction, plot_retriever
 from .rounds import rounds_plot
 from .spectrum import predictions_plot, predictive_plot
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "corner_plot",
     "cost_plot",
+    "learned_plots",
     "plot_all",
     "plot_coverage",
     "plot_emulator_errors",
@@ -59,7 +61,7 @@ def plot_all(
     Returns
     -------
     list of Path
-        The files made: `corner`, `predictive`, `rounds`, `weights`, `cost`, `report.html`.
+        The files made: `corner`, `predictive`, `rounds`, `weights`, `cost`, those of `learned.LEARNED`, `report.html`.
     """
     made: list[Path] = []
     jobs: list[tuple[str, Any, dict[str, Any]]] = []
@@ -71,6 +73,7 @@ def plot_all(
         jobs.append(("rounds", rounds_plot, {}))
     if (result.weights > 0).any():
         jobs += [("weights", weights_plot, {}), ("cost", cost_plot, {})]
+    jobs += [(name, draw, {}) for name, draw in learned_plots(result)]
     for name, draw, options in jobs:
         # The fit is what the user waited for; it must not be lost for the sake of a picture.
         with _logged(f"{name}.{suffix}"):

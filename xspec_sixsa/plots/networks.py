@@ -17,10 +17,11 @@ from .style import BLUE, ONE_SIGMA, ORANGE, SKY, STYLE, TWO_SIGMA, VERMILION, ax
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 __all__ = ["plot_coverage", "plot_emulator_errors", "plot_latents", "plot_reconstruction", "plot_retriever"]
 
-MAX_LATENTS = 24
+MAX_LATENTS = 12
 MAX_POINTS = 2000
 FLAT = 0.2  # a slope below it is called insensitive: the paper's "flat line"
 
@@ -64,17 +65,17 @@ def plot_coverage(
         left.set_ylim(max(0.1 * floor, 1e-6), 2 * max(density.max(), data.max()))
         left.set_xlim(edges.min(), edges.max())
         readable_energies(left, edges.min(), edges.max())
-        left.legend(fontsize=8)
+        left.legend(fontsize=8, frameon=True, framealpha=0.8, edgecolor="none")
         totals, total = simulated.sum(axis=1), observed.sum()
         bins = np.geomspace(max(totals.min(), 1), max(totals.max(), 2) * 1.001, 40)
-        right.hist(np.maximum(totals, 1), bins=bins, color=BLUE, alpha=0.6)
+        right.stairs(np.histogram(np.maximum(totals, 1), bins)[0], bins, fill=True, color=BLUE, alpha=0.6)
         right.axvline(total, color="black", label=f"observed: {total:.0f}")
         right.set(xscale="log", xlabel="counts in all bins", ylabel="simulated spectra")
         below = 100 * (totals < total).mean()
         right.set_title(f"{below:.0f} % have fewer counts, {100 - below:.0f} % more", fontsize=10)
         right.legend(fontsize=8)
         left.set_title(title, fontsize=10)
-        figure.tight_layout()
+        _margins(figure, (0.75, 0.15, 0.5, 0.35), wspace=0.2)
         return save_figure(figure, path)
 
 
@@ -84,6 +85,7 @@ def plot_latents(
     path: str | os.PathLike[str],
     *,
     test: ArrayLike | None = None,
+    test_label: str = "held-out spectra",
     names: Sequence[str] | None = None,
 ) -> Path:
     """Draw the compressed spectra's numbers one by one, the observation's marked (figure 3).
@@ -91,12 +93,13 @@ def plot_latents(
     Parameters
     ----------
     latents : array (n, k)
-        Of training spectra. With more than 24 columns, those are drawn where the observation lies farthest out.
+        Of training spectra. With more than 12 columns, those are drawn where the observation lies farthest out
+        (of `test` where that is given).
     observed : array (k,)
         Of the observation.
     path : path
     test : array (m, k), optional
-        Of held-out spectra.
+        Of held-out spectra, or of others that `test_label` names.
     names : sequence of str, optional
     """
     import matplotlib as mpl
@@ -106,7 +109,7 @@ def plot_latents(
     held_out = None if test is None else np.asarray(test, dtype=float)
     if held_out is not None:
         _need("test", held_out, (None, len(observed)))
-    rank = (latents < observed).mean(axis=0)
+    rank = ((latents if held_out is None else held_out) < observed).mean(axis=0)
     chosen = np.arange(len(observed))
     if len(chosen) > MAX_LATENTS:
         chosen = np.sort(np.argsort(-np.abs(rank - 0.5), kind="stable")[:MAX_LATENTS])
@@ -119,9 +122,10 @@ def plot_latents(
             low, high = np.quantile(latents[:, k], [0.001, 0.999])
             margin = 0.05 * (high - low) or 1.0
             bins = np.linspace(min(low, observed[k]) - margin, max(high, observed[k]) + margin, 41)
-            axis.hist(latents[:, k], bins=bins, density=True, color=BLUE, alpha=0.5)
+            # each to the same height: the posterior is a spike in the prior. Forty bars would take forty times as long
+            axis.stairs(_heights(latents[:, k], bins), bins, fill=True, color=BLUE, alpha=0.5)
             if held_out is not None:
-                axis.hist(held_out[:, k], bins=bins, density=True, histtype="step", color=ORANGE, linewidth=1.2)
+                axis.stairs(_heights(held_out[:, k], bins), bins, color=ORANGE, linewidth=1.2)
             outside = observed[k] < latents[:, k].min() or observed[k] > latents[:, k].max()
             axis.axvline(observed[k], color=VERMILION if outside else "black", linewidth=1.4)
             axis.set_title(names[k] if names is not None else f"latent {k + 1}", fontsize=9)
@@ -131,10 +135,10 @@ def plot_latents(
             axis.set_visible(False)
         outside = int(((observed < latents.min(axis=0)) | (observed > latents.max(axis=0))).sum())
         text = f"observation (line) outside all training spectra in {outside} of {len(observed)}"
-        text += "" if held_out is None else "; orange: held-out spectra"
+        text += "" if held_out is None else f"; orange: {test_label}"
         text += f"; {len(chosen)} farthest out shown" if len(chosen) < len(observed) else ""
         figure.text(0.01, 0.99, text, va="top", fontsize=9, color=VERMILION if outside else "black")
-        figure.tight_layout(rect=(0, 0, 1, 1 - 0.25 / figure.get_figheight()))
+        _margins(figure, (0.15, 0.15, 0.3, 0.55), wspace=0.12, hspace=0.45)
         return save_figure(figure, path)
 
 
@@ -256,7 +260,7 @@ def plot_retriever(
             axis.set(xlabel="true", ylabel="predicted")
         for axis in grid[len(labels) :]:
             axis.set_visible(False)
-        figure.tight_layout()
+        _margins(figure, (0.65, 0.15, 0.5, 0.35), wspace=0.32, hspace=0.38)
         return save_figure(figure, path)
 
 
@@ -302,6 +306,18 @@ def plot_emulator_errors(
         axis.legend(fontsize=8, frameon=True, framealpha=0.9, edgecolor="none")
         figure.tight_layout()
         return save_figure(figure, path)
+
+
+def _margins(figure: Figure, inches: tuple[float, float, float, float], **between: float) -> None:
+    """Left, right, lower and upper margins; matplotlib's `tight_layout` finds them by drawing everything twice."""
+    width, height = figure.get_size_inches()
+    left, right, bottom, top = inches
+    figure.subplots_adjust(left / width, bottom / height, 1 - right / width, 1 - top / height, **between)
+
+
+def _heights(values: np.ndarray, bins: np.ndarray) -> np.ndarray:
+    counts = np.histogram(values, bins)[0]
+    return counts / max(counts.max(), 1)
 
 
 def _draw_running(axis: Axes, a: np.ndarray, b: np.ndarray, logarithmic: bool) -> None:
