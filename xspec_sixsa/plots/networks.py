@@ -65,7 +65,7 @@ def plot_coverage(
         left.set_ylim(max(0.1 * floor, 1e-6), 2 * max(density.max(), data.max()))
         left.set_xlim(edges.min(), edges.max())
         readable_energies(left, edges.min(), edges.max())
-        left.legend(fontsize=8, frameon=True, framealpha=0.8, edgecolor="none")
+        left.legend(fontsize=8, frameon=True, framealpha=0.8, edgecolor="none", loc="lower left")
         totals, total = simulated.sum(axis=1), observed.sum()
         bins = np.geomspace(max(totals.min(), 1), max(totals.max(), 2) * 1.001, 40)
         right.stairs(np.histogram(np.maximum(totals, 1), bins)[0], bins, fill=True, color=BLUE, alpha=0.6)
@@ -73,7 +73,8 @@ def plot_coverage(
         right.set(xscale="log", xlabel="counts in all bins", ylabel="simulated spectra")
         below = 100 * (totals < total).mean()
         right.set_title(f"{below:.0f} % have fewer counts, {100 - below:.0f} % more", fontsize=10)
-        right.legend(fontsize=8)
+        right.set_ylim(0, 1.15 * right.get_ylim()[1])
+        right.legend(fontsize=8, loc="upper left")
         left.set_title(title, fontsize=10)
         _margins(figure, (0.75, 0.15, 0.5, 0.35), wspace=0.2)
         return save_figure(figure, path)
@@ -135,7 +136,9 @@ def plot_latents(
             axis.set_visible(False)
         outside = int(((observed < latents.min(axis=0)) | (observed > latents.max(axis=0))).sum())
         text = f"observation (line) outside all training spectra in {outside} of {len(observed)}"
-        text += "" if held_out is None else f"; orange: {test_label}"
+        if held_out is not None:
+            beyond = int(((observed < held_out.min(axis=0)) | (observed > held_out.max(axis=0))).sum())
+            text += f", outside all {test_label} (orange) in {beyond}"
         text += f"; {len(chosen)} farthest out shown" if len(chosen) < len(observed) else ""
         figure.text(0.01, 0.99, text, va="top", fontsize=9, color=VERMILION if outside else "black")
         _margins(figure, (0.15, 0.15, 0.3, 0.55), wspace=0.12, hspace=0.45)
@@ -181,7 +184,7 @@ def plot_reconstruction(
             axes[0].hist(values, bins=bins, histtype="step", color=colour, linestyle=line, linewidth=1.5, label=text)
         axes[0].set(xlabel=statistic, ylabel=f"spectra of {len(model)}")
         axes[0].set_ylim(0, 1.35 * axes[0].get_ylim()[1])
-        axes[0].legend(fontsize=8)
+        axes[0].legend(fontsize=8, loc="upper right")
         if example is not None:
             energies, counts, expected, made = (np.asarray(x, dtype=float) for x in example)
             _need("example energies", energies, (len(counts), 2))
@@ -199,8 +202,8 @@ def plot_reconstruction(
             axes[1].set_ylim(0.2 * floor[floor > 0].min(), None)
             axes[1].set_xlim(edges.min(), edges.max())
             readable_energies(axes[1], edges.min(), edges.max())
-            axes[1].legend(fontsize=8)
-        figure.tight_layout()
+            axes[1].legend(fontsize=8, loc="lower left")
+        _margins(figure, (0.65, 0.15, 0.5, 0.2), wspace=0.2)
         return save_figure(figure, path)
 
 
@@ -289,7 +292,8 @@ def plot_emulator_errors(
     with mpl.rc_context(STYLE):
         figure = new_figure(5.2, 4.0)
         axis = figure.add_subplot()
-        axis.hist(np.clip(finite, -reach, reach), bins=np.linspace(-reach, reach, 51), color=BLUE, alpha=0.6)
+        bins = np.linspace(-reach, reach, 51)
+        axis.stairs(np.histogram(np.clip(finite, -reach, reach), bins)[0], bins, fill=True, color=BLUE, alpha=0.6)
         mean, spread = finite.mean(), finite.std()
         axis.axvline(mean, color="black", label=f"mean {mean:.3g}")
         for k, side in enumerate((-1, 1)):
@@ -303,8 +307,8 @@ def plot_emulator_errors(
         axis.set(xlabel="emulated $-$ exact ln L", ylabel=f"evaluations of {len(finite)}")
         axis.set_ylim(0, 1.3 * axis.get_ylim()[1])
         axis.set_title((title + note).strip("; "), fontsize=10)
-        axis.legend(fontsize=8, frameon=True, framealpha=0.9, edgecolor="none")
-        figure.tight_layout()
+        axis.legend(fontsize=8, frameon=True, framealpha=0.9, edgecolor="none", loc="upper right")
+        _margins(figure, (0.75, 0.15, 0.5, 0.35))
         return save_figure(figure, path)
 
 
