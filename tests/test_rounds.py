@@ -55,7 +55,7 @@ def test_the_same_seed_gives_the_same_draws(inference: Inference) -> None:
 
 
 def test_a_spent_budget_is_said() -> None:
-    settings = dataclasses.replace(SMALL, target_ess=100000, budget=1500, rounds=1, refinements=0)
+    settings = dataclasses.replace(SMALL, target_ess=100000, budget=1500, rounds=1, refinements=0, attempts=1)
     inference = run(settings)
     assert inference.total <= 1500
     assert any("budget of 1500" in reason for reason in inference.verdict())

@@ -267,7 +267,7 @@ class Inference:
         else:
             self._begin_search(first)
         for attempt in range(1, s.attempts + 1):
-            if self.search is not None and attempt < s.attempts:
+            if self.search is not None and (attempt == 1 or attempt < s.attempts):
                 self._search(attempt)
             else:
                 self._refine(attempt)
