@@ -456,6 +456,7 @@ def test_exosat_chi_with_areascal(real: ModuleType, shared_data: Path, monkeypat
 
 
 def test_ctrl_c_is_heard_inside_a_session(engine: ModuleType) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a runner in the background ignores it
     # XSPEC takes SIGINT over when it loads data, and Python would not hear it
     two_groups(engine)
     before = dump(engine)
