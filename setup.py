@@ -47,6 +47,7 @@ setup(
         "sbi>=0.25",
         "zuko>=1.3",
         "scikit-learn>=1.3",
+        "threadpoolctl>=3.1",
         "corner>=2.2",
         "matplotlib>=3.7",
         "click>=8.1",

@@ -176,10 +176,11 @@ class _Run:
         from xspec_sixsa.output import CHECKPOINT, begin
         from xspec_sixsa.rounds import Inference, Settings
         from xspec_sixsa.seeding import Streams
+        from xspec_sixsa.training import one_thread
 
         began = time.monotonic()
         session = self.session
-        with session:
+        with session, one_thread():
             interrupted = None
             inference = None
             try:

@@ -34,7 +34,6 @@ from xspec_sixsa.progress import Progress
 from xspec_sixsa.proposal import FlowProposal, KernelProposal, Mixture, Proposal, StudentProposal, fit_flow, temper
 from xspec_sixsa.search import Search
 from xspec_sixsa.seeding import Streams
-from xspec_sixsa.training import one_thread
 
 __all__ = ["Inference", "Settings", "Simulations"]
 
@@ -257,10 +256,6 @@ class Inference:
         Leaves the final draws in `u`, `log_likelihood`, `log_density` and `batches` (judge them by `verdict`); an
         exception or interrupt leaves those drawn so far.
         """
-        with one_thread():
-            self._run(first)
-
-    def _run(self, first: Simulations) -> None:
         s = self.settings
         if s.training == "simulated":
             self._estimate(first)

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 __all__ = ["one_thread", "train"]
@@ -16,7 +17,7 @@ LARGEST_GRADIENT = 5.0
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """Torch on one thread inside the block.
+    """Torch, BLAS and OpenMP on one thread inside the block.
 
     Networks and kernels of this size gain little from a second thread, and lose much where something else needs the
     core: OpenMP's threads wait for each other at every layer (9,500 bins: 31 s on one thread, 117 s on two of two busy
@@ -25,7 +26,8 @@ def one_thread() -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield
+        with threadpool_limits(1):
+            yield
     finally:
         torch.set_num_threads(before)
 
