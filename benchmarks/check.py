@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 import json
 import logging
+import os
 import resource
 import sys
 import time
@@ -139,7 +140,7 @@ def main(
             numbers = ("log_z", "log_z_err", "evaluations", "seconds")
             report[name]["nautilus"] = {k: float(nested[k]) for k in numbers}
         for seed in seeds:
-            began = time.monotonic()
+            load, began = os.getloadavg()[0], time.monotonic()
             result = sixsa.fit(
                 priors, seed=seed, xspec=xspec, progress=False, budget=budget, compressor=compressor,
                 target_ess=target_ess,
@@ -149,6 +150,7 @@ def main(
             row = (describe(result) if nested is None else compare(result, nested)) | {
                 "wall": wall,
                 "outside": wall - in_model,
+                "load": load,
                 "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
             }
             report[name]["runs"].append(row)

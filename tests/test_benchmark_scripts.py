@@ -87,8 +87,10 @@ def test_the_report_is_written_from_the_json(script: Any, tmp_path: Path) -> Non
 
 
 def test_seeds_stand_beside_the_evidence_of_nautilus(script: Any) -> None:
-    runs = [{"total": total, "ess": 1000.0, "log_z": log_z, "log_z_err": 0.01, "outside": 20.0, "status": "reliable"}
-            for total, log_z in ((2300, -66.60), (2500, -66.65), (2400, -66.62))]  # fmt: skip
+    runs = [{"total": total, "ess": 1000.0, "log_z": log_z, "log_z_err": 0.01, "outside": outside, "status": "reliable",
+             "load": load}
+            for total, log_z, outside, load in
+            ((2300, -66.60, 20.0, 0.2), (2500, -66.65, 120.0, 2.0), (2400, -66.62, 10.0, 9.0))]  # fmt: skip
     nested = {"log_z": -66.61, "log_z_err": 0.01, "evaluations": 67500.0}
     text = script("report").seeds_table([{"epic_pn": {"engine": "xspec", "runs": runs, "nautilus": nested}}])
     assert "| 2,400 (2,500) |" in text and "| -66.610 +- 0.010 | 67,500 | -0.040 | 20 |" in text
