@@ -40,9 +40,9 @@ def seeds_table(reports: list[dict[str, Any]]) -> str:
     lines = [
         "## Several seeds",
         "",
-        "Effective samples are those of the exact weights. Seconds outside the model are the best of the runs that began "
-        "on a quiet machine (load below 2.5; ours alone makes up to 2). dlogZ: the seed whose evidence is farthest "
-        "from nautilus's, on the same session.",
+        "Effective samples are those of the exact weights. Seconds outside the model: the best of the runs "
+        "that began on a quiet machine (load below 2.5; ours makes up to 2). dlogZ: the seed whose evidence "
+        "is farthest from nautilus's, on the same session.",
         "",
         "| problem | engine | seeds | verdicts | evaluations: median (worst) | ESS | log Z by seed | nautilus log Z | "
         "its evaluations | dlogZ | outside, best s |",
