@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 from compare import TITLES  # noqa: E402
@@ -59,8 +60,7 @@ def seeds_table(reports: list[dict[str, Any]]) -> str:
                 str(len(runs)),
                 f"{reliable} of {len(runs)} reliable",
                 f"{totals[len(totals) // 2]:,} ({totals[-1]:,})",
-                " ".join(f"{run['ess']:.0f}" for run in runs),
-                ", ".join(f"{run['log_z']:.3f} +- {run['log_z_err']:.3f}" for run in runs),
+                *many_seeds(runs),
                 f"{nested['log_z']:.3f} +- {nested['log_z_err']:.3f}" if nested else "",
                 f"{nested['evaluations']:,.0f}" if nested else "",
                 f"{max((run['log_z'] - nested['log_z'] for run in runs), key=abs):+.3f}" if nested else "",
@@ -68,6 +68,20 @@ def seeds_table(reports: list[dict[str, Any]]) -> str:
             ]
             lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def many_seeds(runs: list[dict[str, Any]]) -> tuple[str, str]:
+    """ESS and evidences, seed by seed; of more than five, their range, mean and scatter."""
+    ess, log_z, error = (np.array([run[key] for run in runs]) for key in ("ess", "log_z", "log_z_err"))
+    if len(runs) <= 5:
+        return (
+            " ".join(f"{value:.0f}" for value in ess),
+            ", ".join(f"{z:.3f} +- {e:.3f}" for z, e in zip(log_z, error, strict=True)),
+        )
+    return (
+        f"{ess.min():.0f}-{ess.max():.0f}",
+        f"mean {log_z.mean():.4f}, scatter {log_z.std(ddof=1):.4f} where errors say {error.mean():.4f}",
+    )
 
 
 def problem(report: dict[str, Any]) -> str:

@@ -94,6 +94,9 @@ def test_seeds_stand_beside_the_evidence_of_nautilus(script: Any) -> None:
     nested = {"log_z": -66.61, "log_z_err": 0.01, "evaluations": 67500.0}
     text = script("report").seeds_table([{"epic_pn": {"engine": "xspec", "runs": runs, "nautilus": nested}}])
     assert "| 2,400 (2,500) |" in text and "| -66.610 +- 0.010 | 67,500 | -0.040 | 20 |" in text
+    assert "| 1000 1000 1000 | -66.600 +- 0.010, -66.650 +- 0.010, -66.620 +- 0.010 |" in text
+    many = script("report").seeds_table([{"epic_pn": {"engine": "xspec", "runs": 4 * runs}}])
+    assert "| 1000-1000 | mean -66.6233, scatter 0.0215 where errors say 0.0100 |" in many
 
 
 def test_a_shifted_gain_moves_what_is_recorded_and_leaves_the_mirror(script: Any, tmp_path: Path) -> None:
