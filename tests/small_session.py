@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,25 @@ def fake_spectra(xspec: ModuleType, folder: Path, names: tuple[str, ...] = ("a.p
     xspec.AllData.fakeit(len(names), settings)
     xspec.AllData.clear()
     xspec.AllModels.clear()
+
+
+def power_law_run(xspec: ModuleType, folder: Path, norm: tuple[float, float]) -> tuple[SimpleNamespace, list[Any]]:
+    """An absorbed power law on faked data, index and norm free: what stands in for a run on it, and its priors.
+
+    `folder` is where we are, and `norm` are the limits of its log-uniform prior.
+    """
+    from xspec_sixsa.priors import loguniform, uniform
+    from xspec_sixsa.session import Session
+
+    fake_spectra(fresh(xspec), folder)
+    xspec.AllData("a.pha")
+    model = xspec.Model("TBabs*powerlaw", setPars=(0.1, 1.8, 3e-3))
+    model.TBabs.nH.frozen = True
+    priors = [uniform(model.powerlaw.PhoIndex, 1, 3), loguniform(model.powerlaw.norm, *norm)]
+    session = Session(xspec)
+    return SimpleNamespace(
+        names=session.names, labels=session.labels, fingerprint=session.fingerprint(), output=None
+    ), priors
 
 
 def write_fixed_spectra(folder: Path) -> None:

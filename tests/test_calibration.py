@@ -5,18 +5,16 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from small_session import fake_spectra, fresh
+from small_session import fresh, power_law_run
 
 from xspec_sixsa import embedded
 from xspec_sixsa.calibration import KINDS, Calibration, calibrate, uniform_rank
 from xspec_sixsa.observation import Observation, SpectrumData
-from xspec_sixsa.priors import loguniform, uniform
 from xspec_sixsa.simulated import Problem, Task, infer_all, simulated_observation
 
 BOX = np.array([[0.3, 0.5], [0.45, 0.55]])
@@ -88,17 +86,7 @@ def test_simulated_data_take_the_place_of_observed_ones() -> None:
 def problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """An absorbed power law of two free parameters; the box is given, so that no posterior is needed."""
     monkeypatch.chdir(tmp_path)
-    xspec = fresh(embedded)
-    fake_spectra(xspec, tmp_path)
-    xspec.AllData("a.pha")
-    model = xspec.Model("TBabs*powerlaw", setPars=(0.1, 1.8, 3e-3))
-    model.TBabs.nH.frozen = True
-    priors = [uniform(model.powerlaw.PhoIndex, 1, 3), loguniform(model.powerlaw.norm, 1e-4, 1e-1)]
-    from xspec_sixsa.session import Session
-
-    session = Session(xspec)
-    run = SimpleNamespace(names=session.names, fingerprint=session.fingerprint(), output=None)
-    yield run, priors, xspec
+    yield *power_law_run(embedded, tmp_path, (1e-4, 1e-1)), embedded
     fresh(embedded)
 
 

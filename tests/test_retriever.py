@@ -80,26 +80,15 @@ def test_the_picture_is_drawn_and_too_few_spectra_refused(retrievals: dict[str, 
 def test_a_session_is_evaluated_over_its_prior_and_every_evaluation_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from types import SimpleNamespace
-
-    from small_session import fake_spectra, fresh
+    from small_session import fresh, power_law_run
 
     from xspec_sixsa import embedded
-    from xspec_sixsa.priors import loguniform, uniform
-    from xspec_sixsa.session import Session
 
     monkeypatch.chdir(tmp_path)
-    xspec = fresh(embedded)
-    fake_spectra(xspec, tmp_path)
-    xspec.AllData("a.pha")
-    model = xspec.Model("TBabs*powerlaw", setPars=(0.1, 1.8, 3e-3))
-    model.TBabs.nH.frozen = True
-    priors = [uniform(model.powerlaw.PhoIndex, 1, 3), loguniform(model.powerlaw.norm, 1e-3, 1e-2)]
-    session = Session(xspec)
-    run = SimpleNamespace(names=session.names, fingerprint=session.fingerprint(), output=None)
-    found, evaluations = retrieve_for(run, "pca", n=400, priors=priors, xspec=xspec)
+    run, priors = power_law_run(embedded, tmp_path, (1e-3, 1e-2))
+    found, evaluations = retrieve_for(run, "pca", n=400, priors=priors, xspec=embedded)
     fresh(embedded)
     assert evaluations == 401  # and the probe of the model
-    assert found.labels == session.labels
+    assert found.labels == run.labels
     assert found.insensitive == []
     assert (found.scatter < 0.1).all()  # thousands of counts: index and norm are known to a few per cent of the prior

@@ -9,8 +9,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from xspec_sixsa.training import one_thread
-
 if TYPE_CHECKING:
     from xspec_sixsa.priors import JointPrior
     from xspec_sixsa.result import Result
@@ -48,7 +46,7 @@ def network_data(inference: Inference, first: Simulations, result: Result, prior
     """
     rows = np.flatnonzero(first.usable)[:PRIOR]
     noise, network = inference.noise, inference.network
-    with one_thread(), torch.no_grad(), inference.streams.torch("pictures"):
+    with torch.no_grad(), inference.streams.torch("pictures"):
         recorded = noise.draw(first.counts[torch.as_tensor(rows)])
         found = _coverage(recorded, inference, result)
         if inference.search is not None and len(inference.u):

@@ -348,12 +348,11 @@ class _Run:
     def _common_norm(self, inference: Any, weights: Any, interrupted: str | None) -> dict[str, Any]:
         """The weights once more with the model's scale integrated out: reported beside the result, not in it."""
         from xspec_sixsa.normalisation import common_norm
-        from xspec_sixsa.training import one_thread
 
         if interrupted is not None or weights.ess == 0 or not len(inference.u):
             return {"why_not": "the run has no final draws that it finished"}
         try:
-            with one_thread(), self.progress.task("the common normalisation", 1, "common norm"):
+            with self.progress.task("the common normalisation", 1, "common norm"):
                 found = common_norm(
                     self.session, self.prior, inference.u, inference.log_likelihood, inference.counts.numpy(),
                     inference.proposal, weights,
@@ -385,8 +384,7 @@ class _Run:
         """Posterior-predictive spectra: the final draws' own, and a few evaluated component by component."""
         from xspec_sixsa.result import SpectrumPredictive
 
-        final = [b for b in self.checkpoint.batches if b.stage == inference.stage]
-        counts = np.concatenate([b.counts for b in final])
+        counts = inference.counts.numpy()
         rng = np.random.default_rng([self.run["seed"] % 2**32, 1])
         chosen = result.resample(PREDICTIVE_DRAWS, rng, return_index=True)
         components: dict[str, NDArray[np.float64]] = {}

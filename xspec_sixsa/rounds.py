@@ -212,7 +212,7 @@ class Inference:
     Attributes
     ----------
     u, log_likelihood, log_density, batches : ndarray
-        The final draws; `stage` is the name under which they were evaluated.
+        The final draws.
     rounds : list of dict
         A record per round.
     pilots : list of Pilot
@@ -237,7 +237,6 @@ class Inference:
     log_likelihood: NDArray[np.float64] = field(init=False)
     log_density: NDArray[np.float64] = field(init=False)
     batches: NDArray[np.int_] = field(init=False)
-    stage: str = field(init=False, default="final")
 
     def __post_init__(self) -> None:
         self.settings = self.settings.sized(self.dimension)
@@ -268,9 +267,10 @@ class Inference:
                 self._refine(attempt)
                 self._frozen = self._best()
             self._draw(attempt)
-            if not self.verdict() or attempt == s.attempts or self.left() < 2 * s.target_ess:
+            reasons = self.verdict()
+            if not reasons or attempt == s.attempts or self.left() < 2 * s.target_ess:
                 return
-            log.info("the draws do not pass (%s): they now teach a better proposal", "; ".join(self.verdict()))
+            log.info("the draws do not pass (%s): they now teach a better proposal", "; ".join(reasons))
             self._set_aside()
 
     def _begin_search(self, first: Simulations) -> None:
@@ -428,7 +428,7 @@ class Inference:
     def _draw(self, attempt: int) -> None:
         s = self.settings
         proposal = self._frozen.proposal
-        self.stage = "final" if attempt == 1 else f"final {attempt}"
+        stage = "final" if attempt == 1 else f"final {attempt}"
         batch = 0
         while True:
             ess = effective_sample_size(self.log_likelihood - self.log_density)
@@ -439,10 +439,10 @@ class Inference:
             if rate < HOPELESS and attempt < s.attempts:
                 return
             size = int(np.clip(1.05 * missing / rate, 100, FIRST_DRAWS if batch == 0 else 1000))
-            with self.streams.torch(self.stage, batch):
+            with self.streams.torch(stage, batch):
                 u = proposal.draw(min(size, self.left()))
             density = proposal.log_density(u)
-            drawn = self.simulate(u, self.stage, density)
+            drawn = self.simulate(u, stage, density)
             self.u = np.concatenate([self.u, u])
             self.log_likelihood = np.concatenate([self.log_likelihood, drawn.log_likelihood])
             self.log_density = np.concatenate([self.log_density, density])
@@ -491,11 +491,12 @@ class Inference:
             ``error`` (`emulator_error`), ``evaluations`` it learned from, ``components``, and of `Recovery`: ``rre``,
             ``rma``, their limits, ``inside``, and ``start``: the point of the unit cube (d,) that inversion gives.
         """
-        if self.search is None or self.emulator_error is None:
+        error = self.emulator_error
+        if error is None:
             return {}
         found = self.search.recovery()
         return {
-            "error": self.emulator_error,
+            "error": error,
             "evaluations": len(self.search.simulations.u),
             "components": self.search.emulator.components,
             "rre": found.rre,

@@ -28,7 +28,6 @@ from xspec_sixsa.calibration import KINDS, uniform_rank
 from xspec_sixsa.compress import compressor as make_compressor
 from xspec_sixsa.emulator import CENTRES, Emulator
 from xspec_sixsa.estimate.npe import NeuralPosterior
-from xspec_sixsa.importance import tempering_power
 from xspec_sixsa.noise import Noise
 from xspec_sixsa.observation import Observation
 from xspec_sixsa.progress import Progress
@@ -37,7 +36,6 @@ from xspec_sixsa.rounds import Inference, Settings, Simulations
 from xspec_sixsa.search import Search
 from xspec_sixsa.seeding import Streams
 from xspec_sixsa.statistic import ObservedStatistic
-from xspec_sixsa.training import one_thread
 
 if TYPE_CHECKING:
     from xspec_sixsa.priors import JointPrior
@@ -243,11 +241,10 @@ class _TaughtSearch(Search):
         super().__init__(*args)
 
     def _learn(self, previous: Emulator | None) -> None:
-        if previous is not None:
+        if previous is None:
+            self.emulator = self._teacher.emulator.given(self.noise)
+        else:
             super()._learn(previous)
-            return
-        self.emulator = self._teacher.emulator.given(self.noise)
-        self._beta = tempering_power(self.simulations.log_likelihood, len(self.simulations.u) / 20)
 
     def run(self, most: int, reserve: int) -> None:
         if self._tried:
@@ -398,5 +395,4 @@ def _begin() -> None:
 
 
 def _one(k: int) -> None:
-    with one_thread():
-        _TASK.infer(k)
+    _TASK.infer(k)
