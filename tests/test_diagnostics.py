@@ -106,10 +106,46 @@ def test_a_wrong_slope_and_wrong_errors_are_called_bad_fits() -> None:
     assert wild.predictive_p < 0.01
 
 
+def with_background(rng: np.random.Generator, model: np.ndarray, ratio: float = 0.25, expected: float = 3.0) -> Result:
+    """A run on W: `expected` background counts a bin in the background region, `ratio` of them in the source's."""
+    recorded = rng.poisson(expected, MODEL.size).astype(float)
+    data = rng.poisson(model + ratio * expected).astype(float)
+    found = result(data, background=ratio * recorded)
+    spectrum = found.predictive_data[0]
+    spectrum.background_ratio = np.full(MODEL.size, ratio)
+    spectrum.total = spectrum.total + spectrum.background
+    return found
+
+
+def test_data_of_the_model_under_w_are_described_as_often_as_they_should() -> None:
+    rng = np.random.default_rng(9)
+    judged = [diagnose(with_background(rng, MODEL), fwhm=widths).spectra[0] for _ in range(40)]
+    assert judged[0].statistic == "wstat"
+    sigma = np.array([s.sigma for s in judged])
+    # mean 0.13 (two parameters that were not fitted) + 4/sqrt(40), spread 1 + 4/sqrt(80)
+    assert abs(sigma.mean() - 0.13) < 0.63
+    assert 0.55 < sigma.std() < 1.45
+    for key in ("predictive_p", "qq_p"):
+        # uniform p-values: below 0.5 come 20 +- 3.2
+        assert 7 <= sum(getattr(s, key) < 0.5 for s in judged) <= 33
+    assert 7 <= sum(s.line.p_value < 0.5 for s in judged) <= 33
+
+
+def test_faults_under_w_are_found() -> None:
+    rng = np.random.default_rng(10)
+    line = diagnose(with_background(rng, with_line(90.0)), fwhm=widths).spectra[0].line
+    assert line.energy == pytest.approx(3.0, abs=0.1)
+    assert line.p_value < 0.002
+    slope = diagnose(with_background(rng, MODEL * CENTRE**0.4), fwhm=widths).spectra[0]
+    assert slope.qq_p < 0.01
+    assert slope.sigma > 3
+
+
 def test_what_cannot_be_judged_is_said() -> None:
     found = diagnose(result(MODEL.round(), background=0.1 * MODEL))
     assert found.spectra == []
-    assert "not judged" in found.notes[0]
+    assert "earlier version" in found.notes[0]
+    assert "pgstat" in diagnose(result(MODEL.round(), "pgstat", background=0.1 * MODEL)).notes[0]
     flagged = diagnose(result(MODEL.round(), emulator={"rre": 0.3, "rre_limit": 0.2, "rma": 0.1, "rma_limit": 0.2}))
     assert len(flagged.outlying) == 1
     assert "RRE" in flagged.outlying[0]

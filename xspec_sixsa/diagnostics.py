@@ -1,9 +1,9 @@
 """Does the model describe the data? From what a result's folder holds: no further evaluation.
 
-Goodness of fit: C-stat against its expectation and variance for these expected counts (Kaastra 2017, A&A 605, A51),
-posterior-predictive p-values, and the QQ distance of cumulative counts. Residual lines: a matched filter as wide as the
-response, its significance corrected for trials by simulated spectra. Outlying observations: RRE and RMA (Chung et al.,
-arXiv 2405.13220) beside the limits that simulated spectra keep.
+Goodness of fit: C-stat against its expectation and variance for these expected counts (Kaastra 2017, A&A 605, A51; W
+against that of simulated spectra), posterior-predictive p-values, and the QQ distance of cumulative counts. Residual
+lines: a matched filter as wide as the response, its significance corrected for trials by simulated spectra. Outlying
+observations: RRE and RMA (Chung et al., arXiv 2405.13220) beside the limits that simulated spectra keep.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._files import atomic_path
+from .statistic import FLOOR, wstat
 
 if TYPE_CHECKING:
     from .result import Result, SpectrumPredictive
@@ -31,7 +32,6 @@ Vector = NDArray[np.float64]
 FILE = "diagnosis.json"
 REPLICAS = 2000  # simulated spectra behind every p-value
 SUSPECT = 0.01  # p-value from which something is said
-LEAST = 1e-5  # XSPEC's own floor of the expected counts
 FWHM = 2 * np.sqrt(2 * np.log(2))
 REACH = 3.0  # standard deviations to which a line's kernel reaches
 WIDTHS = (1.0, 2.0, 4.0)  # FWHM tried, in bins, where the response cannot be read
@@ -209,11 +209,11 @@ def diagnose(result: Result, *, fwhm: Callable[[Vector], Vector] | None = None, 
     if not result.predictive_data:
         notes.append("the result holds no posterior-predictive spectra, so its fit cannot be judged.")
     for index, s in enumerate(result.predictive_data):
-        if s.statistic == "pgstat" or (s.statistic == "cstat" and s.background is not None):
-            notes.append(
-                f"{s.name}: with a background file the statistic ({'W' if s.statistic == 'cstat' else 'PG'}) is "
-                "profiled over the background, whose own exposure the folder does not hold: not judged."
-            )
+        if s.statistic == "pgstat":
+            notes.append(f"{s.name}: fits by pgstat are not judged; cstat with the same files is.")
+            continue
+        if s.statistic == "cstat" and s.background is not None and s.background_ratio is None:
+            notes.append(f"{s.name}: an earlier version ran this fit by W and did not keep what judging it takes.")
             continue
         judged.append((s, fwhm or _response_widths(result, index)))
     bins = sum(len(s.counts) for s, _ in judged)
@@ -233,29 +233,113 @@ def _outlying(emulator: dict[str, Any]) -> list[str]:
     return found
 
 
+class _Counts:
+    """Poisson counts, with a known background or none: what `_judge` asks of a spectrum's noise.
+
+    A recorded spectrum is what `simulate` gives: an array that ends in bins, here and in `_Gaussian`.
+    """
+
+    def __init__(self, s: SpectrumPredictive) -> None:
+        self.recorded = s.counts
+        self.models = np.maximum(s.total, FLOOR)
+
+    def simulate(self, model: Vector, rng: np.random.Generator) -> Any:
+        return rng.poisson(model).astype(float)
+
+    def statistic(self, recorded: Any, model: Vector) -> Vector:
+        """Fit statistic of recorded spectra against expected ones of the same shape, summed over bins."""
+        return _cash(recorded, model).sum(axis=-1)
+
+    def net(self, recorded: Any) -> Vector:
+        """What the model is expected to give on average."""
+        return recorded
+
+    def variance(self, model: Vector) -> Vector:
+        """Of the net counts."""
+        return model
+
+    def moments(self, model: Vector, rng: np.random.Generator) -> tuple[float, float]:
+        """Expectation and variance of the statistic of simulated spectra of the model."""
+        mean, variance = cash_moments(model)
+        return mean.sum(), variance.sum()
+
+
+class _Gaussian(_Counts):
+    """Gaussian net counts."""
+
+    def __init__(self, s: SpectrumPredictive) -> None:
+        background = 0.0 if s.background is None else s.background
+        self.recorded, self.models, self._sigma = s.counts - background, s.total - background, s.counts_error
+
+    def simulate(self, model: Vector, rng: np.random.Generator) -> Any:
+        return rng.normal(model, self._sigma)
+
+    def statistic(self, recorded: Any, model: Vector) -> Vector:
+        return (((recorded - model) / self._sigma) ** 2).sum(axis=-1)
+
+    def variance(self, model: Vector) -> Vector:
+        return self._sigma**2
+
+    def moments(self, model: Vector, rng: np.random.Generator) -> tuple[float, float]:
+        return float(len(model)), 2.0 * len(model)
+
+
+class _Background(_Counts):
+    """Counts and background counts under W: a recorded spectrum is the pair of them.
+
+    Simulated backgrounds follow Gamma(B + 1/2), what the recorded one says of its intensity under Jeffreys' prior.
+    """
+
+    def __init__(self, s: SpectrumPredictive) -> None:
+        self._ratio = s.background_ratio
+        self._b = s.background / s.background_ratio
+        self.recorded = s.counts, self._b
+        self.models = np.maximum(s.total - s.background, FLOOR)
+
+    def simulate(self, model: Vector, rng: np.random.Generator) -> Any:
+        intensity = rng.gamma(self._b + 0.5, size=model.shape)
+        return rng.poisson(model + self._ratio * intensity).astype(float), rng.poisson(intensity).astype(float)
+
+    def statistic(self, recorded: Any, model: Vector) -> Vector:
+        return wstat(*recorded, self._ratio, model).sum(axis=-1)
+
+    def net(self, recorded: Any) -> Vector:
+        source, background = recorded
+        return source - self._ratio * background
+
+    def variance(self, model: Vector) -> Vector:
+        return model + (self._ratio + self._ratio**2) * (self._b + 0.5)
+
+    def moments(self, model: Vector, rng: np.random.Generator) -> tuple[float, float]:
+        # no closed form: with few counts W is far from chi-squared
+        models = np.broadcast_to(model, (REPLICAS, len(model)))
+        values = self.statistic(self.simulate(models, rng), models)
+        return values.mean(), values.var()
+
+
+def _noise(s: SpectrumPredictive) -> _Counts:
+    if s.statistic == "chi":
+        return _Gaussian(s)
+    return _Background(s) if s.statistic == "cstat" and s.background is not None else _Counts(s)
+
+
 def _judge(
     s: SpectrumPredictive, parameters: float, fwhm: Callable[[Vector], Vector] | None, rng: np.random.Generator
 ) -> SpectrumDiagnosis:
-    gaussian = s.statistic == "chi"
-    data = s.counts - (0.0 if s.background is None or not gaussian else s.background)
-    total = s.total - (0.0 if s.background is None or not gaussian else s.background)
-    total = total if gaussian else np.maximum(total, LEAST)
+    noise = _noise(s)
 
-    def contributions(x: Vector, m: Vector) -> Vector:
-        return ((x - m) / s.counts_error) ** 2 if gaussian else _cash(x, m)
+    def against(models: Vector) -> Vector:
+        return np.array([noise.statistic(noise.recorded, model) for model in models])
 
-    def simulate(m: Vector) -> Vector:
-        return rng.normal(m, s.counts_error) if gaussian else rng.poisson(m).astype(float)
-
-    observed = contributions(data, total).sum(axis=1)
-    best = total[int(np.argmin(observed))]
-    n = len(data)
-    mean, variance = (np.ones(n), np.full(n, 2.0)) if gaussian else cash_moments(best)
-    draws = total[rng.integers(len(total), size=REPLICAS)]
-    replicated = contributions(simulate(draws), draws).sum(axis=1)
-    against = contributions(data, draws).sum(axis=1)
+    observed = against(noise.models)
+    best = noise.models[int(np.argmin(observed))]
+    n = len(best)
+    expected, variance = noise.moments(best, rng)
+    chosen = rng.integers(len(observed), size=REPLICAS)
+    draws = noise.models[chosen]
+    replicated = noise.statistic(noise.simulate(draws, rng), draws)
+    data, fake = noise.net(noise.recorded), noise.net(noise.simulate(np.broadcast_to(best, (REPLICAS, n)), rng))
     order = np.argsort(s.energies[:, 0])
-    fake = simulate(np.broadcast_to(best, (REPLICAS, n)))
 
     def distance(x: Vector) -> Vector:
         # of the shape: a fit sets the sum, which simulated spectra are free in
@@ -266,15 +350,15 @@ def _judge(
     qq = float(distance(data))
     return SpectrumDiagnosis(
         name=s.name,
-        statistic=s.statistic,
+        statistic="wstat" if isinstance(noise, _Background) else s.statistic,
         bins=n,
         value=float(observed.min()),
-        expected=float(mean.sum() - parameters),
-        sd=float(np.sqrt(variance.sum() * max(1 - parameters / n, 1 / n))),
-        predictive_p=_share(replicated >= against),
+        expected=float(expected - parameters),
+        sd=float(np.sqrt(variance * max(1 - parameters / n, 1 / n))),
+        predictive_p=_share(replicated >= observed[chosen]),
         qq=qq,
         qq_p=_share(distance(fake) >= qq),
-        line=find_line(s.energies, data, best, s.counts_error**2 if gaussian else best, fake, fwhm),
+        line=find_line(s.energies, data, best, noise.variance(best), fake, fwhm),
     )
 
 
@@ -347,7 +431,7 @@ def find_line(
     low, high = energies.min(axis=1), energies.max(axis=1)
     centre = 0.5 * (low + high)
     widths = [fwhm(centre)] if fwhm is not None else [factor * (high - low) for factor in WIDTHS]
-    variance = np.maximum(variance, LEAST)
+    variance = np.maximum(variance, FLOOR)
     best: tuple[float, int, int, Vector] | None = None
     largest = np.zeros(len(simulated))
     for k, width in enumerate(widths):

@@ -407,6 +407,7 @@ class _Run:
                     total=counts[chosen][:, part].astype(float) + (0.0 if background is None else background),
                     components={label: curve[:, part] for label, curve in components.items()},
                     statistic=s.statistic,
+                    background_ratio=s.background_ratio,
                 )
             )
         return spectra

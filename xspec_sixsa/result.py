@@ -46,6 +46,8 @@ class SpectrumPredictive:
         Observed source-region counts per group, and their error.
     background : ndarray (n,) or None
         Background counts scaled to the source region.
+    background_ratio : ndarray (n,) or None
+        ``background`` over the counts that the background file holds.
     total : ndarray (k, n)
         Expected counts, scaled background included.
     components : dict of str to ndarray (k, n)
@@ -63,6 +65,7 @@ class SpectrumPredictive:
     total: np.ndarray
     components: dict[str, np.ndarray] = field(default_factory=dict)
     statistic: str = "cstat"
+    background_ratio: np.ndarray | None = None
 
 
 @dataclass(eq=False)
@@ -624,6 +627,7 @@ def _unpack_predictive(arrays: Mapping[str, np.ndarray]) -> list[SpectrumPredict
                 total=arrays[f"{i}.total"],
                 components={name: arrays[f"{i}.component{j}"] for j, name in enumerate(names)},
                 statistic=str(arrays[f"{i}.statistic"]),
+                background_ratio=arrays.get(f"{i}.background_ratio"),
             )
         )
     return spectra

@@ -20,7 +20,7 @@ import torch
 
 from xspec_sixsa.observation import STATISTICS, Observation, SpectrumData
 
-__all__ = ["CHUNK", "FLOOR", "STATISTICS", "Bins", "ObservedStatistic", "bin_statistic", "safe_log"]
+__all__ = ["CHUNK", "FLOOR", "STATISTICS", "Bins", "ObservedStatistic", "bin_statistic", "safe_log", "wstat"]
 
 # XSPEC never lets the model fall below this many counts in a group.
 FLOOR = 1e-5
@@ -107,6 +107,31 @@ def bin_statistic(method: str, data: Bins, folded: torch.Tensor) -> torch.Tensor
     if method == "pstat":
         return 2.0 * _known_background(data, folded)
     return 2.0 * (_wstat(data, folded) if method == "cstat" else _pgstat(data, folded))
+
+
+def wstat(source: np.ndarray, background: np.ndarray, ratio: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """W of each bin.
+
+    Parameters
+    ----------
+    source, background : ndarray (..., n)
+        Recorded counts.
+    ratio : ndarray (n,)
+        Source over background exposure: ``ratio * background`` is expected in `source`.
+    expected : ndarray (..., n)
+        Expected source counts, without background.
+
+    Returns
+    -------
+    ndarray (..., n)
+    """
+    shape = np.broadcast_shapes(np.shape(source), np.shape(expected))
+    s, b, m = (torch.tensor(np.broadcast_to(x, shape).astype(float)) for x in (source, background, expected))
+    # W is in counts: any unit of time gives the same
+    one, tb = torch.ones_like(s), torch.tensor(1.0 / np.asarray(ratio, dtype=float)).expand(shape)
+    log_s, log_b = (torch.tensor(safe_log(x.numpy())) for x in (s, b))
+    bins = Bins(s, one, log_s, True, s, s, None, b, tb, log_b, b)
+    return np.asarray(2.0 * _wstat(bins, m).numpy())
 
 
 class ObservedStatistic:

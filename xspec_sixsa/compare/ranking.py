@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xspec_sixsa._files import atomic_path
+from xspec_sixsa.statistic import FLOOR, wstat
 
 from .posterior import CompareError
 
@@ -229,8 +230,8 @@ def waic(log_p: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.fl
 def log_predictive(spectrum: SpectrumPredictive) -> NDArray[np.float64] | None:
     """ln p of each bin for each posterior draw that the folder holds, (k, n); None where it does not hold enough.
 
-    Poisson for cstat without background and for pstat, Gaussian for chi. W- and PG-statistic need the background's own
-    exposure, which is not in `predictive.npz`.
+    Poisson for cstat without background and for pstat, Gaussian for chi. With a background file cstat is W, the
+    likelihood of source and background counts at the best background rate of each bin: so is this. None for pgstat.
     """
     from scipy import stats
 
@@ -238,7 +239,13 @@ def log_predictive(spectrum: SpectrumPredictive) -> NDArray[np.float64] | None:
         return np.asarray(stats.norm.logpdf(spectrum.counts, spectrum.total, spectrum.counts_error))
     if spectrum.statistic == "pstat" or (spectrum.statistic == "cstat" and spectrum.background is None):
         # XSPEC's own floor of the expected counts
-        return np.asarray(stats.poisson.logpmf(np.round(spectrum.counts), np.maximum(spectrum.total, 1e-5)))
+        return np.asarray(stats.poisson.logpmf(np.round(spectrum.counts), np.maximum(spectrum.total, FLOOR)))
+    if spectrum.statistic == "cstat" and spectrum.background_ratio is not None:
+        b, ratio = spectrum.background / spectrum.background_ratio, spectrum.background_ratio
+        # W is zero where source and background are just as recorded
+        saturated = sum(stats.poisson.logpmf(np.round(x), np.round(x)) for x in (spectrum.counts, b))
+        expected = np.maximum(spectrum.total - spectrum.background, FLOOR)
+        return np.asarray(saturated - 0.5 * wstat(spectrum.counts, b, ratio, expected))
     return None
 
 
@@ -251,7 +258,7 @@ def _predictive_scores(models: list[RankedModel], results: list[Result], notes: 
         )
         if not parts or modelled or any(part is None for part in parts):
             notes.append(
-                "no predictive scores: the folders do not hold what they take (a background file, model weighting, or "
+                "no predictive scores: the folders do not hold what they take (pgstat, model weighting, or "
                 "no posterior-predictive spectra)."
             )
             return
