@@ -33,8 +33,7 @@ CENTRES = 3000  # most parameter sets that carry kernels: the cost grows with th
 SCALED_ON = 400  # parameter sets on which length scales are found
 RELEVANT = 0.01  # share of the largest weight from which a parameter set counts for length scales
 SCALE_STEPS, SCALE_STEPS_AGAIN = 50, 20  # of the search for length scales: from nothing, and from earlier ones
-CHUNK = 1 << 22  # numbers that one block of kernels may hold
-CACHED = 1 << 17  # numbers of one block of spectra: temporaries stay in the processor's cache
+CACHED = 1 << 17  # numbers of one block of kernels or spectra: temporaries stay in the processor's cache
 WIDE = 2000  # bins from which single precision decodes spectra: half the time, and errors far below the noise's
 
 
@@ -68,10 +67,17 @@ class KernelRegression:
         chosen = torch.linspace(0, relevant - 1, min(SCALED_ON, relevant)).long()
         best = torch.argsort(w, descending=True, stable=True)[chosen]
         self.scales = _length_scales(points[best], residual[best], scales)
-        self._points = points / self.scales[:-1].exp()
-        kernel = _kernel(self._points, self._points)
+        scaled = points / self.scales[:-1].exp()
+        self._points = torch.cat([scaled, -0.5 * (scaled * scaled).sum(1, keepdim=True)], dim=1).T.contiguous()
+        kernel = self._kernel(points)
         kernel.diagonal().add_(float(self.scales[-1].exp()) + 1e-10)
         self._links = torch.cholesky_solve(residual, torch.linalg.cholesky(kernel))
+
+    def _kernel(self, x: Tensor) -> Tensor:
+        """Kernels (n, centres) at whitened points (n, d): the squared distance's three terms in one product."""
+        x = x / self.scales[:-1].exp()
+        extended = torch.cat([x, torch.ones(len(x), 1, dtype=x.dtype)], dim=1)
+        return torch.addmm(-0.5 * (x * x).sum(1, keepdim=True), extended, self._points).exp_()
 
     def _coordinates(self, x: Points) -> Tensor:
         return torch.tensor(np.linalg.solve(self._factor, (x - self._centre).T).T)
@@ -83,17 +89,10 @@ class KernelRegression:
 
     def __call__(self, x: Points) -> Tensor:
         """Predicted vectors (n, k) at x (n, d)."""
-        rows = max(1, CHUNK // len(self._points))
-        parts = [
-            self._trend(part) @ self._coefficients + _kernel(part / self.scales[:-1].exp(), self._points) @ self._links
-            for part in self._coordinates(x).split(rows)
-        ]
-        return torch.cat(parts)
-
-
-def _kernel(a: Tensor, b: Tensor) -> Tensor:
-    squared = (a * a).sum(1)[:, None] + (b * b).sum(1) - 2 * a @ b.T
-    return squared.clamp_(min=0).mul_(-0.5).exp_()
+        rows = max(1, CACHED // self._points.shape[1])
+        points = self._coordinates(x)
+        kernels = torch.cat([self._kernel(part) @ self._links for part in points.split(rows)])
+        return self._trend(points) @ self._coefficients + kernels
 
 
 def _length_scales(x: Tensor, y: Tensor, begin: Tensor | None) -> Tensor:
@@ -207,9 +206,10 @@ class Emulator:
         return torch.where(self._gaussian, expected / self._sigma, poisson)
 
     def _counts(self, y: Tensor) -> Tensor:
-        poisson = (y.clamp(min=0) ** 2 / 4 - self._background - FLOOR).clamp(min=0)
+        # in place: much of a run's time outside XSPEC is spent here
+        poisson = y.clamp(min=0).square_().mul_(0.25).sub_(self._background + FLOOR).clamp_(min=0)
         if not bool(self._gaussian.any()):
-            return poisson  # without a copy: much of a run's time outside XSPEC is spent here
+            return poisson
         return torch.where(self._gaussian, y * self._sigma, poisson)
 
     @torch.no_grad()

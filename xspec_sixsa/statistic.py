@@ -157,7 +157,11 @@ class ObservedStatistic:
     def _part(self, counts: torch.Tensor) -> torch.Tensor:
         total = counts.new_zeros(len(counts))
         for (method, bins), where in zip(self._spectra, self._slices, strict=True):
-            total = total + bin_statistic(method, bins, counts[:, where] / bins.ts).sum(dim=1)
+            m = counts[:, where]
+            if method in ("cstat", "pstat") and not bins.has_background:
+                total = total + 2.0 * _cash_sum(bins.s, bins.log_s, m.clamp(min=FLOOR))
+            else:
+                total = total + bin_statistic(method, bins, m / bins.ts).sum(dim=1)
         return -0.5 * total
 
 
@@ -168,6 +172,11 @@ def _floored(folded: torch.Tensor, ts: torch.Tensor) -> torch.Tensor:
 def _cash(s: torch.Tensor, log_s: torch.Tensor, m: torch.Tensor) -> torch.Tensor:
     """Half of Cash's C for m expected counts, with Castor's constant that makes it zero at m = s."""
     return m - s + s * (log_s - torch.log(m))
+
+
+def _cash_sum(s: torch.Tensor, log_s: torch.Tensor, m: torch.Tensor) -> torch.Tensor:
+    """`_cash` summed over bins, (n,): a third of the passes over memory."""
+    return m.sum(dim=1) - torch.log(m) @ s + (s * log_s - s).sum()
 
 
 def _known_background(data: Bins, folded: torch.Tensor) -> torch.Tensor:
