@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from xspec_sixsa.noise import Noise
+from xspec_sixsa.statistic import CHUNK
 
 __all__ = ["Emulator", "KernelRegression", "Recovery"]
 
@@ -33,7 +34,6 @@ CENTRES = 3000  # most parameter sets that carry kernels: the cost grows with th
 SCALED_ON = 400  # parameter sets on which length scales are found
 RELEVANT = 0.01  # share of the largest weight from which a parameter set counts for length scales
 SCALE_STEPS, SCALE_STEPS_AGAIN = 50, 20  # of the search for length scales: from nothing, and from earlier ones
-CACHED = 1 << 17  # numbers of one block of kernels or spectra: temporaries stay in the processor's cache
 WIDE = 2000  # bins from which single precision decodes spectra: half the time, and errors far below the noise's
 
 
@@ -89,7 +89,7 @@ class KernelRegression:
 
     def __call__(self, x: Points) -> Tensor:
         """Predicted vectors (n, k) at x (n, d)."""
-        rows = max(1, CACHED // self._points.shape[1])
+        rows = max(1, CHUNK // self._points.shape[1])
         points = self._coordinates(x)
         kernels = torch.cat([self._kernel(part) @ self._links for part in points.split(rows)])
         return self._trend(points) @ self._coefficients + kernels
@@ -220,7 +220,7 @@ class Emulator:
     @torch.no_grad()
     def log_likelihood(self, u: Points) -> Points:
         """Emulated ``-statistic/2`` of the observation, shape (n,)."""
-        rows = max(16, CACHED // self._noise.n_bins)
+        rows = max(16, CHUNK // self._noise.n_bins)
         parts = [self._noise.statistics.log_likelihood(self(part)) for part in np.array_split(u, -(-len(u) // rows))]
         return torch.cat(parts).numpy()
 

@@ -18,6 +18,7 @@ from scipy.special import gammaln, logsumexp
 
 from xspec_sixsa.coordinates import Whitening
 from xspec_sixsa.importance import tempering_power
+from xspec_sixsa.statistic import CHUNK
 from xspec_sixsa.training import train
 
 __all__ = [
@@ -115,12 +116,17 @@ class KernelProposal:
     def __init__(self, u: Points, dof: float = 5.0) -> None:
         self.whitening = Whitening.of(u)
         n, d = u.shape
-        self._points, self._dof = torch.tensor(self.whitening.forward(u)), dof
+        points = self._points = torch.tensor(self.whitening.forward(u))
+        self._dof = dof
         self._width = (4 / (d + 2)) ** (1 / (d + 4)) * n ** (-1 / (d + 4))
         half = (dof + d) / 2
         self._norm = (
             gammaln(half) - gammaln(dof / 2) - d / 2 * np.log(dof * np.pi) - d * np.log(self._width) - np.log(n)
         )
+        # one plus the squared distance over dof is one product
+        self._scale = 1 / (self._width * np.sqrt(dof))
+        points = points * self._scale
+        self._extended = torch.cat([-2 * points, (points * points).sum(1, keepdim=True) + 1], dim=1).T.contiguous()
 
     def draw(self, n: int) -> Points:
         """Points of shape (n, d)."""
@@ -132,9 +138,11 @@ class KernelProposal:
         w = self.whitening.forward(u)
         half = (self._dof + w.shape[1]) / 2
         parts = []
-        for part in torch.tensor(w).split(1000):
-            squared = torch.cdist(part, self._points, compute_mode="donot_use_mm_for_euclid_dist") ** 2
-            parts.append(torch.logsumexp(-half * torch.log1p(squared / self._width**2 / self._dof), dim=1))
+        for part in (torch.tensor(w) * self._scale).split(max(1, CHUNK // len(self._points))):
+            ones = torch.ones(len(part), 1, dtype=part.dtype)
+            grown = torch.addmm((part * part).sum(1, keepdim=True), torch.cat([part, ones], dim=1), self._extended)
+            # rounding must not take a distance below zero; the tails of a Student t do not underflow
+            parts.append(grown.clamp_(min=1.0).log_().mul_(-half).exp_().sum(dim=1).log())
         return torch.cat(parts).numpy() + self._norm - self.whitening.inverse(w)[1]
 
 
@@ -163,6 +171,9 @@ class StudentMixture:
         self._shares, self._means = torch.tensor(fitted.weights_), torch.tensor(fitted.means_)
         self._factors = torch.linalg.cholesky(torch.tensor(fitted.covariances_)) * inflate
         d = u.shape[1]
+        self._inverses = torch.linalg.solve_triangular(
+            self._factors, torch.eye(d, dtype=torch.float64).expand_as(self._factors), upper=False
+        )
         self._half = (dof + d) / 2
         norm = gammaln(self._half) - gammaln(dof / 2) - d / 2 * np.log(dof * np.pi)
         self._norms = self._shares.log() + norm - self._factors.diagonal(dim1=1, dim2=2).log().sum(dim=1)
@@ -179,8 +190,8 @@ class StudentMixture:
         w = self.whitening.forward(u)
         points = torch.tensor(w)
         parts = []
-        for norm, mean, factor in zip(self._norms, self._means, self._factors, strict=True):
-            squared = (torch.linalg.solve_triangular(factor, (points - mean).T, upper=False) ** 2).sum(dim=0)
+        for norm, mean, inverse in zip(self._norms, self._means, self._inverses, strict=True):
+            squared = ((points - mean) @ inverse.T).square_().sum(dim=1)
             parts.append(norm - self._half * torch.log1p(squared / self._dof))
         return torch.logsumexp(torch.stack(parts), dim=0).numpy() - self.whitening.inverse(w)[1]
 
