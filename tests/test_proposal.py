@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from xspec_sixsa.coordinates import Whitening
+from xspec_sixsa.coordinates import Coordinates, Straightening, Whitening
 from xspec_sixsa.importance import effective_sample_size, log_evidence
-from xspec_sixsa.proposal import KernelProposal, Mixture, StudentProposal, fit_flow, temper
+from xspec_sixsa.proposal import KernelProposal, Mixture, StudentMixture, StudentProposal, fit_flow, temper
 from xspec_sixsa.seeding import Streams
 
 RNG = np.random.default_rng(2)
 POINTS = np.clip(RNG.multivariate_normal([0.4, 0.6], [[0.02, 0.012], [0.012, 0.01]], 3000), 0.001, 0.999)
 
 
-def test_whitening_is_inverted_and_its_volume_is_that_of_the_map() -> None:
-    whitening = Whitening.of(POINTS)
+@pytest.mark.parametrize("whitening", [Whitening.of(POINTS), Straightening(POINTS)], ids=["whitening", "straightening"])
+def test_coordinates_are_inverted_and_their_volume_is_that_of_the_map(whitening: Coordinates) -> None:
     w = whitening.forward(POINTS[:20])
     u, log_volume = whitening.inverse(w)
     assert u == pytest.approx(POINTS[:20], abs=1e-12)
@@ -27,6 +27,22 @@ def test_whitening_is_inverted_and_its_volume_is_that_of_the_map() -> None:
     assert log_volume == pytest.approx(np.log(np.abs(np.linalg.det(jacobian))), abs=1e-6)
 
 
+def test_straightening_takes_a_bend_out() -> None:
+    rng = np.random.default_rng(5)
+    fills = rng.random(4000)  # its prior, and ties the other to it: an S in probits
+    u = np.stack([0.5 + 0.02 * rng.standard_normal(4000) + 0.3 * (fills - 0.5) ** 2, fills], axis=1)
+    plain, straight = Whitening.of(u).forward(u), Straightening(u).forward(u)
+
+    def bend(w: np.ndarray) -> float:
+        """Share of the second coordinate's scatter that a parabola in the first takes away."""
+        residual = w[:, 1] - np.polyval(np.polyfit(w[:, 0], w[:, 1], 2), w[:, 0])
+        return 1 - residual.var() / w[:, 1].var()
+
+    assert max(bend(plain), bend(plain[:, ::-1])) > 0.2
+    # 4,000 points without a bend show 1/1000 in the mean
+    assert max(bend(straight), bend(straight[:, ::-1])) < 0.01
+
+
 def proposals() -> dict[str, object]:
     student = StudentProposal(Whitening.of(POINTS))
     with Streams(1).torch("fit"):
@@ -35,6 +51,7 @@ def proposals() -> dict[str, object]:
         "student": student,
         "flow": flow,
         "kernels": KernelProposal(POINTS[:500]),
+        "students": StudentMixture(POINTS, 3),
         "mixture": Mixture([flow, student], [0.9, 0.1]),
     }
 
@@ -44,7 +61,7 @@ def made() -> dict[str, object]:
     return proposals()
 
 
-@pytest.mark.parametrize("name", ["student", "flow", "kernels", "mixture"])
+@pytest.mark.parametrize("name", ["student", "students", "flow", "kernels", "mixture"])
 def test_a_proposal_is_normalised_over_the_cube_and_never_leaves_it(made: dict, name: str) -> None:
     proposal = made[name]
     with Streams(1).torch("draw"):

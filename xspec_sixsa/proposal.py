@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.special import gammaln, logsumexp
 
-from xspec_sixsa.coordinates import Whitening
+from xspec_sixsa.coordinates import Coordinates, Straightening, Whitening
 from xspec_sixsa.importance import tempering_power
 from xspec_sixsa.statistic import CHUNK
 from xspec_sixsa.training import train
@@ -107,14 +107,16 @@ class KernelProposal:
     u : ndarray, shape (n, d)
         Equally weighted points in the cube.
     dof : float, default 5
+    coordinates : Coordinates, optional
+        In which the points are blurred; default: the points' own whitening.
 
     Notes
     -----
     The bandwidth is Silverman's (1986, eq. 4.14) for the points' own covariance.
     """
 
-    def __init__(self, u: Points, dof: float = 5.0) -> None:
-        self.whitening = Whitening.of(u)
+    def __init__(self, u: Points, dof: float = 5.0, coordinates: Coordinates | None = None) -> None:
+        self.whitening = Whitening.of(u) if coordinates is None else coordinates
         n, d = u.shape
         points = self._points = torch.tensor(self.whitening.forward(u))
         self._dof = dof
@@ -147,22 +149,31 @@ class KernelProposal:
 
 
 class StudentMixture:
-    """A mixture of multivariate Student t, fitted to points: follows curved posteriors, and costs little to draw from.
+    """A mixture of multivariate Student t, fitted to points: follows bent posteriors, and costs little to draw from.
 
     Parameters
     ----------
     u : ndarray, shape (n, d)
         Equally weighted points in the cube.
     components : int
+    coordinates : Coordinates, optional
+        In which the mixture is fitted; default: the points' own `Straightening`.
     dof : float, default 8
     inflate : float, default 1.15
         Factor on the components' scales, which a Gaussian mixture is fitted for (expectation maximisation).
     """
 
-    def __init__(self, u: Points, components: int, dof: float = 8.0, inflate: float = 1.15) -> None:
+    def __init__(
+        self,
+        u: Points,
+        components: int,
+        coordinates: Coordinates | None = None,
+        dof: float = 8.0,
+        inflate: float = 1.15,
+    ) -> None:
         from sklearn.mixture import GaussianMixture
 
-        self.whitening, self._dof = Whitening.of(u), dof
+        self.whitening, self._dof = Straightening(u) if coordinates is None else coordinates, dof
         seed = int(torch.randint(2**31, (1,)))
         fitted = GaussianMixture(components, reg_covar=1e-5, init_params="k-means++", random_state=seed)
         with warnings.catch_warnings():

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
-from xspec_sixsa.coordinates import EDGE, Whitening
+from xspec_sixsa.coordinates import EDGE, Straightening, Whitening
 from xspec_sixsa.emulator import Emulator, Recovery
 from xspec_sixsa.importance import effective_sample_size, negligible_share, tempering_power, unseen_share
 from xspec_sixsa.noise import Noise
@@ -40,10 +40,10 @@ ENOUGH_POWER = 0.1  # of the likelihood at which a very accurate emulator ends t
 PATIENCE = 3  # steps without improvement that end a search
 MOVES = 60  # stretch moves a step, from points that already lie where the density is
 KEPT = 2000  # walkers' positions that carry the kernels of the proposal
-CHAIN, CHAIN_MOVES = 10000, 500  # points that the cover is fitted to, and the moves that they come from
-COVERED = 20000  # draws that judge a cover
-COMPONENTS = (10, 20, 40)  # of the covers tried, in turn
-ENOUGH_COVER = 0.3  # effective emulated draws per draw
+KERNELS = 1000  # of them in a cover, beside a mixture
+COVERED = 20000  # draws that judge a cover, and that the next is fitted to
+COMPONENTS = (5, 10, 10, 20, 20, 40, 40)  # of the covers tried, in turn
+ENOUGH_COVER = 0.5  # effective emulated draws per draw
 LEAST_WEIGHT = 1e-3  # of evaluations far from the posterior: they keep the emulator sane where it extrapolates
 TEMPERED_ESS = 60.0  # effective evaluations that the next temperature must rest on
 
@@ -218,17 +218,14 @@ class Search:
     def proposal(self) -> EmulatedProposal:
         """The emulated posterior as a density to draw from: rejection from a proposal that covers it.
 
-        The cover is a mixture of Student t fitted to a long ensemble of the emulated posterior: measured on the
-        benchmark problems it covers at least as well as a neural spline flow, which costs ten times as much to fit and
-        to draw from.
+        The cover is a mixture of Student t, fitted again to its own weighted draws of the emulated posterior until they
+        are about equally heavy (population Monte Carlo: Cappe et al. 2008, Stat. Comput. 18, 447).
         """
         number = len(self.steps)
-        rng = self.streams.numpy("cover", number)
         with self.streams.torch("cover", number), self.progress.task("covering the emulated posterior", 1, "ensemble"):
-            points = self.sample(1.0, rng)
+            points = self.sample(1.0, self.streams.numpy("cover", number))
             best, best_share = _Cover(points), 0.0
             for components in COMPONENTS:
-                points = self._chain(points, rng)
                 cover = _Cover(points, components)
                 u, log_weights = cover.weigh(self.emulator.log_likelihood, COVERED)
                 share = effective_sample_size(log_weights) / len(u)
@@ -236,6 +233,7 @@ class Search:
                     best, best_share = cover, share
                 if best_share > ENOUGH_COVER:
                     break
+                points = _resample(u, log_weights, COVERED // 2)
             proposal = EmulatedProposal(best.proposal, self.emulator.log_likelihood)
         log.info(
             "the cover's draws of the emulated posterior are %.0f %% effective, %.1f %% are accepted",
@@ -244,25 +242,16 @@ class Search:
         )
         return proposal
 
-    def _chain(self, points: Points, rng: np.random.Generator) -> Points:
-        """An ensemble's chain (CHAIN, d) of the emulated posterior, from about equally weighted points."""
-        z = ndtri(np.clip(rng.permutation(points)[:WALKERS], EDGE, 1 - EDGE))
-        every = CHAIN_MOVES * WALKERS // CHAIN
-        chain = [
-            _cube(positions)
-            for step, (positions, _) in enumerate(stretch_moves(self._log_density(1.0), z, None, CHAIN_MOVES, rng), 1)
-            if step % every == 0
-        ]
-        return np.concatenate(chain)
-
 
 class _Cover:
     """A proposal around points: kernels, a broad share, and a mixture of so many Student t where that is wanted."""
 
     def __init__(self, points: Points, components: int = 0) -> None:
-        kernels, broad = KernelProposal(points[:: max(1, len(points) // KEPT)]), StudentProposal(Whitening.of(points))
+        straight, broad = Straightening(points), StudentProposal(Whitening.of(points))
+        most = KERNELS if components else KEPT
+        kernels = KernelProposal(points[:: -(-len(points) // most)], coordinates=straight)
         self.proposal = (
-            Mixture([StudentMixture(points, components), kernels, broad], [0.75, 0.2, 0.05])
+            Mixture([StudentMixture(points, components, straight), kernels, broad], [0.75, 0.2, 0.05])
             if components
             else Mixture([kernels, broad], [0.8, 0.2])
         )
