@@ -103,6 +103,7 @@ def run_all(name: str, methods: tuple[str, ...], options: dict[str, Any], folder
     for method in [m for m in METHODS if m in methods]:
         words = [sys.executable, __file__, name, "--worker", method, "--folder", str(folder)]
         words += [f"--{key}={value}" for key, value in options.items() if value is not None]
+        (folder / f"{method}.json").unlink(missing_ok=True)  # of an earlier comparison in the same folder
         ended = subprocess.run(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         if not (folder / f"{method}.json").is_file():
             why = ended.stderr.strip().splitlines() or [f"exit code {ended.returncode}"]
@@ -120,6 +121,7 @@ def run_all(name: str, methods: tuple[str, ...], options: dict[str, Any], folder
         comparison = compare_posteriors(result, others)
         report["comparison"] = comparison.as_dict()
         report["text"] = str(comparison)
+        comparison.save(folder / "sixsa")
         runs["sixsa"] |= {"k_hat": result.k_hat, "status": result.status, "reasons": result.reasons,
                           "evaluations_by_stage": result.evaluations, "seconds_by_stage": result.seconds}  # fmt: skip
         for method, posterior in posteriors.items():
@@ -235,7 +237,7 @@ def row_of(method: str, run: dict[str, Any]) -> tuple[str, ...]:
 @click.option("--limit", type=float, default=None, help="Seconds after which a nested sampler is stopped.")
 @click.option("--json", "path", type=click.Path(path_type=Path), default=None)
 @click.option("--worker", type=click.Choice(METHODS), default=None, hidden=True)
-@click.option("--folder", type=click.Path(path_type=Path), default=None, hidden=True)
+@click.option("--folder", type=click.Path(path_type=Path), default=None, help="Where draws and corner plots are kept.")
 def main(
     name: str, methods: tuple[str, ...], path: Path | None, worker: str | None, folder: Path | None, **options: Any
 ) -> None:
@@ -246,7 +248,9 @@ def main(
             raise SystemExit(str(error)) from error
         return
     with tempfile.TemporaryDirectory(prefix="sixsa-compare-") as scratch:
-        report = run_all(name, methods, options, Path(scratch))
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+        report = run_all(name, methods, options, folder or Path(scratch))
     print(text_of(report))
     print()
     print(report.get("text", ""))

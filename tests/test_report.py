@@ -175,6 +175,8 @@ def test_the_shell_writes_the_page_and_cites(tmp_path: Path) -> None:
     cited = CliRunner().invoke(cli.main, ["cite", str(tmp_path)]).output
     assert "arXiv:2512.16709" in cited and "Wachter, K., Leach, R. & Kellogg, E. 1979" in cited  # cstat, background
     assert "Wilms" in cited and "Verner" in cited and "4,500 evaluations" in cited
+    assert "in rounds" in cited and "2405.13220" not in cited
+    assert "emulator of the model's spectra (Chung et al. 2024)" in publish.citation(fitted(emulator={"error": 0.1}))
     entries = CliRunner().invoke(cli.main, ["cite", "--bibtex"]).output
     assert entries.count("@misc{") == entries.count("author = {") == 4 and "Wilms" not in entries
 

@@ -154,6 +154,13 @@ _KHAT = Reference(
     "JMLR 25(72), 1",
     "k-hat, by which the weights are judged",
 )
+_EMULATOR = Reference(
+    "pairedautoencoders",
+    ("Chung, M.", "Hart, E.", "Chung, J.", "Peters, B.", "Haber, E."),
+    2024,
+    "arXiv:2405.13220",
+    "the emulator's structure (paired auto-encoders)",
+)
 _STATISTICS = {
     "cstat": Reference("cash", ("Cash, W.",), 1979, "ApJ 228, 939", "the fit statistic"),
     "wstat": Reference(
@@ -251,6 +258,8 @@ def references(result: Result | None = None) -> list[Reference]:
     found = [_SIXSA, _XSPEC, _SBI, _KHAT]
     if result is None:
         return found
+    if result.emulator:
+        found.insert(1, _EMULATOR)
     spectra = result.fingerprint.get("spectra", [])
     if any(s["statistic"] == "cstat" for s in spectra):
         found.append(_STATISTICS["wstat" if any(s["background"] for s in spectra) else "cstat"])
@@ -276,9 +285,15 @@ def citation(result: Result | None = None, *, bibtex: bool = False) -> str:
     if bibtex:
         return "\n\n".join(reference.bibtex() for reference in chosen)
     version = __version__ if result is None else result.versions.get("xspec_sixsa", __version__)
+    way = (
+        "an emulator of the model's spectra (Chung et al. 2024) and neural posterior estimation on compressed spectra "
+        "(Barret & Dupourqué 2025) proposed draws"
+        if result is not None and result.emulator
+        else "neural posterior estimation on compressed spectra in rounds (Barret & Dupourqué 2025) proposed draws"
+    )
     text = (
-        f"Posteriors were computed with xspec_sixsa {version}: neural posterior estimation on compressed spectra in "
-        "rounds, made exact by importance weights from XSPEC's own fit statistic (Barret & Dupourqué 2025)."
+        f"Posteriors were computed with xspec_sixsa {version}: {way}, made exact by importance weights from XSPEC's "
+        "own fit statistic."
     )
     if result is not None:
         evaluations = sum(result.evaluations.values())
