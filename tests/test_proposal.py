@@ -18,6 +18,7 @@ def test_coordinates_are_inverted_and_their_volume_is_that_of_the_map(whitening:
     w = whitening.forward(POINTS[:20])
     u, log_volume = whitening.inverse(w)
     assert u == pytest.approx(POINTS[:20], abs=1e-12)
+    assert whitening.log_volume(u) == pytest.approx(log_volume, abs=1e-9)
     step = 1e-5
     jacobian = np.stack(
         [(whitening.inverse(w + step * e)[0] - whitening.inverse(w - step * e)[0]) / (2 * step) for e in np.eye(2)],

@@ -31,6 +31,9 @@ class Coordinates(Protocol):
     def inverse(self, w: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Coordinates to the cube (n, d), and ``log |du/dw|`` (n,)."""
 
+    def log_volume(self, u: NDArray[np.float64]) -> NDArray[np.float64]:
+        """``log |du/dw|`` at points of the cube (n, d), shape (n,): added to a density in the cube, that in w."""
+
 
 @dataclass(frozen=True)
 class Whitening:
@@ -83,8 +86,14 @@ class Whitening:
             ``log |du/dw|``: a density in the cube is the density in w divided by its exponential.
         """
         z = self.centre + w @ self.factor.T
-        log_volume = -0.5 * (z**2 + LOG_2PI).sum(axis=1) + np.log(np.diag(self.factor)).sum()
-        return np.clip(ndtr(z), EDGE, 1 - EDGE), log_volume
+        return np.clip(ndtr(z), EDGE, 1 - EDGE), self._log_volume(z)
+
+    def log_volume(self, u: NDArray[np.float64]) -> NDArray[np.float64]:
+        """``log |du/dw|`` at points of the cube (n, d), shape (n,)."""
+        return self._log_volume(ndtri(np.clip(u, EDGE, 1 - EDGE)))
+
+    def _log_volume(self, z: NDArray[np.float64]) -> NDArray[np.float64]:
+        return -0.5 * (z**2 + LOG_2PI).sum(axis=1) + np.log(np.diag(self.factor)).sum()
 
 
 class Straightening:
@@ -139,5 +148,8 @@ class Straightening:
             z[:, j] += self._features(x[:, :j]) @ trend
             u[:, self._order[j]] = np.clip(ndtr(z[:, j]), EDGE, 1 - EDGE)
             x[:, j : j + 1] = self._standard(u[:, self._order[j], None], j)
-        log_volume = -0.5 * (z**2 + LOG_2PI).sum(axis=1) + np.log(np.diag(self._whitening.factor)).sum()
-        return u, log_volume
+        return u, self._whitening.log_volume(u)
+
+    def log_volume(self, u: NDArray[np.float64]) -> NDArray[np.float64]:
+        """``log |du/dw|`` at points of the cube (n, d), shape (n,)."""
+        return self._whitening.log_volume(u)

@@ -70,7 +70,7 @@ class FlowProposal:
     def log_density(self, u: Points) -> NDArray[np.float64]:
         """Log density in the cube, shape (n,)."""
         w = self.whitening.forward(u)
-        return self.flow.log_prob(torch.tensor(w, dtype=torch.float32)).double().numpy() - self.whitening.inverse(w)[1]
+        return self.flow.log_prob(torch.tensor(w, dtype=torch.float32)).double().numpy() - self.whitening.log_volume(u)
 
 
 class StudentProposal:
@@ -96,7 +96,7 @@ class StudentProposal:
     def log_density(self, u: Points) -> NDArray[np.float64]:
         """Log density in the cube, shape (n,)."""
         w = self.whitening.forward(u)
-        return np.atleast_1d(self._distribution.logpdf(w)) - self.whitening.inverse(w)[1]
+        return np.atleast_1d(self._distribution.logpdf(w)) - self.whitening.log_volume(u)
 
 
 class KernelProposal:
@@ -116,9 +116,9 @@ class KernelProposal:
     """
 
     def __init__(self, u: Points, dof: float = 5.0, coordinates: Coordinates | None = None) -> None:
-        self.whitening = Whitening.of(u) if coordinates is None else coordinates
+        self._coordinates = Whitening.of(u) if coordinates is None else coordinates
         n, d = u.shape
-        points = self._points = torch.tensor(self.whitening.forward(u))
+        points = self._points = torch.tensor(self._coordinates.forward(u))
         self._dof = dof
         self._width = (4 / (d + 2)) ** (1 / (d + 4)) * n ** (-1 / (d + 4))
         half = (dof + d) / 2
@@ -133,11 +133,11 @@ class KernelProposal:
     def draw(self, n: int) -> Points:
         """Points of shape (n, d)."""
         centre = self._points[torch.randint(len(self._points), (n,))]
-        return self.whitening.inverse((centre + self._width * _student(n, centre.shape[1], self._dof)).numpy())[0]
+        return self._coordinates.inverse((centre + self._width * _student(n, centre.shape[1], self._dof)).numpy())[0]
 
     def log_density(self, u: Points) -> NDArray[np.float64]:
         """Log density in the cube, shape (n,)."""
-        w = self.whitening.forward(u)
+        w = self._coordinates.forward(u)
         half = (self._dof + w.shape[1]) / 2
         parts = []
         for part in (torch.tensor(w) * self._scale).split(max(1, CHUNK // len(self._points))):
@@ -145,7 +145,7 @@ class KernelProposal:
             grown = torch.addmm((part * part).sum(1, keepdim=True), torch.cat([part, ones], dim=1), self._extended)
             # rounding must not take a distance below zero; the tails of a Student t do not underflow
             parts.append(grown.clamp_(min=1.0).log_().mul_(-half).exp_().sum(dim=1).log())
-        return torch.cat(parts).numpy() + self._norm - self.whitening.inverse(w)[1]
+        return torch.cat(parts).numpy() + self._norm - self._coordinates.log_volume(u)
 
 
 class StudentMixture:
@@ -173,12 +173,12 @@ class StudentMixture:
     ) -> None:
         from sklearn.mixture import GaussianMixture
 
-        self.whitening, self._dof = Straightening(u) if coordinates is None else coordinates, dof
+        self._coordinates, self._dof = Straightening(u) if coordinates is None else coordinates, dof
         seed = int(torch.randint(2**31, (1,)))
         fitted = GaussianMixture(components, reg_covar=1e-5, init_params="k-means++", random_state=seed)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a mixture that has not quite converged covers as well
-            fitted.fit(self.whitening.forward(u))
+            fitted.fit(self._coordinates.forward(u))
         self._shares, self._means = torch.tensor(fitted.weights_), torch.tensor(fitted.means_)
         self._factors = torch.linalg.cholesky(torch.tensor(fitted.covariances_)) * inflate
         d = u.shape[1]
@@ -194,17 +194,17 @@ class StudentMixture:
         chosen = torch.multinomial(self._shares, n, replacement=True)
         t = _student(n, self._means.shape[1], self._dof)
         w = self._means[chosen] + (self._factors[chosen] @ t[:, :, None])[:, :, 0]
-        return self.whitening.inverse(w.numpy())[0]
+        return self._coordinates.inverse(w.numpy())[0]
 
     def log_density(self, u: Points) -> NDArray[np.float64]:
         """Log density in the cube, shape (n,)."""
-        w = self.whitening.forward(u)
+        w = self._coordinates.forward(u)
         points = torch.tensor(w)
         parts = []
         for norm, mean, inverse in zip(self._norms, self._means, self._inverses, strict=True):
             squared = ((points - mean) @ inverse.T).square_().sum(dim=1)
             parts.append(norm - self._half * torch.log1p(squared / self._dof))
-        return torch.logsumexp(torch.stack(parts), dim=0).numpy() - self.whitening.inverse(w)[1]
+        return torch.logsumexp(torch.stack(parts), dim=0).numpy() - self._coordinates.log_volume(u)
 
 
 def _student(n: int, d: int, dof: float) -> torch.Tensor:
