@@ -35,13 +35,14 @@ def in_child(function: Callable[..., T], *args: Any, **options: Any) -> T:
     RuntimeError
         When the process died.
     """
-    from xspec_sixsa.session.settings import interruptible
+    from xspec_sixsa.session.settings import interrupt_waits, interruptible
 
     context = multiprocessing.get_context("fork")
     receiving, sending = context.Pipe(duplex=False)
     process = context.Process(target=_work, args=(sending, function, args, options))
     with interruptible():  # XSPEC hears Ctrl-C below Python
-        process.start()
+        with interrupt_waits():
+            process.start()
         sending.close()
         try:
             while not receiving.poll(PATIENCE):

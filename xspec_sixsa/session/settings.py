@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from types import ModuleType, TracebackType
 from typing import Any
 
-__all__ = ["Silence", "interruptible"]
+__all__ = ["Silence", "interrupt_waits", "interruptible"]
 
 log = logging.getLogger(__name__)
 
@@ -87,3 +87,20 @@ def interruptible() -> Iterator[None]:
         yield
     finally:
         libc.signal(signal.SIGINT, theirs)
+
+
+@contextlib.contextmanager
+def interrupt_waits() -> Iterator[None]:
+    """Ctrl-C strikes after the block, in which we fork: Python runs functions then, and swallows what they raise."""
+    previous = signal.getsignal(signal.SIGINT)
+    if previous is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    struck = []
+    signal.signal(signal.SIGINT, lambda *_: struck.append(True))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+        if struck:
+            signal.raise_signal(signal.SIGINT)

@@ -15,15 +15,16 @@ import multiprocessing.connection
 import os
 import signal
 import sys
-import threading
 import time
 import warnings
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
+from .settings import interrupt_waits
 
 __all__ = ["WorkerPool"]
 
@@ -169,7 +170,7 @@ class WorkerPool:
         done = np.frombuffer(memory, np.int64, 1, offset=size)
         sys.stdout.flush()
         sys.stderr.flush()
-        with _interrupt_waits(), warnings.catch_warnings():
+        with interrupt_waits(), warnings.catch_warnings():
             # Python 3.12 warns of threads (torch's): the child uses none of them, and no torch
             warnings.simplefilter("ignore", DeprecationWarning)
             pid = os.fork()
@@ -245,23 +246,6 @@ def _end(pid: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
     _wait(pid)
-
-
-@contextlib.contextmanager
-def _interrupt_waits() -> Iterator[None]:
-    """Ctrl-C strikes at the end: Python runs functions after a fork, and swallows what is raised in them."""
-    previous = signal.getsignal(signal.SIGINT)
-    if previous is None or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    struck = []
-    signal.signal(signal.SIGINT, lambda *_: struck.append(True))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, previous)
-        if struck:
-            signal.raise_signal(signal.SIGINT)
 
 
 def _kill(owner: int, workers: list[_Worker]) -> None:
