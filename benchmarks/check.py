@@ -34,8 +34,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 import problems  # noqa: E402
 
 
-def nested_sampling(xspec: Any, priors: list[Any], live: int, seed: int) -> dict[str, Any]:
-    """Posterior and evidence by nautilus."""
+def nested_sampling(xspec: Any, priors: list[Any], live: int, ess: int, seed: int) -> dict[str, Any]:
+    """Posterior and evidence by nautilus, from so many live points to so many effective samples."""
     from nautilus import Sampler
 
     with Session(xspec) as session:
@@ -51,7 +51,7 @@ def nested_sampling(xspec: Any, priors: list[Any], live: int, seed: int) -> dict
 
         began = time.monotonic()
         sampler = Sampler(lambda u: u, log_likelihood, session.n_free, n_live=live, vectorized=True, seed=seed)
-        sampler.run(n_eff=10000, discard_exploration=True)
+        sampler.run(n_eff=ess, discard_exploration=True)
         u, log_weights, _ = sampler.posterior()
         return {
             "theta": prior.transform(u),
@@ -59,6 +59,7 @@ def nested_sampling(xspec: Any, priors: list[Any], live: int, seed: int) -> dict
             "log_z": float(sampler.log_z),
             "log_z_err": float(1 / np.sqrt(sampler.n_eff)),
             "evaluations": spent,
+            "live": live,
             "seconds": time.monotonic() - began,
         }
 
@@ -115,6 +116,7 @@ def compare(result: Any, nested: dict[str, Any]) -> dict[str, Any]:
 @click.option("--seeds", multiple=True, type=int, default=(1,), help="Repeat for several.")
 @click.option("--engine", type=click.Choice(["embedded", "xspec"]), default="embedded")
 @click.option("--live", type=int, default=1500, help="nautilus's live points.")
+@click.option("--nested-ess", type=int, default=10000, help="Effective samples that nautilus ends with.")
 @click.option("--budget", type=int, default=None)
 @click.option("--compressor", default=None)
 @click.option("--target-ess", type=int, default=None)
@@ -122,7 +124,7 @@ def compare(result: Any, nested: dict[str, Any]) -> dict[str, Any]:
 @click.option("--no-nested", is_flag=True)
 @click.option("--json", "path", type=click.Path(path_type=Path), default=None)
 def main(
-    names: tuple[str, ...], seeds: tuple[int, ...], engine: str, live: int, budget: int | None,
+    names: tuple[str, ...], seeds: tuple[int, ...], engine: str, live: int, nested_ess: int, budget: int | None,
     compressor: str | None, target_ess: int | None, folder: Path | None, no_nested: bool, path: Path | None,
 ) -> None:  # fmt: skip
     logging.basicConfig(level=logging.WARNING)
@@ -134,11 +136,11 @@ def main(
         nested = None
         if not no_nested:
             path_kept = folder and folder / f"{name}-{engine}.npz"
-            nested = kept(path_kept, functools.partial(nested_sampling, xspec, priors, live, 1))
+            nested = kept(path_kept, functools.partial(nested_sampling, xspec, priors, live, nested_ess, 1))
             print(f"{name}: nautilus log Z {nested['log_z']:.3f} +- {nested['log_z_err']:.3f}, "
                   f"{nested['evaluations']} evaluations, {nested['seconds']:.0f} s", flush=True)  # fmt: skip
-            numbers = ("log_z", "log_z_err", "evaluations", "seconds")
-            report[name]["nautilus"] = {k: float(nested[k]) for k in numbers}
+            numbers = ("log_z", "log_z_err", "evaluations", "live", "seconds")
+            report[name]["nautilus"] = {k: float(nested[k]) for k in numbers if k in nested}
         for seed in seeds:
             load, began = os.getloadavg()[0], time.monotonic()
             result = sixsa.fit(
