@@ -44,6 +44,25 @@ def test_straightening_takes_a_bend_out() -> None:
     assert max(bend(straight), bend(straight[:, ::-1])) < 0.01
 
 
+def test_a_mixture_covers_a_bent_posterior_that_fills_a_prior() -> None:
+    rng = np.random.default_rng(6)
+    line, width = (lambda x: 0.3 + 0.4 * x + 0.1 * x**2), 0.003
+    fills = rng.random(4000)
+    points = np.stack([fills, line(fills) + width * rng.standard_normal(4000)], axis=1)
+
+    def efficiency(mixture: StudentMixture) -> float:
+        u = mixture.draw(4000)
+        target = stats.norm.logpdf(u[:, 1], line(u[:, 0]), width)
+        return effective_sample_size(target - mixture.log_density(u)) / len(u)
+
+    with Streams(1).torch("cover"):
+        straight = efficiency(StudentMixture(points, 3))
+        plain = efficiency(StudentMixture(points, 3, coordinates=Whitening.of(points)))
+    # three ellipses along an S leave most of it thinly covered; straightened, it is one ellipse
+    assert straight > 0.7
+    assert straight > 1.5 * plain
+
+
 def proposals() -> dict[str, object]:
     student = StudentProposal(Whitening.of(POINTS))
     with Streams(1).torch("fit"):
