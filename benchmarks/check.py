@@ -104,10 +104,10 @@ def compare(result: Any, nested: dict[str, Any]) -> dict[str, Any]:
     }
     sigma = float(np.hypot(result.log_z_err, nested["log_z_err"]))
     return describe(result) | {
-        "pull": (result.log_z - nested["log_z"]) / sigma,
+        "pull": float((result.log_z - nested["log_z"]) / sigma),
         "divergence": {name: [d.value, d.limit] for name, d in divergences.items()},
-        "agrees": bool(all(d.indistinguishable for d in divergences.values()))
-        and abs(result.log_z - nested["log_z"]) < 3 * sigma,
+        "agrees": all(d.indistinguishable for d in divergences.values())
+        and bool(abs(result.log_z - nested["log_z"]) < 3 * sigma),
     }
 
 
