@@ -64,6 +64,20 @@ def test_spectra_between_the_evaluated_ones_are_right_within_a_part_of_their_noi
     assert (np.abs(emulated - exact) / np.sqrt(exact + 1)).max() < 0.1
 
 
+def test_many_bins_are_emulated_alike_whatever_was_drawn_before() -> None:
+    # more than four times as many bins and spectra as components: the principal ones come from a random sketch
+    rng, n_bins = np.random.default_rng(3), 400
+    u = qmc.Sobol(2, rng=rng).random(512)
+    counts = torch.tensor(100 * np.exp(u @ rng.normal(size=(2, n_bins)) / 3))
+    edges = np.stack([np.arange(n_bins), np.arange(n_bins) + 1.0], axis=1)
+    noise = problems.noise(counts=np.full(n_bins, 100.0), energies=edges)
+    emulated = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        emulated.append(Emulator(u, counts, np.ones(len(u)), noise)(u[:20]))
+    assert torch.equal(*emulated)
+
+
 def test_log_likelihood_is_the_statistic_of_the_emulated_spectrum(emulator: Emulator, noise: Noise) -> None:
     u = np.random.default_rng(5).random((50, 2))
     assert emulator.log_likelihood(u) == pytest.approx(noise.statistics.log_likelihood(emulator(u)).numpy())

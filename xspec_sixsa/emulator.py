@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from xspec_sixsa.noise import Noise
+from xspec_sixsa.seeding import Streams
 from xspec_sixsa.statistic import CHUNK
 
 __all__ = ["Emulator", "KernelRegression", "Recovery"]
@@ -279,7 +280,8 @@ def _principal_components(y: Tensor, w: Tensor) -> Tensor:
     scaled = y * w.sqrt()[:, None]
     k = min(MOST_COMPONENTS, *y.shape)
     if min(y.shape) > 4 * k:
-        basis = torch.linalg.qr(torch.svd_lowrank(scaled.float(), q=k, niter=3)[2].double())[0]
+        with Streams(0).torch("principal components"):  # a random sketch: the same for the same spectra
+            basis = torch.linalg.qr(torch.svd_lowrank(scaled.float(), q=k, niter=3)[2].double())[0]
     else:
         basis = torch.linalg.svd(scaled, full_matrices=False)[2][:k].T
     kept = ((scaled @ basis) ** 2).sum(dim=0)
