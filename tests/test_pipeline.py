@@ -154,7 +154,7 @@ def test_another_problem_is_not_resumed_and_the_message_says_what_changed(priors
 def test_an_interrupted_run_keeps_what_it_has_and_the_session(priors, monkeypatch) -> None:
     before = state()
 
-    def interrupt(self, attempt):
+    def interrupt(self, attempt, gives_up):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import collections
 import dataclasses
 
 import numpy as np
 import problems
 import pytest
 
+from xspec_sixsa.coordinates import Whitening
 from xspec_sixsa.progress import Progress
-from xspec_sixsa.rounds import Inference, Settings
+from xspec_sixsa.proposal import EmulatedProposal, StudentProposal
+from xspec_sixsa.rounds import Inference, Settings, Simulations
+from xspec_sixsa.search import Search
 from xspec_sixsa.seeding import Streams
 
 SMALL = Settings(
@@ -59,3 +63,30 @@ def test_a_spent_budget_is_said() -> None:
     inference = run(settings)
     assert inference.total <= 1500
     assert any("budget of 1500" in reason for reason in inference.verdict())
+
+
+def test_draws_that_are_worth_little_teach_instead_of_going_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    proper, made, drawn = Search.proposal, [], collections.Counter()
+
+    def proposal(search: Search) -> EmulatedProposal:
+        made.append(proper(search))
+        if len(made) > 1:
+            return made[-1]
+        # of a Gaussian in two dimensions to the power 0.2, 36 % of the draws are effective
+        broad = StudentProposal(Whitening.of(made[0].draw(500)), inflate=3.0)
+        return EmulatedProposal(broad, lambda u: 0.2 * search.emulator.log_likelihood(u))
+
+    def simulate(u: np.ndarray, stage: str, log_density: np.ndarray | None = None) -> Simulations:
+        drawn[stage] += len(u)
+        return problems.simulate(u)
+
+    monkeypatch.setattr(Search, "proposal", proposal)
+    settings = dataclasses.replace(SMALL, target_ess=2000, first=240, explorer_steps=100)
+    spent = lambda: sum(drawn.values())  # noqa: E731
+    inference = Inference(2, simulate, spent, problems.noise(), settings, Streams(1), Progress(False))
+    inference.run(simulate(inference.prior_draws(settings.first), "round 1"))
+    assert drawn["final"] == 400 and "final 2" in drawn
+    assert len(inference.u) == drawn["final 2"] < 2000 / 0.7
+    assert inference.verdict() == []
+    w = inference.weights
+    assert abs(w.log_z - problems.log_evidence_by_quadrature()) < 4 * w.log_z_err

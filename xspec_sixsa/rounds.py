@@ -47,6 +47,8 @@ KERNELS = 1000  # points that carry the smooth part
 LARGEST_K_HAT = 0.7
 FIRST_DRAWS = 400  # of a proposal that has not been tried
 HOPELESS = 0.05  # effective samples per draw below which a better proposal is sought at once
+LEARNED = 0.85  # effective samples per draw of an emulator that has learned from draws of its own posterior
+RELEARNED = 2  # most sets of final draws that are given up because learning from them is cheaper than going on
 LARGEST_ERROR = 1.0  # of the emulator in log L over the posterior: beyond it, it knows neither modes nor tails
 BATCH_P_VALUE = 1e-3  # the batches' evidences disagree below this
 
@@ -122,7 +124,7 @@ class Settings:
     refinements : int
         Most refinements after the rounds, and before each further attempt.
     attempts : int
-        Sets of final draws: those that fail the verdict only teach the next proposal.
+        Sets of final draws that are judged: those that fail the verdict only teach the next proposal.
     flow_steps, explorer_steps, refine_steps : int
         Training steps of a round's flow, of the flow that explores for the emulator, and of a refinement's.
     truncation : float
@@ -260,18 +262,38 @@ class Inference:
             self._estimate(first)
         else:
             self._begin_search(first)
-        for attempt in range(1, s.attempts + 1):
-            if self.search is not None and (attempt == 1 or attempt < s.attempts):
+        attempt = judged = 0
+        while True:
+            attempt += 1
+            last = judged == s.attempts - 1
+            searching = self.search is not None and (judged == 0 or not last)
+            if searching:
                 self._search(attempt)
             else:
                 self._refine(attempt)
                 self._frozen = self._best()
-            self._draw(attempt)
-            reasons = self.verdict()
-            if not reasons or attempt == s.attempts or self.left() < 2 * s.target_ess:
-                return
-            log.info("the draws do not pass (%s): they now teach a better proposal", "; ".join(reasons))
+            learning = searching and attempt - judged <= RELEARNED
+            gives_up = self._worth_learning if learning else self._hopeless
+            finished = self._draw(attempt, None if last and not learning else gives_up)
+            if finished or not learning:
+                judged += 1
+                reasons = self.verdict()
+                if not reasons or judged == s.attempts or self.left() < 2 * s.target_ess:
+                    return
+                log.info("the draws do not pass (%s): they now teach a better proposal", "; ".join(reasons))
+            else:
+                log.info("%.0f %% of the first draws are effective: they now teach a better proposal",
+                         100 * self.weights.efficiency)  # fmt: skip
             self._set_aside()
+
+    def _hopeless(self) -> bool:
+        return self.weights.efficiency < HOPELESS
+
+    def _worth_learning(self) -> bool:
+        """Whether a new set of draws, after a step in which these teach the emulator, is cheaper than going on."""
+        s, rate = self.settings, max(self.weights.efficiency, 1e-3)
+        again = s.target_ess / LEARNED + s.batch
+        return s.target_ess / rate - len(self.u) > again and self.left() > 2 * again
 
     def _begin_search(self, first: Simulations) -> None:
         """A first emulator, and the neural posterior that explores for it."""
@@ -292,7 +314,7 @@ class Inference:
         self.rounds.append(record | {"evaluations": len(first.u), "samples": samples})
 
     def _search(self, attempt: int) -> None:
-        """Search on, and freeze the emulated posterior as the proposal."""
+        """Search on, and freeze the emulated posterior as the proposal of this set of final draws."""
         s, search = self.settings, self.search
         if len(self.pilots):
             search.add(self._taught)
@@ -425,7 +447,8 @@ class Inference:
             self.pilots.remove(self._frozen)  # judged by few draws, it promised more than it held
         self._forget()
 
-    def _draw(self, attempt: int) -> None:
+    def _draw(self, attempt: int, gives_up: Callable[[], bool] | None) -> bool:
+        """Fresh draws from the frozen proposal until there are enough, or the budget is spent; False if given up."""
         s = self.settings
         proposal = self._frozen.proposal
         stage = "final" if attempt == 1 else f"final {attempt}"
@@ -434,10 +457,10 @@ class Inference:
             ess = effective_sample_size(self.log_likelihood - self.log_density)
             missing = s.target_ess - ess
             if missing <= 0 or self.left() <= 0:
-                return
+                return True
+            if batch and gives_up is not None and gives_up():
+                return False
             rate = max(ess / len(self.u), 0.01) if len(self.u) else 1.0
-            if rate < HOPELESS and attempt < s.attempts:
-                return
             size = int(np.clip(1.05 * missing / rate, 100, FIRST_DRAWS if batch == 0 else 1000))
             with self.streams.torch(stage, batch):
                 u = proposal.draw(min(size, self.left()))
