@@ -97,6 +97,13 @@ def test_the_verdict_comes_first_in_plain_words(tmp_path: Path) -> None:
     assert bad.index("What to do") < bad.index("Parameters")
 
 
+def test_a_large_k_hat_of_nearly_equal_weights_is_explained(tmp_path: Path) -> None:
+    words = page(fitted(k_hat=0.97), tmp_path).text
+    assert "k-hat 0.97 would be too much for weights that differ" in words
+    assert "of the evidence is expected beyond the largest" in words
+    assert "would be too much" not in page(fitted(k_hat=0.3), tmp_path).text
+
+
 def test_the_page_holds_numbers_cost_and_provenance(tmp_path: Path) -> None:
     result = fitted()
     text = page(result, tmp_path).text

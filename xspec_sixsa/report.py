@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ._files import atomic_path
+from .importance import negligible_share, unseen_share
 from .plots.learned import LEARNED
 from .publish import citation, common_power, latex_table
 from .summary import format_value
@@ -149,9 +150,16 @@ def _verdict(result: Result) -> tuple[list[str], list[str]]:
     """What the verdict means, and what to do about it, for somebody who knows neither k-hat nor Kish."""
     counts = f"{len(result.samples):,} exact evaluations are worth {result.ess:,.0f} independent draws"
     if result.reliable:
+        tail = f"k-hat {result.k_hat:.2f}, trusted below {TRUSTED_BELOW}"
+        if result.k_hat > TRUSTED_BELOW:
+            unseen = unseen_share(result.log_weights)
+            tail = (
+                f"k-hat {result.k_hat:.2f} would be too much for weights that differ; of these, {100 * unseen:.2g} % of "
+                f"the evidence is expected beyond the largest, where {100 * negligible_share(result.ess):.2g} % may be"
+            )
         return [
             "These numbers can be used. The posterior is exact under XSPEC's own fit statistic: its "
-            f"{counts}, and no few of them dominate (k-hat {result.k_hat:.2f}, trusted below {TRUSTED_BELOW})."
+            f"{counts}, and no few of them dominate ({tail})."
         ], []
     return ["Do not use these numbers as they are. What the run itself found wrong:"], [
         f"For what it is worth, {counts}; k-hat is {result.k_hat:.2f}, and weights are trusted below {TRUSTED_BELOW}.",
