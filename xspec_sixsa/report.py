@@ -152,10 +152,10 @@ def _verdict(result: Result) -> tuple[list[str], list[str]]:
     if result.reliable:
         tail = f"k-hat {result.k_hat:.2f}, trusted below {TRUSTED_BELOW}"
         if result.k_hat > TRUSTED_BELOW:
-            unseen = unseen_share(result.log_weights)
+            unseen, limit = 100 * unseen_share(result.log_weights), 100 * negligible_share(result.ess)
             tail = (
-                f"k-hat {result.k_hat:.2f} would be too much for weights that differ; of these, {100 * unseen:.2g} % of "
-                f"the evidence is expected beyond the largest, where {100 * negligible_share(result.ess):.2g} % may be"
+                f"k-hat {result.k_hat:.2f} would be too much for weights that differ; of these, {unseen:.2g} % of the "
+                f"evidence is expected beyond the largest, where {limit:.2g} % may be"
             )
         return [
             "These numbers can be used. The posterior is exact under XSPEC's own fit statistic: its "
