@@ -124,7 +124,7 @@ def _draw_tail(axis: Axes, positive: np.ndarray, n: int, k_hat: float) -> None:
                 axis.plot(x, tail / n * y, color=colour, linestyle=line, linewidth=1, label=label)
     low, high = np.quantile(positive, 0.1), positive[-1]
     scale = "log" if high > NARROW * low else "linear"
-    margin = 0.1 * (high - low)
+    margin = 0.1 * (high - low or high)  # equal weights have no range of their own
     limits = (0.8 * low, 1.5 * high) if scale == "log" else (low - margin, high + margin)
     axis.set(xscale=scale, yscale="log", xlim=limits, ylim=(0.5 / n, 1.5))
     axis.set(xlabel="weight", ylabel="share of draws that weigh more")
