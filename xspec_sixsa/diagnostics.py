@@ -247,7 +247,7 @@ class _Counts:
         return rng.poisson(model).astype(float)
 
     def statistic(self, recorded: Any, model: Vector) -> Vector:
-        """Fit statistic of recorded spectra against expected ones of the same shape, summed over bins."""
+        """Fit statistic of recorded spectra, or of one, against expected ones, summed over bins."""
         return _cash(recorded, model).sum(axis=-1)
 
     def net(self, recorded: Any) -> Vector:
@@ -327,11 +327,7 @@ def _judge(
     s: SpectrumPredictive, parameters: float, fwhm: Callable[[Vector], Vector] | None, rng: np.random.Generator
 ) -> SpectrumDiagnosis:
     noise = _noise(s)
-
-    def against(models: Vector) -> Vector:
-        return np.array([noise.statistic(noise.recorded, model) for model in models])
-
-    observed = against(noise.models)
+    observed = noise.statistic(noise.recorded, noise.models)
     best = noise.models[int(np.argmin(observed))]
     n = len(best)
     expected, variance = noise.moments(best, rng)

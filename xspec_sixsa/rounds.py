@@ -273,8 +273,8 @@ class Inference:
                 self._refine(attempt)
                 self._frozen = self._best()
             learning = searching and attempt - judged <= RELEARNED
-            gives_up = self._worth_learning if learning else self._hopeless
-            finished = self._draw(attempt, None if last and not learning else gives_up)
+            gives_up = self._worth_learning if learning else None if last else self._hopeless
+            finished = self._draw(attempt, gives_up)
             if finished or not learning:
                 judged += 1
                 reasons = self.verdict()
