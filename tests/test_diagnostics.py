@@ -133,8 +133,9 @@ def test_data_of_the_model_under_w_are_described_as_often_as_they_should() -> No
 
 def test_faults_under_w_are_found() -> None:
     rng = np.random.default_rng(10)
-    line = diagnose(with_background(rng, with_line(90.0)), fwhm=widths).spectra[0].line
+    line = diagnose(with_background(rng, with_line(90.0), expected=120.0), fwhm=widths).spectra[0].line
     assert line.energy == pytest.approx(3.0, abs=0.1)
+    assert line.counts == pytest.approx(90, abs=4 * line.counts_err)  # not the 30 background counts of each bin
     assert line.p_value < 0.002
     slope = diagnose(with_background(rng, MODEL * CENTRE**0.4), fwhm=widths).spectra[0]
     assert slope.qq_p < 0.01
