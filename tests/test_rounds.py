@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 import problems
@@ -19,15 +20,15 @@ SMALL = Settings(
 )
 
 
-def run(settings: Settings = SMALL, seed: int = 1) -> Inference:
+def run(settings: Settings = SMALL, seed: int = 1, simulate: Callable = problems.simulate) -> Inference:
     spent = [0]
 
-    def simulate(u, stage, log_density=None):
+    def counted(u, stage, log_density=None):
         spent[0] += len(u)
-        return problems.simulate(u)
+        return simulate(u)
 
-    inference = Inference(2, simulate, lambda: spent[0], problems.noise(), settings, Streams(seed), Progress(False))
-    inference.run(simulate(inference.prior_draws(settings.first), "round 1"))
+    inference = Inference(2, counted, lambda: spent[0], problems.noise(), settings, Streams(seed), Progress(False))
+    inference.run(counted(inference.prior_draws(settings.first), "round 1"))
     inference.total = spent[0]
     return inference
 
@@ -90,3 +91,19 @@ def test_draws_that_are_worth_little_teach_instead_of_going_on(monkeypatch: pyte
     assert inference.verdict() == []
     w = inference.weights
     assert abs(w.log_z - problems.log_evidence_by_quadrature()) < 4 * w.log_z_err
+
+
+@pytest.mark.parametrize("training", ["emulated", "simulated"])
+def test_final_draws_that_do_not_pass_are_followed_by_another_compressor(training: str) -> None:
+    # a posterior of some twenty stripes, which sixty evaluations and barely trained networks cannot know
+    def folded(u: np.ndarray) -> np.ndarray:
+        return np.column_stack([u[:, 0], 0.5 + 0.4 * np.sin(120 * u[:, 1])])
+
+    settings = dataclasses.replace(
+        SMALL, training=training, first=60, batch=20, pilot=60, searches=1, rounds=1, refinements=1, flow_steps=20,
+        explorer_steps=50, refine_steps=20, accuracy=1e-6, budget=3000, attempts=2,
+    )  # fmt: skip
+    inference = run(settings, simulate=lambda u: problems.simulate(folded(u)))
+    names = [r["compressor"] for r in inference.rounds if "compressor" in r]
+    assert names == ["pca", "autoencoder"]
+    assert inference.verdict()  # and none of it helped: said, not hidden

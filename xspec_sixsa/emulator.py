@@ -35,6 +35,7 @@ CENTRES = 3000  # most parameter sets that carry kernels: the cost grows with th
 SCALED_ON = 400  # parameter sets on which length scales are found
 RELEVANT = 0.01  # share of the largest weight from which a parameter set counts for length scales
 SCALE_STEPS, SCALE_STEPS_AGAIN = 50, 20  # of the search for length scales: from nothing, and from earlier ones
+PART = 10_000_000  # numbers that are decoded at once where spectra are kept: 80 MB
 WIDE = 2000  # bins from which single precision decodes spectra: half the time, and errors far below the noise's
 
 
@@ -217,6 +218,11 @@ class Emulator:
     def __call__(self, u: Points) -> Tensor:
         """Expected source counts (n, n_bins), float64, at points of the unit cube (n, d)."""
         return self._counts(self._centre + (self._forward(u).to(self._decode_type) @ self._decoder).double())
+
+    def spectra(self, u: Points) -> Tensor:
+        """The same in float32, for spectra that are kept: decoded in parts, so that they take little else."""
+        rows = max(1, PART // self._noise.n_bins)
+        return torch.cat([self(part).float() for part in np.array_split(u, -(-len(u) // rows))])
 
     @torch.no_grad()
     def log_likelihood(self, u: Points) -> Points:

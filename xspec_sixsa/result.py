@@ -93,7 +93,7 @@ class Result:
     seed, versions, fingerprint
         What is needed to repeat the run, and what identifies the session it was made from.
     rounds : list of dict
-        Per round: ``round, evaluations, ess, efficiency, samples (k, d), training``.
+        Per round: ``round, evaluations, ess, efficiency, samples (k, d), compressor, training``.
     emulator : dict
         What the emulator was worth: ``error`` in log L over the posterior (on draws it had not seen), ``rre`` and
         ``rma`` of the observation beside the limits that simulated spectra keep, ``inside``, and ``start``, the

@@ -9,7 +9,8 @@ compressor and flow are trained on all draws inside that region, and a pilot bat
 flow is. Then refinement: a flow fitted to the pilots' exactly weighted draws, piloted in turn, while that pays.
 
 Either way *final draws* follow: fresh, from the proposal found, frozen; only these enter the result. Where they do not
-pass the verdict they teach the next proposal, and the last remedy of an emulated run is refinement.
+pass the verdict they teach the next proposal, flow and another compressor are trained anew, and the last remedy of an
+emulated run is refinement.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ HOPELESS = 0.05  # effective samples per draw below which a better proposal is s
 LEARNED = 0.85  # effective samples per draw of an emulator that has learned from draws of its own posterior
 RELEARNED = 2  # most sets of final draws that are given up because learning from them is cheaper than going on
 LARGEST_ERROR = 1.0  # of the emulator in log L over the posterior: beyond it, it knows neither modes nor tails
+OTHER_COMPRESSOR = {"autoencoder": "pca"}  # tried where final draws do not pass; the auto-encoder after any other
 BATCH_P_VALUE = 1e-3  # the batches' evidences disagree below this
 
 
@@ -281,10 +283,21 @@ class Inference:
                 if not reasons or judged == s.attempts or self.left() < 2 * s.target_ess:
                     return
                 log.info("the draws do not pass (%s): they now teach a better proposal", "; ".join(reasons))
+                if judged == 1:
+                    self._change_compressor()
             else:
                 log.info("%.0f %% of the first draws are effective: they now teach a better proposal",
                          100 * self.weights.efficiency)  # fmt: skip
             self._set_aside()
+
+    def _change_compressor(self) -> None:
+        """Train on the same spectra through another compressor: what one hides from the flow, another may show."""
+        s = self.settings
+        name = OTHER_COMPRESSOR.get(s.compressor, "autoencoder")
+        if self.search is not None:
+            self._explore(name)
+        elif self.left() > 2 * s.target_ess + s.pilot:
+            self._round(self._training, name)
 
     def _hopeless(self) -> bool:
         return self.weights.efficiency < HOPELESS
@@ -302,16 +315,22 @@ class Inference:
             self.simulate, self.left, self.noise, self.streams, self.progress, first[first.usable], s.batch, s.explore,
             s.accuracy,
         )  # fmt: skip
-        u = self.streams.numpy("emulated").random((s.emulated, self.dimension))
-        spectra = Simulations(u, self.search.emulator(u).float(), np.zeros(len(u))) + self.search.simulations
-        with self.streams.torch("round", 1):
-            posterior, record = self._train(1, spectra, s.explorer_steps)
+        self._training = self.search.simulations
+        self._explore(s.compressor, len(first.u))
+
+    def _explore(self, compressor: str, new: int = 0) -> None:
+        """Train the neural posterior that explores for the emulator, on spectra of the whole prior."""
+        s, number = self.settings, len(self.rounds) + 1
+        u = self.streams.numpy("emulated", number - 1).random((s.emulated, self.dimension))
+        spectra = Simulations(u, self.search.emulator.spectra(u), np.zeros(len(u))) + self._training
+        with self.streams.torch("round", number):
+            posterior, record = self._train(number, spectra, s.explorer_steps, compressor)
         self.network = posterior
         flow = FlowProposal(posterior.flow, posterior.whitening)
         self.search.explorer = flow
-        with self.streams.torch("explorer"):
+        with self.streams.torch("explorer", number - 1):
             samples = flow.draw(s.pilot)
-        self.rounds.append(record | {"evaluations": len(first.u), "samples": samples})
+        self.rounds.append(record | {"evaluations": new, "samples": samples})
 
     def _search(self, attempt: int) -> None:
         """Search on, and freeze the emulated posterior as the proposal of this set of final draws."""
@@ -341,26 +360,10 @@ class Inference:
     def _estimate(self, simulations: Simulations) -> None:
         s = self.settings
         regions: list[_Region] = []
-        training = simulations[simulations.usable]
+        self._training = training = simulations[simulations.usable]
         for number in range(1, s.rounds + 1):
-            new = len(simulations.u)
-            with self.streams.torch("round", number):
-                posterior, record = self._train(number, training, s.flow_steps)
-            self.network = self.network or posterior
-            flow = FlowProposal(posterior.flow, posterior.whitening)
-            with self.streams.torch("defensive", number):
-                proposal = _smoothed(flow, flow.draw(KERNELS), SMOOTH)
-            pilot = self._pilot(proposal, f"pilot {number}", number)
-            record |= {"evaluations": new + len(pilot.u), "ess": pilot.ess, "efficiency": pilot.ess / len(pilot.u)}
-            record["samples"] = pilot.u
-            self.rounds.append(record)
-            log.info(
-                "round %d: %d simulations, the flow's draws are %.1f %% effective",
-                number,
-                len(training.u),
-                100 * record["efficiency"],
-            )
-            if pilot.efficiency >= s.enough_to_refine or number == s.rounds or self._stalled():
+            posterior = self._round(training, s.compressor, len(simulations.u))
+            if self.pilots[-1].efficiency >= s.enough_to_refine or number == s.rounds or self._stalled():
                 return
             size = min(s.later, self.left() - 2 * s.pilot - int(s.target_ess))
             if size < s.pilot:
@@ -371,16 +374,37 @@ class Inference:
                 u = regions[-1].draw(size, regions[:-1])
             simulations = self.simulate(u, f"round {number + 1}")
             inside = regions[-1].contains(training.u)
-            training = training[inside] + simulations[simulations.usable]
+            self._training = training = training[inside] + simulations[simulations.usable]
 
-    def _train(self, number: int, training: Simulations, steps: int) -> tuple[NeuralPosterior, dict[str, Any]]:
-        compress, posterior = make_compressor(self.settings.compressor), NeuralPosterior(steps=steps)
+    def _round(self, training: Simulations, compressor: str, new: int = 0) -> NeuralPosterior:
+        """Train compressor and flow, and judge the flow by a pilot; `new` evaluations were made for it."""
+        number = len(self.rounds) + 1
+        with self.streams.torch("round", number):
+            posterior, record = self._train(number, training, self.settings.flow_steps, compressor)
+        self.network = self.network or posterior
+        flow = FlowProposal(posterior.flow, posterior.whitening)
+        with self.streams.torch("defensive", number):
+            proposal = _smoothed(flow, flow.draw(KERNELS), SMOOTH)
+        pilot = self._pilot(proposal, f"pilot {number}", number)
+        record |= {"evaluations": new + len(pilot.u), "ess": pilot.ess, "efficiency": pilot.ess / len(pilot.u)}
+        self.rounds.append(record | {"samples": pilot.u})
+        log.info(
+            "round %d (%s): %d simulations, the flow's draws are %.1f %% effective",
+            number, compressor, len(training.u), 100 * record["efficiency"],
+        )  # fmt: skip
+        return posterior
+
+    def _train(
+        self, number: int, training: Simulations, steps: int, compressor: str
+    ) -> tuple[NeuralPosterior, dict[str, Any]]:
+        compress, posterior = make_compressor(compressor), NeuralPosterior(steps=steps)
         steps = getattr(compress, "steps", 0) + posterior.steps
         with self.progress.task(f"round {number}: training on {len(training.u)} spectra", steps) as tick:
             compress.fit(training.counts, self.noise, tick)
             posterior.fit(training.u, training.counts, self.noise, compress, tick)
         curves = {"compressor": compress.curve, "flow": posterior.curve}
-        return posterior, {"round": number, "training": {k: v for k, v in curves.items() if v}}
+        record = {"round": number, "compressor": compressor, "training": {k: v for k, v in curves.items() if v}}
+        return posterior, record
 
     def _best(self) -> Pilot:
         return max(self.pilots, key=lambda p: p.efficiency)

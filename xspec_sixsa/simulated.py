@@ -164,7 +164,7 @@ class Teacher:
         with streams.torch("network"):
             emulator.parameters(noise.observed[None])  # the inverse is learned once, for all copies
             v_network = streams.numpy("network").random((NETWORK_SPECTRA, d))
-            expected = emulator(v_network).float()
+            expected = emulator.spectra(v_network)
             compress, network = make_compressor("autoencoder"), NeuralPosterior()
             compress.fit(expected, noise)
             network.fit(v_network, expected, noise, compress)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from xspec_sixsa.compress.scaling import SCALED_ON, Scaling
+from xspec_sixsa.compress.scaling import Scaling, examples
 from xspec_sixsa.noise import Noise
 from xspec_sixsa.training import train
 
@@ -50,7 +50,7 @@ class Autoencoder:
         """Train on noiseless spectra of shape (n, n_bins)."""
         n, width, latent = noise.n_inputs, self.hidden, min(self.latent, noise.n_inputs)
         steps = max(int(self.steps * min(1.0, MANY_INPUTS / n)), self.steps // 6)
-        recorded = noise.draw(expected[:SCALED_ON])
+        recorded = examples(expected, noise)
         self._scaling = scaling = Scaling(noise, recorded)
         scaled = scaling.forward(recorded)
         _, singular, basis = torch.svd_lowrank(scaled - scaled.mean(dim=0), q=latent, niter=4)
@@ -58,7 +58,8 @@ class Autoencoder:
         self._encoder = _Residual(basis.T / unit[:, None], width)
         decoder = _Residual(basis * unit, width)
         order = torch.randperm(len(expected))
-        split = min(max(int(HELD_OUT * len(order)), 1), 1000)
+        batch, most = (BATCH, 1000) if n <= MANY_INPUTS else (BATCH // 2, BATCH // 2)
+        split = min(max(int(HELD_OUT * len(order)), 1), most)
         held_out, rest = order[:split], order[split:]
         recorded_held_out = noise.draw(expected[held_out])
 
@@ -68,7 +69,7 @@ class Autoencoder:
             return torch.log1p(noise.statistic(noise.expected(counts), reconstruction) / n).mean()
 
         def batch_loss() -> Tensor:
-            counts = expected[rest[torch.randint(len(rest), (BATCH if n <= MANY_INPUTS else BATCH // 2,))]]
+            counts = expected[rest[torch.randint(len(rest), (batch,))]]
             return statistic(noise.draw(counts), counts)
 
         self.curve = train(

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from xspec_sixsa.compress.scaling import SCALED_ON, Scaling
+from xspec_sixsa.compress.scaling import Scaling, examples
 from xspec_sixsa.noise import Noise
 
 __all__ = ["Bands", "Identity", "PrincipalComponents"]
@@ -23,7 +23,7 @@ class Identity:
 
     def fit(self, expected: Tensor, noise: Noise, tick: Callable[[int], None] = lambda n: None) -> None:
         """Set the scaling from noiseless spectra of shape (n, n_bins)."""
-        self._fit_recorded(noise.draw(expected[:SCALED_ON]), noise)
+        self._fit_recorded(examples(expected, noise), noise)
 
     def _fit_recorded(self, recorded: Tensor, noise: Noise) -> None:
         self._scaling = Scaling(noise, recorded)
@@ -89,7 +89,7 @@ class Bands:
             edges += [(start + i * n // k, start + (i + 1) * n // k) for i in range(k)]
             start += n
         self._edges = edges
-        values = self._summaries(noise.draw(expected[:SCALED_ON]))
+        values = self._summaries(examples(expected, noise))
         self._mean, self._spread = values.mean(dim=0), values.std(dim=0).clamp(min=1e-6)
 
     def _summaries(self, recorded: Tensor) -> Tensor:

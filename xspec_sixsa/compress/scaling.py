@@ -7,12 +7,17 @@ from torch import Tensor
 
 from xspec_sixsa.noise import Noise
 
-__all__ = ["SCALED_ON", "Scaling"]
+__all__ = ["Scaling", "examples"]
 
-SCALED_ON = 3000  # spectra that set mean and spread: enough for both to a few per cent
-
+EXAMPLES = 3000  # spectra that set mean and spread: enough for both to a few per cent
+MOST_NUMBERS = 30_000_000  # in them all: every copy in double precision takes 240 MB
 WIDEST = 10.0  # standard deviations; a bin that is always empty in training would else blow a single count up
 LEAST_SPREAD = 1e-7  # float32's relative resolution: a smaller spread carries nothing
+
+
+def examples(expected: Tensor, noise: Noise) -> Tensor:
+    """Recorded spectra (n, n_inputs) that scalings and components are found on, of noiseless ones (>= n, n_bins)."""
+    return noise.draw(expected[: min(EXAMPLES, MOST_NUMBERS // noise.n_inputs)])
 
 
 class Scaling:
