@@ -17,7 +17,7 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ import xspec_sixsa as sixsa
 from xspec_sixsa.batch import load_engine
 from xspec_sixsa.compare.divergence import jensen_shannon
 from xspec_sixsa.priors import bind
+from xspec_sixsa.result import _plain
 from xspec_sixsa.session import Session
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -95,6 +96,14 @@ def describe(result: Any) -> dict[str, Any]:
     }
 
 
+def share(name: str, names: Sequence[str], theta: np.ndarray, weights: np.ndarray) -> float:
+    """The share of a posterior in the first of a problem's two modes; nan for a problem that has one."""
+    if name not in problems.MODES:
+        return float("nan")
+    first, second = (theta[:, names.index(key)] for key in problems.MODES[name])
+    return float(weights[first < second].sum() / weights.sum())
+
+
 def compare(result: Any, nested: dict[str, Any]) -> dict[str, Any]:
     """Evidence and divergences of one run against nested sampling."""
     keep = np.isfinite(result.log_weights)
@@ -132,7 +141,7 @@ def main(
     report: dict[str, Any] = {}
     for name in names:
         priors = problems.load(name, xspec)
-        report[name] = {"engine": engine, "runs": []}
+        report[name] = {"engine": engine, "target_ess": target_ess or 1000, "runs": []}
         nested = None
         if not no_nested:
             path_kept = folder and folder / f"{name}-{engine}.npz"
@@ -153,9 +162,12 @@ def main(
                 "wall": wall,
                 "outside": wall - in_model,
                 "load": load,
+                "share": share(name, result.names, result.samples, result.weights),
                 "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
             }
             report[name]["runs"].append(row)
+            if nested is not None:
+                report[name]["nautilus"]["share"] = share(name, result.names, nested["theta"], nested["weights"])
             print(
                 f"  {name} seed {seed}: {row['status']}, {row['total']} evaluations, ESS {row['ess']:.0f}, "
                 f"k-hat {row['k_hat']:.2f}, log Z {row['log_z']:.3f} +- {row['log_z_err']:.3f}, {wall:.0f} s "
@@ -169,8 +181,11 @@ def main(
                     f"{'agrees' if row['agrees'] else 'DISAGREES'}",
                     flush=True,
                 )
+                if np.isfinite(row["share"]):
+                    print(f"    share of one mode {row['share']:.3f}, nautilus "
+                          f"{report[name]['nautilus']['share']:.3f}", flush=True)  # fmt: skip
             if path is not None:
-                path.write_text(json.dumps(report, indent=1) + "\n")
+                path.write_text(json.dumps(_plain(report), indent=1) + "\n")
     sys.exit(
         0
         if all(run.get("agrees", run["status"] == "reliable") for entry in report.values() for run in entry["runs"])

@@ -44,6 +44,8 @@ FIXED: dict[str, dict[str, float | str]] = {
 """What problems.toml says in comments: values that are frozen, and parameters that follow another."""
 SPECTRA = {"ten_parameters": 2}
 """Faked data groups, where there is more than one."""
+MODES = {"two_modes": ("kT__1", "kT__7")}
+"""Parameters that trade places between two modes."""
 OPTIMAL = {"high_resolution"}
 """Faked spectra with the optimal grouping of Kaastra & Bleeker (2016), for the expected counts."""
 

@@ -93,9 +93,17 @@ def test_seeds_stand_beside_the_evidence_of_nautilus(script: Any) -> None:
             ((2300, -66.60, 20.0, 0.2), (2500, -66.65, 120.0, 2.0), (2400, -66.62, 10.0, 9.0))]  # fmt: skip
     nested = {"log_z": -66.61, "log_z_err": 0.01, "evaluations": 67500.0}
     text = script("report").seeds_table([{"epic_pn": {"engine": "xspec", "runs": runs, "nautilus": nested}}])
-    assert "| 2,400 (2,500) |" in text and "| -66.610 +- 0.010 | 67,500 | -0.040 | 20 |" in text
+    assert "| 2,400 (2,500) / 2,600 (3,600) |" in text
+    assert "| -66.610 +- 0.010 | 67,500 | -0.040 / 0.050 | 20 / 45 |" in text
+    assert text.endswith("|\n")  # no goal is missed
     assert "| 1000 1000 1000 | -66.600 +- 0.010, -66.650 +- 0.010, -66.620 +- 0.010 |" in text
     many = script("report").seeds_table([{"epic_pn": {"engine": "xspec", "runs": 4 * runs}}])
+    assert "- epic_pn, embedded: evidence was not measured" not in many
+    assert "- epic_pn, XSPEC: evidence was not measured beside its goal of 0.05." in many
+    costly = [runs[0] | {"total": 3700, "log_z": -66.50, "status": "unreliable"}]
+    missed = script("report").seeds_table([{"epic_pn": {"engine": "xspec", "runs": costly, "nautilus": nested}}])
+    assert "1 of 1 runs are unreliable" in missed and "in evaluations, 2,600 (3,600)" in missed
+    assert "MISSES its goal in evidence, 0.05: 0.11" in missed
     assert "| 1000-1000 | mean -66.6233, scatter 0.0215 where errors say 0.0100 |" in many
 
 
@@ -130,3 +138,10 @@ def test_the_table_of_wrong_runs_counts_what_complained(script: Any) -> None:
     assert rows["C-stat against expectation, sigma"].count("0 of") == 2
     assert "prior's edge: posterior within 2 % of it" not in rows  # nobody asked it
     assert rows["*truth outside the joint 99 % region*"].endswith("| 0 of 1 | 1 of 3 |")
+
+
+def test_a_mode_is_told_by_the_order_of_the_parameters_that_trade_places(script: Any) -> None:
+    theta = np.array([[1.0, 2.0, 9.0], [3.0, 2.0, 0.0], [1.0, 4.0, 5.0]])
+    share = script("check").share
+    assert share("two_modes", ["kT__1", "kT__7", "norm__6"], theta, np.array([1.0, 2.0, 1.0])) == 0.5
+    assert np.isnan(share("epic_pn", ["kT__1"], theta, np.ones(3)))
