@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from scipy.special import gammainc, gammaincc, gammaln, logsumexp
 
 from xspec_sixsa.importance import Weights
+from xspec_sixsa.priors.prior import equal_steps
 from xspec_sixsa.proposal import EmulatedProposal, Mixture, Proposal
 from xspec_sixsa.session.norms import NoCommonScaleError
 
@@ -243,14 +244,12 @@ def _check_statistic(observation: Observation) -> None:
 
 
 def _log_width(prior: JointPrior, column: int) -> float:
-    """``log(high / low)`` of a parameter's log-uniform prior, whoever wrote it: by what it does, not by its name."""
+    """``log(high / low)`` of a parameter's log-uniform prior, whoever wrote it."""
     own = next(p for p, columns in zip(prior.priors, prior.columns, strict=True) if column in columns)
     if not own.is_joint:
-        values = own.ppf(np.linspace(0.0, 1.0, 9))
-        if np.isfinite(values).all() and (values > 0).all():
-            steps = np.diff(np.log(values))
-            if steps.min() > 0 and np.ptp(steps) < 1e-9 * len(steps):
-                return float(np.log(values[-1] / values[0]))
+        step = equal_steps(own.ppf(np.linspace(0.0, 1.0, 9)), logarithmic=True)
+        if step is not None:
+            return 8 * step
     name = f"{prior.labels[column]} ({prior.names[column]})"
     raise NoCommonScaleError(f"the prior of {name} is {own.kind}, not loguniform")
 

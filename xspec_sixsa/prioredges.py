@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .priors.prior import equal_steps
+
 if TYPE_CHECKING:
     from .result import Result
 
@@ -126,12 +128,10 @@ def prior_ranges(fingerprint: Mapping[str, Any]) -> Iterator[tuple[str, float, f
             # known by its values at 0.05, 0.15 ... 0.95 (JointPrior.to_dict)
             probe = np.asarray(entry["probe"], dtype=float)
             for logarithmic in (False, True):
-                if logarithmic and probe.min() <= 0:
-                    continue
-                y = np.log(probe) if logarithmic else probe
-                step = (y[-1] - y[0]) / (len(y) - 1)
-                if step > 0 and np.allclose(np.diff(y), step, rtol=1e-6, atol=0.0):
-                    ends = np.array([y[0] - step / 2, y[-1] + step / 2])
+                step = equal_steps(probe, logarithmic=logarithmic)
+                if step is not None:
+                    first, last = np.log(probe[[0, -1]]) if logarithmic else probe[[0, -1]]
+                    ends = np.array([first - step / 2, last + step / 2])
                     low, high = np.exp(ends) if logarithmic else ends
                     yield name, float(low), float(high), logarithmic
                     break

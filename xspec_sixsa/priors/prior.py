@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Prior", "PriorError", "title_of"]
+__all__ = ["Prior", "PriorError", "equal_steps", "title_of"]
 
 
 class PriorError(ValueError):
@@ -227,6 +227,29 @@ def title_of(reference: Any) -> str:
         return f"parameter {model}{':' if model else ''}{reference[1]}"
     name = getattr(reference, "chain_name", None) or getattr(reference, "name", None)
     return str(name) if name else repr(reference)
+
+
+def equal_steps(values: ArrayLike, *, logarithmic: bool) -> float | None:
+    """What tells a (log-)uniform prior by what it does, whoever wrote it and under whatever name.
+
+    Parameters
+    ----------
+    values : array_like, shape (n,)
+        A quantile function's, at equidistant probabilities.
+    logarithmic : bool
+        Whether the values' logarithms are meant.
+
+    Returns
+    -------
+    float or None
+        The step from each to the next; None where they do not rise by equal steps.
+    """
+    y = np.asarray(values, dtype=np.float64)
+    if not np.isfinite(y).all() or (logarithmic and y.min() <= 0):
+        return None
+    y = np.log(y) if logarithmic else y
+    step = float(y[-1] - y[0]) / (len(y) - 1)
+    return step if step > 0 and np.allclose(np.diff(y), step, rtol=1e-6, atol=0.0) else None
 
 
 def _log(value: float) -> float:
