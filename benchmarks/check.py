@@ -28,7 +28,6 @@ import xspec_sixsa as sixsa
 from xspec_sixsa.batch import load_engine
 from xspec_sixsa.compare.divergence import jensen_shannon
 from xspec_sixsa.priors import bind
-from xspec_sixsa.result import _plain
 from xspec_sixsa.session import Session
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -96,10 +95,10 @@ def describe(result: Any) -> dict[str, Any]:
     }
 
 
-def share(name: str, names: Sequence[str], theta: np.ndarray, weights: np.ndarray) -> float:
-    """The share of a posterior in the first of a problem's two modes; nan for a problem that has one."""
+def share(name: str, names: Sequence[str], theta: np.ndarray, weights: np.ndarray) -> float | None:
+    """The share of a posterior in the first of a problem's two modes; None for a problem that has one."""
     if name not in problems.MODES:
-        return float("nan")
+        return None
     first, second = (theta[:, names.index(key)] for key in problems.MODES[name])
     return float(weights[first < second].sum() / weights.sum())
 
@@ -181,11 +180,11 @@ def main(
                     f"{'agrees' if row['agrees'] else 'DISAGREES'}",
                     flush=True,
                 )
-                if np.isfinite(row["share"]):
+                if row["share"] is not None:
                     print(f"    share of one mode {row['share']:.3f}, nautilus "
                           f"{report[name]['nautilus']['share']:.3f}", flush=True)  # fmt: skip
             if path is not None:
-                path.write_text(json.dumps(_plain(report), indent=1) + "\n")
+                path.write_text(json.dumps(report, indent=1) + "\n")
     sys.exit(
         0
         if all(run.get("agrees", run["status"] == "reliable") for entry in report.values() for run in entry["runs"])
