@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import numpy as np
-import problems
 import pytest
+import toy
 
 from xspec_sixsa.checkpoint import Checkpoint
 
@@ -17,7 +17,7 @@ class Model:
 
     def __call__(self, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         self.calls += len(u)
-        return problems.expected_counts(u), problems.log_likelihood(u)
+        return toy.expected_counts(u), toy.log_likelihood(u)
 
 
 def stopped_run(folder, batches: int) -> Checkpoint:
@@ -33,7 +33,7 @@ def test_a_resumed_run_repeats_nothing_that_was_finished(tmp_path) -> None:
     model, resumed = Model(), Checkpoint(tmp_path, resume=True)
     for i in range(3):
         batch = resumed.evaluate("round 1", U[10 * i : 10 * i + 10], None, model)
-        assert batch.log_likelihood == pytest.approx(problems.log_likelihood(batch.u))
+        assert batch.log_likelihood == pytest.approx(toy.log_likelihood(batch.u))
     assert model.calls == 10 and resumed.replayed == 20
     assert resumed.evaluations == {"round 1": 30}
     assert np.array_equal(resumed.batches[0].counts, first.batches[0].counts)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import problems
 import pytest
 import torch
+import toy
 
 from xspec_sixsa.compress import COMPRESSORS, compressor, summarise
 from xspec_sixsa.seeding import Streams
@@ -21,9 +21,9 @@ KINDS = {
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", COMPRESSORS)
 def test_summaries_are_finite_of_order_one_repeatable_and_tell_parameters_apart(name: str, kind: str) -> None:
-    noise = problems.noise(**KINDS[kind])
+    noise = toy.noise(**KINDS[kind])
     u = np.random.default_rng(0).random((600, 2))
-    counts = problems.simulate(u).counts
+    counts = toy.simulate(u).counts
     made = []
     for _ in range(2):
         with Streams(1).torch("compress"):
@@ -41,8 +41,8 @@ def test_summaries_are_finite_of_order_one_repeatable_and_tell_parameters_apart(
 
 
 def test_the_autoencoder_reconstructs_better_than_noise() -> None:
-    noise = problems.noise()
-    counts = problems.simulate(np.random.default_rng(0).random((1000, 2))).counts
+    noise = toy.noise()
+    counts = toy.simulate(np.random.default_rng(0).random((1000, 2))).counts
     with Streams(1).torch("compress"):
         compress = compressor("autoencoder", latent=4, steps=300)
         compress.fit(counts, noise)

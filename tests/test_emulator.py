@@ -3,9 +3,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-import problems
 import pytest
 import torch
+import toy
 from scipy.stats import qmc
 
 from xspec_sixsa.coordinates import Whitening
@@ -30,18 +30,18 @@ U = qmc.Sobol(2, rng=np.random.default_rng(1)).random(256)
 
 @pytest.fixture(scope="module")
 def noise() -> Noise:
-    return problems.noise()
+    return toy.noise()
 
 
 @pytest.fixture(scope="module")
 def emulator(noise: Noise) -> Emulator:
-    simulations = problems.simulate(U)
+    simulations = toy.simulate(U)
     return Emulator(U, simulations.counts, np.ones(len(U)), noise)
 
 
 def search(noise: Noise, seed: int = 1) -> Search:
     found = Search(
-        problems.simulate, lambda: 5000, noise, Streams(seed), Progress(False), problems.simulate(U), 100, 0.1, 0.4
+        toy.simulate, lambda: 5000, noise, Streams(seed), Progress(False), toy.simulate(U), 100, 0.1, 0.4
     )
     found.run(10, 0)
     return found
@@ -60,7 +60,7 @@ def test_a_regression_is_exact_for_what_its_trend_can_say() -> None:
 
 def test_spectra_between_the_evaluated_ones_are_right_within_a_part_of_their_noise(emulator: Emulator) -> None:
     u = np.random.default_rng(4).random((200, 2)) * 0.9 + 0.05
-    exact, emulated = problems.expected_counts(u), emulator(u).numpy()
+    exact, emulated = toy.expected_counts(u), emulator(u).numpy()
     assert (np.abs(emulated - exact) / np.sqrt(exact + 1)).max() < 0.1
 
 
@@ -70,7 +70,7 @@ def test_many_bins_are_emulated_alike_whatever_was_drawn_before() -> None:
     u = qmc.Sobol(2, rng=rng).random(512)
     counts = torch.tensor(100 * np.exp(u @ rng.normal(size=(2, n_bins)) / 3))
     edges = np.stack([np.arange(n_bins), np.arange(n_bins) + 1.0], axis=1)
-    noise = problems.noise(counts=np.full(n_bins, 100.0), energies=edges)
+    noise = toy.noise(counts=np.full(n_bins, 100.0), energies=edges)
     emulated = []
     for seed in (1, 2):
         torch.manual_seed(seed)
@@ -81,35 +81,35 @@ def test_many_bins_are_emulated_alike_whatever_was_drawn_before() -> None:
 def test_log_likelihood_is_the_statistic_of_the_emulated_spectrum(emulator: Emulator, noise: Noise) -> None:
     u = np.random.default_rng(5).random((50, 2))
     assert emulator.log_likelihood(u) == pytest.approx(noise.statistics.log_likelihood(emulator(u)).numpy())
-    assert noise.statistics.log_likelihood(torch.tensor(problems.expected_counts(u))).numpy() == pytest.approx(
-        problems.log_likelihood(u)
+    assert noise.statistics.log_likelihood(torch.tensor(toy.expected_counts(u))).numpy() == pytest.approx(
+        toy.log_likelihood(u)
     )
 
 
 def test_gaussian_spectra_are_emulated_too() -> None:
-    sigma = np.sqrt(problems.OBSERVED + 1)
-    noise = problems.noise(statistic="chi", sigma=sigma)
-    emulator = Emulator(U, problems.simulate(U).counts, np.ones(len(U)), noise)
+    sigma = np.sqrt(toy.OBSERVED + 1)
+    noise = toy.noise(statistic="chi", sigma=sigma)
+    emulator = Emulator(U, toy.simulate(U).counts, np.ones(len(U)), noise)
     u = np.random.default_rng(6).normal([0.45, 0.5], 0.05, (100, 2))
-    assert (np.abs(emulator(u).numpy() - problems.expected_counts(u)) / sigma).max() < 0.5
+    assert (np.abs(emulator(u).numpy() - toy.expected_counts(u)) / sigma).max() < 0.5
 
 
 def test_the_inverse_half_finds_parameters_and_knows_a_stranger(emulator: Emulator, noise: Noise) -> None:
     truth = np.array([[0.3, 0.8]] * 50)
     torch.manual_seed(1)
-    found = emulator.parameters(noise.draw(torch.tensor(problems.expected_counts(truth))))
+    found = emulator.parameters(noise.draw(torch.tensor(toy.expected_counts(truth))))
     assert np.abs(found.mean(axis=0) - truth[0]).max() < 0.1
     own = emulator.recovery(np.array([[0.45, 0.5]] * 300))
     assert own.inside
-    strange = problems.OBSERVED * (1 + 3 * (np.arange(20) == 3))
-    other = Emulator(U, problems.simulate(U).counts, np.ones(len(U)), problems.noise(counts=strange))
+    strange = toy.OBSERVED * (1 + 3 * (np.arange(20) == 3))
+    other = Emulator(U, toy.simulate(U).counts, np.ones(len(U)), toy.noise(counts=strange))
     assert not other.recovery(np.array([[0.45, 0.5]] * 300)).inside
 
 
 def test_a_search_ends_with_an_emulator_that_is_right_over_the_posterior(noise: Noise) -> None:
     found = search(noise)
     u = found.sample(1.0, np.random.default_rng(7))
-    assert np.std(found.emulator.log_likelihood(u) - problems.log_likelihood(u)) < 0.4
+    assert np.std(found.emulator.log_likelihood(u) - toy.log_likelihood(u)) < 0.4
     assert found.error < 0.4
     again = search(noise)
     assert np.array_equal(again.simulations.u, found.simulations.u)
@@ -119,23 +119,23 @@ def test_draws_of_the_emulated_posterior_have_the_density_that_they_say(noise: N
     proposal = search(noise).proposal()
     torch.manual_seed(2)
     u = proposal.draw(4000)
-    log_weights = problems.log_likelihood(u) - proposal.log_density(u)
+    log_weights = toy.log_likelihood(u) - proposal.log_density(u)
     log_z, error = log_evidence(log_weights)
-    assert abs(log_z - problems.log_evidence_by_quadrature()) < 4 * np.hypot(error, proposal.log_norm_err)
+    assert abs(log_z - toy.log_evidence_by_quadrature()) < 4 * np.hypot(error, proposal.log_norm_err)
     assert effective_sample_size(log_weights) > 0.8 * len(u)
 
 
 def test_a_wrong_emulator_costs_draws_but_not_the_evidence() -> None:
     def wrong(u: np.ndarray) -> np.ndarray:
-        return 0.5 * problems.log_likelihood(u)
+        return 0.5 * toy.log_likelihood(u)
 
     torch.manual_seed(3)
     cover = StudentProposal(Whitening.of(np.random.default_rng(8).normal(0.45, 0.05, (500, 2)).clip(0.01, 0.99)))
     proposal = EmulatedProposal(cover, wrong)
     u = proposal.draw(6000)
-    log_weights = problems.log_likelihood(u) - proposal.log_density(u)
+    log_weights = toy.log_likelihood(u) - proposal.log_density(u)
     log_z, error = log_evidence(log_weights)
-    assert abs(log_z - problems.log_evidence_by_quadrature()) < 4 * np.hypot(error, proposal.log_norm_err)
+    assert abs(log_z - toy.log_evidence_by_quadrature()) < 4 * np.hypot(error, proposal.log_norm_err)
 
 
 def test_a_mixture_of_student_t_is_normalised_and_follows_two_modes() -> None:

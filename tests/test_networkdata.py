@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import problems
 import pytest
 import torch
+import toy
 from test_report import Page
 
 from xspec_sixsa import networkdata, plots
@@ -29,17 +29,17 @@ TRUTH = np.array([[0.45, 0.5]])
 @pytest.fixture(scope="module")
 def made() -> tuple[Inference, Result]:
     """A network of the toy problem, trained for a second, and the truth as the posterior."""
-    noise, streams = problems.noise(), Streams(3)
+    noise, streams = toy.noise(), Streams(3)
     u = streams.numpy("u").random((1500, 2))
-    first = problems.simulate(u)
+    first = toy.simulate(u)
     network, compress = NeuralPosterior(steps=150), compressor("autoencoder", latent=6, steps=150)
     with streams.torch("network"):
         compress.fit(first.counts, noise)
         network.fit(first.u, first.counts, noise, compress)
-    inference = Inference(2, problems.simulate, lambda: 0, noise, Settings(), streams, Progress(False), network=network)
-    energies = np.stack([problems.ENERGY[:-1], problems.ENERGY[1:]], axis=1)
-    counts = problems.OBSERVED
-    total = np.repeat(problems.expected_counts(TRUTH), 200, axis=0)
+    inference = Inference(2, toy.simulate, lambda: 0, noise, Settings(), streams, Progress(False), network=network)
+    energies = np.stack([toy.ENERGY[:-1], toy.ENERGY[1:]], axis=1)
+    counts = toy.OBSERVED
+    total = np.repeat(toy.expected_counts(TRUTH), 200, axis=0)
     spectrum = SpectrumPredictive("toy", energies, 1.0, counts, np.sqrt(counts), None, total)
     n = 3
     result = Result(
@@ -56,8 +56,8 @@ def made() -> tuple[Inference, Result]:
 def test_the_arrays_are_of_the_spectra_that_they_are_named_for(made: Any) -> None:
     _, result = made
     data = result.network_data
-    np.testing.assert_array_equal(data["coverage_observed"], problems.OBSERVED)
-    expected = problems.expected_counts(TRUTH)[0]
+    np.testing.assert_array_equal(data["coverage_observed"], toy.OBSERVED)
+    expected = toy.expected_counts(TRUTH)[0]
     mean, variance = (x.sum() for x in cash_moments(expected))
     # 200 spectra against the model that they were drawn from: four standard errors
     assert data["reconstruction_model"].mean() == pytest.approx(mean, abs=4 * np.sqrt(variance / 200))
@@ -91,13 +91,13 @@ def test_fine_bins_are_summed_and_summaries_that_are_none_left_out(made: Any, mo
     inference, result = made
     monkeypatch.setattr(networkdata, "MOST_BINS", 7)
     monkeypatch.setattr(networkdata, "MOST_SUMMARIES", 5)
-    few = problems.simulate(np.random.default_rng(0).random((50, 2)))
+    few = toy.simulate(np.random.default_rng(0).random((50, 2)))
     data = networkdata.network_data(inference, few, result, PRIOR)
     edges = data["coverage_energies"]
     assert data["coverage_simulated"].shape == (50, 7) and edges.shape == (7, 2)
     np.testing.assert_allclose(edges[1:, 0], edges[:-1, 1])  # seven bins without gaps
     assert edges[[0, -1], [0, 1]] == pytest.approx([0.5, 8.0])
-    assert data["coverage_observed"].sum() == problems.OBSERVED.sum()
+    assert data["coverage_observed"].sum() == toy.OBSERVED.sum()
     assert "latents_prior" not in data and "parameters_true" in data
 
 
@@ -105,7 +105,7 @@ def test_random_numbers_of_others_are_left_alone(made: Any) -> None:
     inference, result = made
     torch.manual_seed(5)
     before = torch.get_rng_state()
-    few = problems.simulate(np.random.default_rng(0).random((9, 2)))
+    few = toy.simulate(np.random.default_rng(0).random((9, 2)))
     again = networkdata.network_data(inference, few, result, PRIOR)
     assert torch.equal(torch.get_rng_state(), before)
     assert again["coverage_simulated"].shape == (9, 20)

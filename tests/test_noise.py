@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import numpy as np
-import problems
 import pytest
 import torch
+import toy
 
 from xspec_sixsa.seeding import Streams
 
@@ -13,7 +13,7 @@ SAMPLING = 5 / 20000**0.5  # five standard errors of a mean over 20,000 draws, i
 
 def test_poisson_draws_have_the_expected_mean_and_variance() -> None:
     with Streams(1).torch("noise"):
-        x = problems.noise().draw(COUNTS)
+        x = toy.noise().draw(COUNTS)
     m = COUNTS[0]
     assert torch.all((x.mean(0) - m).abs() < SAMPLING * m.sqrt())
     # the variance of a sample variance of Poisson counts is about (2 m^2 + m)/n
@@ -22,7 +22,7 @@ def test_poisson_draws_have_the_expected_mean_and_variance() -> None:
 
 def test_w_statistic_draws_carry_the_background_and_its_uncertainty() -> None:
     background = np.arange(20.0)
-    noise = problems.noise(background=background, background_ratio=np.full(20, 0.25))
+    noise = toy.noise(background=background, background_ratio=np.full(20, 0.25))
     with Streams(1).torch("noise"):
         x = noise.draw(COUNTS)
     assert x.shape[1] == noise.n_inputs == 40 and noise.lengths == [20, 20]
@@ -37,7 +37,7 @@ def test_w_statistic_draws_carry_the_background_and_its_uncertainty() -> None:
 
 def test_gaussian_draws_take_sigma_from_the_data() -> None:
     sigma = np.linspace(1, 5, 20)
-    noise = problems.noise(statistic="chi", sigma=sigma)
+    noise = toy.noise(statistic="chi", sigma=sigma)
     with Streams(1).torch("noise"):
         x = noise.draw(COUNTS)
     assert torch.allclose(x.std(0), torch.tensor(sigma), rtol=SAMPLING)
@@ -45,7 +45,7 @@ def test_gaussian_draws_take_sigma_from_the_data() -> None:
 
 
 def test_cash_statistic_is_zero_for_a_perfect_reconstruction_only() -> None:
-    noise = problems.noise()
+    noise = toy.noise()
     x = noise.observed[None]
     assert noise.statistic(x, x).item() == pytest.approx(0, abs=1e-3)  # empty bins are given LEAST_COUNTS
     assert noise.statistic(x, 1.3 * x + 0.1).item() > 1
@@ -56,6 +56,6 @@ def test_the_same_stream_draws_the_same_noise_and_leaves_torch_alone() -> None:
     draws = []
     for _ in range(2):
         with Streams(7).torch("noise"):
-            draws.append(problems.noise().draw(COUNTS[:5]))
+            draws.append(toy.noise().draw(COUNTS[:5]))
     assert torch.equal(*draws)
     assert torch.equal(before, torch.random.get_rng_state())

@@ -9,8 +9,8 @@ from types import ModuleType
 
 import live
 import numpy as np
-import problems
 import pytest
+import toy
 from numpy.typing import NDArray
 from scipy import stats
 from scipy.special import logsumexp
@@ -34,7 +34,7 @@ from xspec_sixsa.session import Session
 from xspec_sixsa.session.norms import NoCommonScaleError
 
 Vector = NDArray[np.float64]
-COUNTS = problems.OBSERVED.sum()
+COUNTS = toy.OBSERVED.sum()
 DIRECTION = np.array([0.0, 1 / np.log(1000)])  # of the problem's norm: log-uniform from 3 to 3000
 
 
@@ -67,12 +67,12 @@ def poisson_proposal(scale: float = 1.3, error: float = 0.05) -> Mixture:
     """As a run freezes it: an emulated posterior (with an emulator's error), a broad share, and a flow."""
     with Streams(3).torch("fit"):
         centre = np.array([[0.45, 0.5]]) + np.array([0.03, 0.012]) * np.random.default_rng(1).standard_normal((500, 2))
-        weights = problems.log_likelihood(centre) - stats.norm([0.45, 0.5], [0.03, 0.012]).logpdf(centre).sum(axis=1)
+        weights = toy.log_likelihood(centre) - stats.norm([0.45, 0.5], [0.03, 0.012]).logpdf(centre).sum(axis=1)
         whitening = Whitening.of(centre, np.exp(weights - weights.max()))
         cover = StudentProposal(whitening, inflate=scale)
 
         def emulated(u: Vector) -> Vector:
-            return problems.log_likelihood(u) + error * np.sin(40 * u).sum(axis=1)
+            return toy.log_likelihood(u) + error * np.sin(40 * u).sum(axis=1)
 
         flow = fit_flow(centre, 0.0 * weights, steps=100)
         return Mixture([EmulatedProposal(cover, emulated), StudentProposal(whitening), flow], [0.95, 0.04, 0.01])
@@ -87,7 +87,7 @@ def draws(proposal: object, n: int, seed: int = 1) -> tuple[Vector, Vector, Vect
     """Points, their log L and expected counts."""
     with Streams(seed).torch("draw"):
         u = proposal.draw(n)
-    return u, problems.log_likelihood(u), problems.expected_counts(u).sum(axis=1)
+    return u, toy.log_likelihood(u), toy.expected_counts(u).sum(axis=1)
 
 
 def test_a_rays_weight_is_the_targets_over_the_proposals_integral(frozen: Mixture) -> None:
@@ -95,12 +95,12 @@ def test_a_rays_weight_is_the_targets_over_the_proposals_integral(frozen: Mixtur
     u = np.concatenate([draws(frozen, 10)[0], [[0.45, 0.02], [0.6, 0.9999], [0.2, 1e-4], [0.02, 0.97], [0.98, 0.99]]])
     rays = Rays(u, DIRECTION)
     weights = ray_weights(
-        rays, problems.log_likelihood(u), COUNTS, problems.expected_counts(u).sum(axis=1), frozen, np.zeros(len(u), int)
+        rays, toy.log_likelihood(u), COUNTS, toy.expected_counts(u).sum(axis=1), frozen, np.zeros(len(u), int)
     )
     v = (np.arange(5000) + 0.5) / 5000
     for point, log_weight in zip(u, weights.log_weights, strict=True):
         line = np.column_stack([np.full(len(v), point[0]), v])
-        exact = logsumexp(problems.log_likelihood(line)) - logsumexp(frozen.log_density(line))
+        exact = logsumexp(toy.log_likelihood(line)) - logsumexp(frozen.log_density(line))
         # the kinks of the emulated posterior's cap: see the next test
         assert log_weight == pytest.approx(exact, abs=0.01)
 
@@ -113,7 +113,7 @@ def scaled(proposal: Mixture, factor: float) -> tuple[Mixture, float]:
     )
 
     def emulated(u: Vector) -> Vector:
-        return factor * problems.log_likelihood(u)
+        return factor * toy.log_likelihood(u)
 
     with Streams(4).torch("scaled"):
         return Mixture([EmulatedProposal(narrow, emulated), narrow, flow], proposal.shares), factor * COUNTS
@@ -147,7 +147,7 @@ def test_the_evidence_is_right_and_a_proposal_too_broad_in_the_norm_gains() -> N
     batches = np.repeat([0, 1], 2000)
     plain = Weights(log_likelihood - proposal.log_density(u), batches)
     integrated = ray_weights(Rays(u, DIRECTION), log_likelihood, COUNTS, expected, proposal, batches)
-    exact = problems.log_evidence_by_quadrature(400)
+    exact = toy.log_evidence_by_quadrature(400)
     assert abs(plain.log_z - exact) < 4 * plain.log_z_err
     assert abs(integrated.log_z - exact) < 4 * integrated.log_z_err
     assert integrated.log_z_err < 0.5 * plain.log_z_err

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from problems import HIGH, LOW, expected_counts, noise
+from toy import HIGH, LOW, expected_counts, noise
 
 from xspec_sixsa.compress import compressor
 from xspec_sixsa.retriever import Retrieval, fisher_scatter, retrieve, retrieve_for
@@ -46,7 +46,7 @@ def test_the_fisher_limit_of_a_norm_is_its_counts() -> None:
     at = np.array([[0.5, 0.8, 0.5]])
     m = expected_counts(at[:, :2])[0]
     # exact derivatives: ln m changes by the range of the logarithmic norm, and by -range x ln(energy) of the index
-    from problems import CENTRE
+    from toy import CENTRE
 
     j = np.stack([-np.log(CENTRE) * (HIGH - LOW)[0], np.full(20, (HIGH - LOW)[1]), np.zeros(20)], axis=1)
     exact = np.sqrt(np.diag(np.linalg.inv((j * m[:, None]).T @ j + 12 * np.eye(3))))

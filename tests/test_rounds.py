@@ -5,8 +5,8 @@ import dataclasses
 from collections.abc import Callable
 
 import numpy as np
-import problems
 import pytest
+import toy
 
 from xspec_sixsa.coordinates import Whitening
 from xspec_sixsa.progress import Progress
@@ -20,14 +20,14 @@ SMALL = Settings(
 )
 
 
-def run(settings: Settings = SMALL, seed: int = 1, simulate: Callable = problems.simulate) -> Inference:
+def run(settings: Settings = SMALL, seed: int = 1, simulate: Callable = toy.simulate) -> Inference:
     spent = [0]
 
     def counted(u, stage, log_density=None):
         spent[0] += len(u)
         return simulate(u)
 
-    inference = Inference(2, counted, lambda: spent[0], problems.noise(), settings, Streams(seed), Progress(False))
+    inference = Inference(2, counted, lambda: spent[0], toy.noise(), settings, Streams(seed), Progress(False))
     inference.run(counted(inference.prior_draws(settings.first), "round 1"))
     inference.total = spent[0]
     return inference
@@ -41,7 +41,7 @@ def inference() -> Inference:
 def test_the_evidence_is_that_of_quadrature(inference: Inference) -> None:
     w = inference.weights
     assert inference.verdict() == []
-    assert abs(w.log_z - problems.log_evidence_by_quadrature()) < 4 * w.log_z_err
+    assert abs(w.log_z - toy.log_evidence_by_quadrature()) < 4 * w.log_z_err
     assert w.log_z_err < 0.1
 
 
@@ -51,7 +51,7 @@ def test_the_run_stops_at_the_wanted_effective_sample_size_within_the_budget(inf
 
 
 def test_weights_are_likelihood_over_density_of_the_draws_themselves(inference: Inference) -> None:
-    assert inference.log_likelihood == pytest.approx(problems.log_likelihood(inference.u))
+    assert inference.log_likelihood == pytest.approx(toy.log_likelihood(inference.u))
     assert inference.weights.log_weights == pytest.approx(inference.log_likelihood - inference.log_density)
 
 
@@ -79,18 +79,18 @@ def test_draws_that_are_worth_little_teach_instead_of_going_on(monkeypatch: pyte
 
     def simulate(u: np.ndarray, stage: str, log_density: np.ndarray | None = None) -> Simulations:
         drawn[stage] += len(u)
-        return problems.simulate(u)
+        return toy.simulate(u)
 
     monkeypatch.setattr(Search, "proposal", proposal)
     settings = dataclasses.replace(SMALL, target_ess=2000, first=240, explorer_steps=100)
     spent = lambda: sum(drawn.values())  # noqa: E731
-    inference = Inference(2, simulate, spent, problems.noise(), settings, Streams(1), Progress(False))
+    inference = Inference(2, simulate, spent, toy.noise(), settings, Streams(1), Progress(False))
     inference.run(simulate(inference.prior_draws(settings.first), "round 1"))
     assert drawn["final"] == 400 and "final 2" in drawn
     assert len(inference.u) == drawn["final 2"] < 2000 / 0.7
     assert inference.verdict() == []
     w = inference.weights
-    assert abs(w.log_z - problems.log_evidence_by_quadrature()) < 4 * w.log_z_err
+    assert abs(w.log_z - toy.log_evidence_by_quadrature()) < 4 * w.log_z_err
 
 
 @pytest.mark.parametrize("training", ["emulated", "simulated"])
@@ -103,7 +103,7 @@ def test_final_draws_that_do_not_pass_are_followed_by_another_compressor(trainin
         SMALL, training=training, first=60, batch=20, pilot=60, searches=1, rounds=1, refinements=1, flow_steps=20,
         explorer_steps=50, refine_steps=20, accuracy=1e-6, budget=3000, attempts=2,
     )  # fmt: skip
-    inference = run(settings, simulate=lambda u: problems.simulate(folded(u)))
+    inference = run(settings, simulate=lambda u: toy.simulate(folded(u)))
     names = [r["compressor"] for r in inference.rounds if "compressor" in r]
     assert names == ["pca", "autoencoder"]
     assert inference.verdict()  # and none of it helped: said, not hidden
