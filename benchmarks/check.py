@@ -127,20 +127,20 @@ def compare(result: Any, nested: dict[str, Any]) -> dict[str, Any]:
 @click.option("--nested-ess", type=int, default=10000, help="Effective samples that nautilus ends with.")
 @click.option("--budget", type=int, default=None)
 @click.option("--compressor", default=None)
-@click.option("--target-ess", type=int, default=None)
+@click.option("--target-ess", type=int, default=1000)
 @click.option("--nested", "folder", type=click.Path(path_type=Path), default=None)
 @click.option("--no-nested", is_flag=True)
 @click.option("--json", "path", type=click.Path(path_type=Path), default=None)
 def main(
     names: tuple[str, ...], seeds: tuple[int, ...], engine: str, live: int, nested_ess: int, budget: int | None,
-    compressor: str | None, target_ess: int | None, folder: Path | None, no_nested: bool, path: Path | None,
+    compressor: str | None, target_ess: int, folder: Path | None, no_nested: bool, path: Path | None,
 ) -> None:  # fmt: skip
     logging.basicConfig(level=logging.WARNING)
     xspec = load_engine(engine)
     report: dict[str, Any] = {}
     for name in names:
         priors = problems.load(name, xspec)
-        report[name] = {"engine": engine, "target_ess": target_ess or 1000, "runs": []}
+        report[name] = {"engine": engine, "target_ess": target_ess, "runs": []}
         nested = None
         if not no_nested:
             path_kept = folder and folder / f"{name}-{engine}.npz"

@@ -7,7 +7,7 @@ import pytest
 import torch
 import toy
 
-from xspec_sixsa.compress import COMPRESSORS, compressor, summarise
+from xspec_sixsa.compress import COMPRESSORS, compressor, scaling, summarise
 from xspec_sixsa.seeding import Streams
 
 OPTIONS = {"autoencoder": {"steps": 150}}
@@ -58,3 +58,10 @@ def test_the_autoencoder_reconstructs_better_than_noise() -> None:
 def test_an_unknown_compressor_is_refused_by_name() -> None:
     with pytest.raises(ValueError, match="autoencoder, pca, bands, none"):
         compressor("zip")
+
+
+def test_scalings_are_found_on_as_many_spectra_as_the_memory_bears(monkeypatch: pytest.MonkeyPatch) -> None:
+    noise, counts = toy.noise(), toy.simulate(np.random.default_rng(0).random((600, 2))).counts
+    assert len(scaling.examples(counts, noise)) == 600
+    monkeypatch.setattr(scaling, "MOST_NUMBERS", 50 * noise.n_inputs)
+    assert len(scaling.examples(counts, noise)) == 50

@@ -78,6 +78,19 @@ def test_many_bins_are_emulated_alike_whatever_was_drawn_before() -> None:
     assert torch.equal(*emulated)
 
 
+def test_spectra_that_are_kept_are_decoded_in_parts(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    u = np.random.default_rng(2).random((30, 2))
+    decoded = []
+    monkeypatch.setattr("xspec_sixsa.emulator.PART", 8 * 20)
+    monkeypatch.setattr(Emulator, "__call__", lambda self, part, whole=Emulator.__call__: (
+        decoded.append(len(part)) or whole(self, part)))  # fmt: skip
+    kept = emulator.spectra(u)
+    assert max(decoded) <= 8 and sum(decoded) == len(u)
+    monkeypatch.undo()
+    assert kept.dtype == torch.float32
+    np.testing.assert_allclose(kept, emulator(u), rtol=1e-6)  # float32
+
+
 def test_log_likelihood_is_the_statistic_of_the_emulated_spectrum(emulator: Emulator, noise: Noise) -> None:
     u = np.random.default_rng(5).random((50, 2))
     assert emulator.log_likelihood(u) == pytest.approx(noise.statistics.log_likelihood(emulator(u)).numpy())

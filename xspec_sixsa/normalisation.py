@@ -247,9 +247,10 @@ def _log_width(prior: JointPrior, column: int) -> float:
     """``log(high / low)`` of a parameter's log-uniform prior, whoever wrote it."""
     own = next(p for p, columns in zip(prior.priors, prior.columns, strict=True) if column in columns)
     if not own.is_joint:
-        step = equal_steps(own.ppf(np.linspace(0.0, 1.0, 9)), logarithmic=True)
+        u = np.linspace(0.0, 1.0, 9)
+        step = equal_steps(own.ppf(u), logarithmic=True)
         if step is not None:
-            return 8 * step
+            return (len(u) - 1) * step
     name = f"{prior.labels[column]} ({prior.names[column]})"
     raise NoCommonScaleError(f"the prior of {name} is {own.kind}, not loguniform")
 

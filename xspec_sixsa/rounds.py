@@ -297,7 +297,7 @@ class Inference:
         if self.search is not None:
             self._explore(name)
         elif self.left() > 2 * s.target_ess + s.pilot:
-            self._round(self._training, name)
+            self._round(name)
 
     def _hopeless(self) -> bool:
         return self.weights.efficiency < HOPELESS
@@ -320,15 +320,12 @@ class Inference:
 
     def _explore(self, compressor: str, new: int = 0) -> None:
         """Train the neural posterior that explores for the emulator, on spectra of the whole prior."""
-        s, number = self.settings, len(self.rounds) + 1
-        u = self.streams.numpy("emulated", number - 1).random((s.emulated, self.dimension))
+        s, earlier = self.settings, len(self.rounds)
+        u = self.streams.numpy("emulated", earlier).random((s.emulated, self.dimension))
         spectra = Simulations(u, self.search.emulator.spectra(u), np.zeros(len(u))) + self._training
-        with self.streams.torch("round", number):
-            posterior, record = self._train(number, spectra, s.explorer_steps, compressor)
-        self.network = posterior
-        flow = FlowProposal(posterior.flow, posterior.whitening)
-        self.search.explorer = flow
-        with self.streams.torch("explorer", number - 1):
+        self.network, record = self._train(spectra, s.explorer_steps, compressor)
+        self.search.explorer = flow = FlowProposal(self.network.flow, self.network.whitening)
+        with self.streams.torch("explorer", earlier):
             samples = flow.draw(s.pilot)
         self.rounds.append(record | {"evaluations": new, "samples": samples})
 
@@ -360,27 +357,26 @@ class Inference:
     def _estimate(self, simulations: Simulations) -> None:
         s = self.settings
         regions: list[_Region] = []
-        self._training = training = simulations[simulations.usable]
+        self._training = simulations[simulations.usable]
         for number in range(1, s.rounds + 1):
-            posterior = self._round(training, s.compressor, len(simulations.u))
+            posterior = self._round(s.compressor, len(simulations.u))
             if self.pilots[-1].efficiency >= s.enough_to_refine or number == s.rounds or self._stalled():
                 return
             size = min(s.later, self.left() - 2 * s.pilot - int(s.target_ess))
             if size < s.pilot:
                 log.info("rounds end: the budget of %d leaves no room for another", s.budget)
                 return
-            regions.append(_Region.of(posterior, s.truncation, training))
+            regions.append(_Region.of(posterior, s.truncation, self._training))
             with self.streams.torch("truncated", number):
                 u = regions[-1].draw(size, regions[:-1])
             simulations = self.simulate(u, f"round {number + 1}")
-            inside = regions[-1].contains(training.u)
-            self._training = training = training[inside] + simulations[simulations.usable]
+            inside = regions[-1].contains(self._training.u)
+            self._training = self._training[inside] + simulations[simulations.usable]
 
-    def _round(self, training: Simulations, compressor: str, new: int = 0) -> NeuralPosterior:
+    def _round(self, compressor: str, new: int = 0) -> NeuralPosterior:
         """Train compressor and flow, and judge the flow by a pilot; `new` evaluations were made for it."""
-        number = len(self.rounds) + 1
-        with self.streams.torch("round", number):
-            posterior, record = self._train(number, training, self.settings.flow_steps, compressor)
+        posterior, record = self._train(self._training, self.settings.flow_steps, compressor)
+        number = record["round"]
         self.network = self.network or posterior
         flow = FlowProposal(posterior.flow, posterior.whitening)
         with self.streams.torch("defensive", number):
@@ -390,18 +386,21 @@ class Inference:
         self.rounds.append(record | {"samples": pilot.u})
         log.info(
             "round %d (%s): %d simulations, the flow's draws are %.1f %% effective",
-            number, compressor, len(training.u), 100 * record["efficiency"],
+            number, compressor, len(self._training.u), 100 * record["efficiency"],
         )  # fmt: skip
         return posterior
 
-    def _train(
-        self, number: int, training: Simulations, steps: int, compressor: str
-    ) -> tuple[NeuralPosterior, dict[str, Any]]:
+    def _train(self, spectra: Simulations, steps: int, compressor: str) -> tuple[NeuralPosterior, dict[str, Any]]:
+        """The next round's networks, and the beginning of its record."""
+        number, n = len(self.rounds) + 1, len(spectra.u)
         compress, posterior = make_compressor(compressor), NeuralPosterior(steps=steps)
         steps = getattr(compress, "steps", 0) + posterior.steps
-        with self.progress.task(f"round {number}: training on {len(training.u)} spectra", steps) as tick:
-            compress.fit(training.counts, self.noise, tick)
-            posterior.fit(training.u, training.counts, self.noise, compress, tick)
+        with (
+            self.streams.torch("round", number),
+            self.progress.task(f"round {number}: training on {n} spectra", steps) as tick,
+        ):
+            compress.fit(spectra.counts, self.noise, tick)
+            posterior.fit(spectra.u, spectra.counts, self.noise, compress, tick)
         curves = {"compressor": compress.curve, "flow": posterior.curve}
         record = {"round": number, "compressor": compressor, "training": {k: v for k, v in curves.items() if v}}
         return posterior, record
