@@ -143,5 +143,5 @@ def test_the_table_of_wrong_runs_counts_what_complained(script: Any) -> None:
 def test_a_mode_is_told_by_the_order_of_the_parameters_that_trade_places(script: Any) -> None:
     theta = np.array([[1.0, 2.0, 9.0], [3.0, 2.0, 0.0], [1.0, 4.0, 5.0]])
     share = script("check").share
-    assert share("two_modes", ["kT__1", "kT__7", "norm__6"], theta, np.array([1.0, 2.0, 1.0])) == 0.5
+    assert share("two_modes", ["kT__1", "kT__7", "norm__6"], theta, np.array([1.0, 3.0, 1.0])) == 0.4
     assert share("epic_pn", ["kT__1"], theta, np.ones(3)) is None
