@@ -33,7 +33,7 @@ setup(
     packages=[*find_packages(include=["xspec_sixsa", "xspec_sixsa.*"]), "xspec_sixsa.tcl"],
     package_dir={"xspec_sixsa.tcl": "tcl"},
     package_data={
-        "xspec_sixsa": ["templates/*"],
+        "xspec_sixsa.products": ["templates/*"],
         "xspec_sixsa.embedded.components": ["tables/*"],
         "xspec_sixsa.tcl": ["*.tcl"],
     },
@@ -56,7 +56,7 @@ setup(
         'tomli>=2.0; python_version < "3.11"',
     ],
     extras_require=EXTRAS,
-    entry_points={"console_scripts": ["sixsa = xspec_sixsa.cli:main"]},
+    entry_points={"console_scripts": ["sixsa = xspec_sixsa.interfaces.cli:main"]},
     classifiers=[
         "Programming Language :: Python :: 3",
         "Operating System :: POSIX",

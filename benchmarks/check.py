@@ -25,10 +25,10 @@ import click
 import numpy as np
 
 import xspec_sixsa as sixsa
-from xspec_sixsa.batch import load_engine
 from xspec_sixsa.compare.divergence import jensen_shannon
 from xspec_sixsa.priors import bind
 from xspec_sixsa.session import Session
+from xspec_sixsa.session.engine import load_engine
 
 sys.path.insert(0, str(Path(__file__).parent))
 import problems  # noqa: E402

@@ -25,10 +25,11 @@ from typing import Any
 import click
 import numpy as np
 
+from xspec_sixsa.common.files import plain
 from xspec_sixsa.compare.comparison import Comparison, compare_posteriors
 from xspec_sixsa.compare.posterior import CompareError, Posterior
 from xspec_sixsa.compare.words import table
-from xspec_sixsa.result import Result, _plain
+from xspec_sixsa.result import Result
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -46,7 +47,7 @@ def work(name: str, method: str, folder: Path, options: dict[str, Any]) -> None:
     """Load the problem, run one method on it, and leave draws and costs in `folder`."""
     import problems
 
-    from xspec_sixsa.batch import load_engine
+    from xspec_sixsa.session.engine import load_engine
 
     xspec = load_engine(options["engine"])
     priors = problems.load(name, xspec)
@@ -60,7 +61,7 @@ def work(name: str, method: str, folder: Path, options: dict[str, Any]) -> None:
     cost["peak_memory"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     cost["peak_memory_of_a_worker"] = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     np.savez(folder / f"{method}.npz", samples=posterior.samples, weights=posterior.weights)
-    (folder / f"{method}.json").write_text(json.dumps(_plain(cost)))
+    (folder / f"{method}.json").write_text(json.dumps(plain(cost)))
 
 
 def run_sixsa(priors: Any, xspec: Any, folder: Path, options: dict[str, Any]) -> Posterior:
@@ -255,7 +256,7 @@ def main(
     print()
     print(report.get("text", ""))
     if path is not None:
-        path.write_text(json.dumps(_plain(report), indent=1) + "\n")
+        path.write_text(json.dumps(plain(report), indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import numpy as np
 import problems
 
 import xspec_sixsa.embedded as xspec
-from xspec_sixsa._files import working_directory
+from xspec_sixsa.common.files import working_directory
 from xspec_sixsa.priors import bind
 from xspec_sixsa.session import Session
 

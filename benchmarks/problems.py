@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import tomllib
 
-from xspec_sixsa._files import working_directory
+from xspec_sixsa.common.files import working_directory
 from xspec_sixsa.embedded.ogip import PHA, read_pha, read_rmf, write_pha
 from xspec_sixsa.priors import Prior, loguniform, uniform
 

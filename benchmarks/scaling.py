@@ -21,8 +21,8 @@ from scipy.sparse import csr_array
 
 import xspec_sixsa as sixsa
 from xspec_sixsa import embedded
+from xspec_sixsa.common.files import plain
 from xspec_sixsa.embedded.ogip import ARF, PHA, RMF, write_arf, write_pha, write_rmf
-from xspec_sixsa.result import _plain
 
 BASE = {"counts": 10_000, "channels": 300, "parameters": 5, "milliseconds": 0}
 AXES: dict[str, tuple[float, ...]] = {
@@ -197,7 +197,7 @@ def main(
                   f"{point['seconds_other']:9.1f}  {point['status']}", flush=True)  # fmt: skip
             if path is not None:
                 path.write_text(
-                    json.dumps(_plain({"base": BASE, "options": options, "points": points}), indent=1) + "\n"
+                    json.dumps(plain({"base": BASE, "options": options, "points": points}), indent=1) + "\n"
                 )
     if picture is not None:
         draw(points, picture)

@@ -22,7 +22,7 @@ import click
 import numpy as np
 
 import xspec_sixsa as sixsa
-from xspec_sixsa._files import working_directory
+from xspec_sixsa.common.files import working_directory
 from xspec_sixsa.compare.divergence import jensen_shannon
 from xspec_sixsa.priors import Prior
 from xspec_sixsa.result import Result

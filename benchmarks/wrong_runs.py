@@ -29,22 +29,23 @@ import numpy as np
 import torch
 
 import xspec_sixsa as sixsa
-from xspec_sixsa.batch import load_engine
-from xspec_sixsa.calibration import uniform_rank
+from xspec_sixsa.common.files import plain
+from xspec_sixsa.common.seeding import Streams
 from xspec_sixsa.compare.divergence import jensen_shannon
-from xspec_sixsa.compress import compressor
 from xspec_sixsa.embedded.ogip import ARF, RMF, read_arf, read_pha, read_rmf, write_arf, write_pha, write_rmf
-from xspec_sixsa.estimate.npe import NeuralPosterior
-from xspec_sixsa.importance import Weights
-from xspec_sixsa.noise import Noise
+from xspec_sixsa.infer.compress import compressor
+from xspec_sixsa.infer.estimate.npe import NeuralPosterior
+from xspec_sixsa.infer.importance import Weights
+from xspec_sixsa.infer.noise import Noise
+from xspec_sixsa.infer.proposal import FlowProposal
+from xspec_sixsa.infer.rounds import HOPELESS
+from xspec_sixsa.infer.training import one_thread
 from xspec_sixsa.priors import Prior, bind
-from xspec_sixsa.proposal import FlowProposal
-from xspec_sixsa.result import Result, _plain
-from xspec_sixsa.rounds import HOPELESS
-from xspec_sixsa.seeding import Streams
+from xspec_sixsa.products.calibration import uniform_rank
+from xspec_sixsa.products.calibration.spectra import simulated_observation
+from xspec_sixsa.result import Result
 from xspec_sixsa.session import Session
-from xspec_sixsa.simulated import simulated_observation
-from xspec_sixsa.training import one_thread
+from xspec_sixsa.session.engine import load_engine
 
 sys.path.insert(0, str(Path(__file__).parent))
 import problems  # noqa: E402
@@ -377,7 +378,7 @@ def main(
             options = {"engine": engine, "kinds": kinds, "longer": longer, "spectra": spectra, "first": first,
                        "target_ess": target_ess, "ranks": ranks}  # fmt: skip
             report = {"options": options, "seconds": time.monotonic() - began, "runs": made}
-            path.write_text(json.dumps(_plain(report), indent=1) + "\n")
+            path.write_text(json.dumps(plain(report), indent=1) + "\n")
     print(f"\n{table(made)}\n\n{engine}, {spectra} spectra, {time.monotonic() - began:.0f} s")
     if markdown is not None:
         markdown.write_text(table(made) + "\n")

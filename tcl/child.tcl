@@ -10,7 +10,7 @@ proc ::sixsa::python {} {
     set python_path [expr {[file isdirectory [file join $home .. xspec_sixsa]] ? [file normalize $home/..] : ""}]
     if {[file isfile [file join $home config.tcl]]} {source [file join $home config.tcl]}
     if {[info exists ::env(SIXSA_PYTHON)]} {set python $::env(SIXSA_PYTHON)}
-    set command [list $python -u -m xspec_sixsa.tclside]
+    set command [list $python -u -m xspec_sixsa.interfaces.tclside]
     if {$python_path ne ""} {
         set path $python_path
         if {[info exists ::env(PYTHONPATH)]} {append path : $::env(PYTHONPATH)}
@@ -19,7 +19,7 @@ proc ::sixsa::python {} {
     return $command
 }
 
-# Run `python -m xspec_sixsa.tclside action folder`. Its lines: `say text` is shown, `set key value` is a part of the
+# Run `python -m xspec_sixsa.interfaces.tclside action folder`. Its lines: `say text` is shown, `set key value` is a part of the
 # answer, `fail text` is an error.
 #
 # Ctrl-C reaches the child too, as it is in the terminal's process group: it stops, saves, and says so; XSPEC goes on

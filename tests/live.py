@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from small_session import write_fixed_spectra
 
-from xspec_sixsa.importance import Weights
+from xspec_sixsa.infer.importance import Weights
 from xspec_sixsa.result import Result
 from xspec_sixsa.session import Session
 from xspec_sixsa.session.observe import saved_lines

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from small_session import write_fixed_spectra
 
-from xspec_sixsa.batch import restore_session
+from xspec_sixsa.session.restore import restore_session
 
 
 @pytest.mark.parametrize("engine", ["xspec_sixsa.embedded", pytest.param("xspec", marks=pytest.mark.xspec)])

@@ -13,9 +13,9 @@ import torch
 from small_session import fresh, power_law_run
 
 from xspec_sixsa import embedded
-from xspec_sixsa.calibration import KINDS, Calibration, calibrate, uniform_rank
-from xspec_sixsa.observation import Observation, SpectrumData
-from xspec_sixsa.simulated import Problem, Task, infer_all, simulated_observation
+from xspec_sixsa.common.observation import Observation, SpectrumData
+from xspec_sixsa.products.calibration import KINDS, Calibration, calibrate, uniform_rank
+from xspec_sixsa.products.calibration.spectra import Problem, Task, infer_all, simulated_observation
 
 BOX = np.array([[0.3, 0.5], [0.45, 0.55]])
 CELLS = 150  # a side

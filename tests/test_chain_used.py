@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from live import chain_in_xspec, fresh, importance_result
 
-from xspec_sixsa.chainfile import read_chain
 from xspec_sixsa.result import Result
+from xspec_sixsa.result.chainfile import read_chain
 from xspec_sixsa.session import Session
 
 pytestmark = pytest.mark.xspec

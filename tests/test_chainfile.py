@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from xspec_sixsa.chainfile import read_chain, write_chain
+from xspec_sixsa.result.chainfile import read_chain, write_chain
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = ["nH__1", "PhoIndex__5", "norm__bkg__3"]
@@ -100,7 +100,7 @@ IN_XSPEC = """
 import json, sys
 import numpy as np
 import xspec
-from xspec_sixsa.chainfile import read_chain, write_chain
+from xspec_sixsa.result.chainfile import read_chain, write_chain
 
 xspec.Xset.allowPrompting = False
 xspec.Xset.abund, xspec.Xset.xsect = "wilm", "vern"

@@ -15,8 +15,8 @@ import pytest
 from small_session import fake_spectra, fresh
 
 import xspec_sixsa.embedded as xspec
-from xspec_sixsa.chainfile import read_chain, write_chain
 from xspec_sixsa.embedded import XspecError, chains
+from xspec_sixsa.result.chainfile import read_chain, write_chain
 
 HERE = Path(__file__).parent
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import toy
 
-from xspec_sixsa.checkpoint import Checkpoint
+from xspec_sixsa.infer.checkpoint import Checkpoint
 
 U = np.random.default_rng(0).random((30, 2))
 

@@ -20,7 +20,7 @@ from astropy.io import fits
 from click.testing import CliRunner, Result
 from test_result import gaussian_result
 
-from xspec_sixsa import cli, demo
+from xspec_sixsa.interfaces import cli, demo
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = ("fit", "demo", "plot", "info", "models", "doctor")
@@ -55,7 +55,7 @@ def test_help_is_everywhere(command: tuple[str, ...]) -> None:
 
 def test_help_needs_no_heavy_import_and_is_quick() -> None:
     call = "cli.main(['fit', '-h'], standalone_mode=False)"
-    code = f"import sys; from xspec_sixsa import cli; {call}; print(*sys.modules)"
+    code = f"import sys; from xspec_sixsa.interfaces import cli; {call}; print(*sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert not {"torch", "sbi", "astropy", "matplotlib"} & set(out.split())
 
@@ -216,7 +216,7 @@ def test_a_fault_of_the_program_is_not_called_bad_input(tmp_path: Path) -> None:
 
 
 def test_relative_data_paths_are_found_beside_the_session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from xspec_sixsa.batch import check_inputs
+    from xspec_sixsa.interfaces.batch import check_inputs
 
     (tmp_path / "here").mkdir()
     session = session_file(tmp_path / "here", 'data 1:1 "my spectrum.pha"\nbackgrnd 1 bg\\ 1.pha\n')
@@ -270,7 +270,8 @@ def test_demo_response_conserves_photons_and_has_silicons_width() -> None:
 
 def test_demo_data_are_a_session_of_about_ten_thousand_counts_not_started_at_the_truth(tmp_path: Path) -> None:
     from xspec_sixsa import embedded
-    from xspec_sixsa.batch import check_inputs, restore_session
+    from xspec_sixsa.interfaces.batch import check_inputs
+    from xspec_sixsa.session.restore import restore_session
 
     session = demo.make_demo_data(tmp_path / "demo")
     assert {p.name for p in (tmp_path / "demo").iterdir()} == set(demo.NAMES)
@@ -305,7 +306,8 @@ def test_demo_session_is_the_same_in_real_xspec(tmp_path: Path) -> None:
     code = """
 import sys
 from pathlib import Path
-from xspec_sixsa.batch import load_engine, restore_session
+from xspec_sixsa.session.engine import load_engine
+from xspec_sixsa.session.restore import restore_session
 from xspec_sixsa.demo import TRUTH
 module = load_engine(sys.argv[1])
 restore_session(module, Path(sys.argv[2]), Path(sys.argv[2]).parent)

@@ -22,14 +22,14 @@ from small_session import fresh
 from weighted import load_powerlaw, powerlaw_priors, weighted_result
 
 import xspec_sixsa as sixsa
-from xspec_sixsa.chainfile import write_chain
-from xspec_sixsa.cli import main
 from xspec_sixsa.compare import CompareError, Posterior, compare_posteriors, read_finished
 from xspec_sixsa.compare.chains import autocorrelation_time, split_r_hat
 from xspec_sixsa.compare.child import in_child
 from xspec_sixsa.compare.nested import bxa_on, quiet_ultranest, transformations
+from xspec_sixsa.interfaces.cli import main
 from xspec_sixsa.priors import bind
 from xspec_sixsa.result import Result
+from xspec_sixsa.result.chainfile import write_chain
 from xspec_sixsa.session import Session
 
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 import toy
 
-from xspec_sixsa.compress import COMPRESSORS, compressor, scaling, summarise
-from xspec_sixsa.seeding import Streams
+from xspec_sixsa.common.seeding import Streams
+from xspec_sixsa.infer.compress import COMPRESSORS, compressor, scaling, summarise
 
 OPTIONS = {"autoencoder": {"steps": 150}}
 KINDS = {

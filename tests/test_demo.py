@@ -7,9 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from xspec_sixsa.chainfile import read_chain
-from xspec_sixsa.demo import TRUTH
+from xspec_sixsa.interfaces.demo import TRUTH
 from xspec_sixsa.result import Result
+from xspec_sixsa.result.chainfile import read_chain
 
 ROOT = Path(__file__).resolve().parents[1]
 # The README's table of what a run leaves; `checkpoint` is there only while there is something to resume.
@@ -21,7 +21,7 @@ FILES = {
 
 def test_demo_is_reliable_and_recovers_the_truth(tmp_path: Path) -> None:
     run = subprocess.run(
-        [sys.executable, "-m", "xspec_sixsa.cli", "demo", "--quiet"],
+        [sys.executable, "-m", "xspec_sixsa.interfaces.cli", "demo", "--quiet"],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])},
         capture_output=True,

@@ -15,10 +15,10 @@ from click.testing import CliRunner
 from matplotlib.figure import Figure
 from test_session import dump, fresh
 
-from xspec_sixsa import cli
-from xspec_sixsa.derived import Derived
-from xspec_sixsa.plots import predictions_plot
-from xspec_sixsa.plots.style import mathtext
+from xspec_sixsa.interfaces import cli
+from xspec_sixsa.products.derived import Derived
+from xspec_sixsa.products.plots import predictions_plot
+from xspec_sixsa.products.plots.style import mathtext
 from xspec_sixsa.result import Result, weighted_quantile
 from xspec_sixsa.session import Session
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from xspec_sixsa.cli import main
-from xspec_sixsa.diagnostics import cash_moments, diagnose, find_line, response_fwhm
+from xspec_sixsa.interfaces.cli import main
+from xspec_sixsa.products.diagnostics import cash_moments, diagnose, find_line, response_fwhm
 from xspec_sixsa.result import Result, SpectrumPredictive
 
 EDGES = np.geomspace(0.5, 8, 121)

@@ -8,15 +8,15 @@ import torch
 import toy
 from scipy.stats import qmc
 
-from xspec_sixsa.coordinates import Whitening
-from xspec_sixsa.emulator import Emulator, KernelRegression
-from xspec_sixsa.importance import effective_sample_size, log_evidence
-from xspec_sixsa.noise import Noise
-from xspec_sixsa.progress import Progress
-from xspec_sixsa.proposal import EmulatedProposal, StudentMixture, StudentProposal
-from xspec_sixsa.search import Search
-from xspec_sixsa.seeding import Streams
-from xspec_sixsa.training import one_thread
+from xspec_sixsa.common.progress import Progress
+from xspec_sixsa.common.seeding import Streams
+from xspec_sixsa.infer.coordinates import Whitening
+from xspec_sixsa.infer.emulator import Emulator, KernelRegression
+from xspec_sixsa.infer.importance import effective_sample_size, log_evidence
+from xspec_sixsa.infer.noise import Noise
+from xspec_sixsa.infer.proposal import EmulatedProposal, StudentMixture, StudentProposal
+from xspec_sixsa.infer.search import Search
+from xspec_sixsa.infer.training import one_thread
 
 
 @pytest.fixture(autouse=True)
@@ -81,7 +81,7 @@ def test_many_bins_are_emulated_alike_whatever_was_drawn_before() -> None:
 def test_spectra_that_are_kept_are_decoded_in_parts(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     u = np.random.default_rng(2).random((30, 2))
     decoded = []
-    monkeypatch.setattr("xspec_sixsa.emulator.PART", 8 * 20)
+    monkeypatch.setattr("xspec_sixsa.infer.emulator.PART", 8 * 20)
     monkeypatch.setattr(Emulator, "__call__", lambda self, part, whole=Emulator.__call__: (
         decoded.append(len(part)) or whole(self, part)))  # fmt: skip
     kept = emulator.spectra(u)
@@ -163,7 +163,7 @@ def test_a_mixture_of_student_t_is_normalised_and_follows_two_modes() -> None:
 
 
 def test_settings_are_sized_by_the_parameters() -> None:
-    from xspec_sixsa.rounds import Settings
+    from xspec_sixsa.infer.rounds import Settings
 
     sized = Settings().sized(5)
     assert (sized.first, sized.batch) == (600, 200)

@@ -27,11 +27,11 @@ def test_import_is_instant() -> None:
     ("module", "allowed"),
     [
         ("xspec_sixsa", set()),
-        ("xspec_sixsa.cli", set()),
+        ("xspec_sixsa.interfaces.cli", set()),
         ("xspec_sixsa.result", set()),
-        ("xspec_sixsa.chainfile", set()),
-        ("xspec_sixsa.batch", set()),
-        ("xspec_sixsa.importance", {"scipy"}),
+        ("xspec_sixsa.result.chainfile", set()),
+        ("xspec_sixsa.interfaces.batch", set()),
+        ("xspec_sixsa.infer.importance", {"scipy"}),
         ("xspec_sixsa.priors", {"scipy"}),
     ],
 )

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from xspec_sixsa.importance import (
+from xspec_sixsa.infer.importance import (
     Weights,
     effective_sample_size,
     log_evidence,

@@ -308,7 +308,7 @@ def test_the_best_fit_can_be_declined(real: ModuleType) -> None:
 
 
 def test_last_result_is_none_before_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    method = importlib.import_module("xspec_sixsa.method")
+    method = importlib.import_module("xspec_sixsa.interfaces.method")
     monkeypatch.setattr(method, "last_result", None)
     assert sixsa.last_result is None
 

@@ -11,16 +11,17 @@ import torch
 import toy
 from test_report import Page
 
-from xspec_sixsa import networkdata, plots
-from xspec_sixsa.compress import compressor
-from xspec_sixsa.diagnostics import cash_moments
-from xspec_sixsa.estimate.npe import NeuralPosterior
-from xspec_sixsa.plots.learned import LEARNED
+from xspec_sixsa.common.progress import Progress
+from xspec_sixsa.common.seeding import Streams
+from xspec_sixsa.infer import networkdata
+from xspec_sixsa.infer.compress import compressor
+from xspec_sixsa.infer.estimate.npe import NeuralPosterior
+from xspec_sixsa.infer.rounds import Inference, Settings
 from xspec_sixsa.priors import JointPrior, loguniform, uniform
-from xspec_sixsa.progress import Progress
+from xspec_sixsa.products.diagnostics import cash_moments
+from xspec_sixsa.products.plots.learned import LEARNED
+from xspec_sixsa.products.report import illustrate
 from xspec_sixsa.result import Result, SpectrumPredictive
-from xspec_sixsa.rounds import Inference, Settings
-from xspec_sixsa.seeding import Streams
 
 PRIOR = JointPrior(["PhoIndex__1", "norm__2"], [uniform("PhoIndex__1", 0.0, 4.0), loguniform("norm__2", 3.0, 3000.0)])
 TRUTH = np.array([[0.45, 0.5]])
@@ -120,7 +121,7 @@ def test_the_arrays_are_saved_and_drawn_and_shown_last(made: Any, tmp_path: Path
     assert again.network_data.keys() == result.network_data.keys()
     for key, value in result.network_data.items():
         np.testing.assert_array_equal(again.network_data[key], value)
-    drawn = [path.stem for path in plots.plot_all(again, tmp_path)]
+    drawn = [path.stem for path in illustrate(again, tmp_path)]
     assert set(LEARNED) <= set(drawn)
     page = Page((tmp_path / "report.html").read_text())
     tags = [tag for tag, _ in page.elements]

@@ -5,7 +5,7 @@ import pytest
 import torch
 import toy
 
-from xspec_sixsa.seeding import Streams
+from xspec_sixsa.common.seeding import Streams
 
 COUNTS = torch.linspace(0.5, 40, 20, dtype=torch.float64).repeat(20000, 1)
 SAMPLING = 5 / 20000**0.5  # five standard errors of a mean over 20,000 draws, in units of the spread

@@ -16,9 +16,10 @@ from scipy import stats
 from scipy.special import logsumexp
 
 import xspec_sixsa as sixsa
-from xspec_sixsa.coordinates import Whitening
-from xspec_sixsa.importance import Weights
-from xspec_sixsa.normalisation import (
+from xspec_sixsa.common.seeding import Streams
+from xspec_sixsa.infer.coordinates import Whitening
+from xspec_sixsa.infer.importance import Weights
+from xspec_sixsa.infer.normalisation import (
     Rays,
     check_conditions,
     check_linear,
@@ -27,9 +28,8 @@ from xspec_sixsa.normalisation import (
     log_marginal,
     ray_weights,
 )
+from xspec_sixsa.infer.proposal import EmulatedProposal, Mixture, StudentProposal, fit_flow
 from xspec_sixsa.priors import bind
-from xspec_sixsa.proposal import EmulatedProposal, Mixture, StudentProposal, fit_flow
-from xspec_sixsa.seeding import Streams
 from xspec_sixsa.session import Session
 from xspec_sixsa.session.norms import NoCommonScaleError
 

@@ -16,7 +16,7 @@ from test_tablemodel import write_table
 
 import xspec_sixsa as sixsa
 import xspec_sixsa.embedded as xspec
-from xspec_sixsa.rounds import Inference
+from xspec_sixsa.infer.rounds import Inference
 
 QUICK = {"first": 500, "later": 300, "pilot": 150, "flow_steps": 150, "refine_steps": 120}
 OPTIONS = {"target_ess": 200, "budget": 6000, "compressor": "pca", "seed": 3, "progress": False, "settings": QUICK}

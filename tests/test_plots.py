@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 from test_result import MEAN, SD, gaussian_result, spectrum_predictive
 
-from xspec_sixsa import plots
-from xspec_sixsa.plots.spectrum import residuals
-from xspec_sixsa.plots.style import ORANGE
+from xspec_sixsa.products import plots
+from xspec_sixsa.products.plots.spectrum import residuals
+from xspec_sixsa.products.plots.style import ORANGE
 
 SIGNATURES = {"png": b"\x89PNG", "pdf": b"%PDF", "svg": b"<?xml"}
 
 
 @pytest.mark.parametrize("kind", ["png", "pdf"])
 def test_every_picture_is_written_in_the_format_of_its_suffix(tmp_path: Path, kind: str) -> None:
-    made = plots.plot_all(gaussian_result(), tmp_path, suffix=kind, report=False)
+    made = plots.plot_all(gaussian_result(), tmp_path, suffix=kind)
     assert [p.stem for p in made] == ["corner", "predictive", "rounds", "weights", "cost"]
     for path in made:
         assert path.read_bytes().startswith(SIGNATURES[kind])
@@ -83,7 +83,7 @@ def test_a_picture_that_cannot_be_drawn_is_logged_and_the_others_are_made(
     broken = spectrum_predictive(np.random.default_rng(0))
     broken.total = broken.total[:, :3]
     with caplog.at_level(logging.WARNING):
-        made = plots.plot_all(gaussian_result(predictive_data=[broken]), tmp_path, report=False)
+        made = plots.plot_all(gaussian_result(predictive_data=[broken]), tmp_path)
     assert [p.name for p in made] == ["corner.png", "rounds.png", "weights.png", "cost.png"]
     assert "predictive.png could not be made" in caplog.text
     assert len(list(tmp_path.iterdir())) == 4
@@ -101,8 +101,8 @@ import matplotlib as mpl; mpl.use("svg")
 import matplotlib.pyplot as plt
 plt.plot([1, 2]); before = dict(mpl.rcParams); figures = plt.get_fignums()
 from test_result import gaussian_result
-from xspec_sixsa.plots import plot_all
-assert len(plot_all(gaussian_result(), {str(tmp_path)!r})) == 6
+from xspec_sixsa.products.report import illustrate
+assert len(illustrate(gaussian_result(), {str(tmp_path)!r})) == 6
 assert dict(mpl.rcParams) == before and plt.get_fignums() == figures and mpl.get_backend() == "svg"
 """
     subprocess.run([sys.executable, "-W", "error::UserWarning", "-c", code], check=True)

@@ -13,7 +13,7 @@ from scipy.special import gamma
 from test_result import MEAN, SD, gaussian_result
 
 from xspec_sixsa.priors import JointPrior, from_bxa
-from xspec_sixsa.report import write_report
+from xspec_sixsa.products.report import write_report
 from xspec_sixsa.result import Result
 
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from xspec_sixsa.coordinates import Coordinates, Straightening, Whitening
-from xspec_sixsa.importance import effective_sample_size, log_evidence
-from xspec_sixsa.proposal import KernelProposal, Mixture, StudentMixture, StudentProposal, fit_flow, temper
-from xspec_sixsa.seeding import Streams
+from xspec_sixsa.common.seeding import Streams
+from xspec_sixsa.infer.coordinates import Coordinates, Straightening, Whitening
+from xspec_sixsa.infer.importance import effective_sample_size, log_evidence
+from xspec_sixsa.infer.proposal import KernelProposal, Mixture, StudentMixture, StudentProposal, fit_flow, temper
 
 RNG = np.random.default_rng(2)
 POINTS = np.clip(RNG.multivariate_normal([0.4, 0.6], [[0.02, 0.012], [0.012, 0.01]], 3000), 0.001, 0.999)

@@ -16,9 +16,9 @@ from weighted import load_powerlaw, powerlaw_priors, save_run
 
 import xspec_sixsa as sixsa
 from xspec_sixsa import embedded
-from xspec_sixsa.cli import main
 from xspec_sixsa.compare import CompareError, rank
 from xspec_sixsa.compare.ranking import log_predictive, waic
+from xspec_sixsa.interfaces.cli import main
 from xspec_sixsa.result import Result, SpectrumPredictive
 
 

@@ -14,9 +14,9 @@ import pytest
 from click.testing import CliRunner
 from test_result import gaussian_result
 
-from xspec_sixsa import cli, publish
-from xspec_sixsa.plots import plot_all
-from xspec_sixsa.report import write_report
+from xspec_sixsa.interfaces import cli
+from xspec_sixsa.products import publish
+from xspec_sixsa.products.report import illustrate, write_report
 from xspec_sixsa.result import Result
 
 VOID = {"meta", "img", "br", "link", "hr"}
@@ -75,7 +75,7 @@ def page(result: Result, folder: Path) -> Page:
 
 
 def test_the_page_is_one_file_that_needs_neither_network_nor_scripts(tmp_path: Path) -> None:
-    made = plot_all(fitted(), tmp_path)
+    made = illustrate(fitted(), tmp_path)
     assert made[-1].name == "report.html"
     text = made[-1].read_text(encoding="utf-8")
     found = Page(text)
@@ -142,7 +142,7 @@ def test_the_page_is_the_same_for_a_result_that_was_saved_and_loaded(tmp_path: P
 def test_a_run_without_posterior_gets_its_page_all_the_same(tmp_path: Path) -> None:
     empty = fitted(status="unreliable", reasons=["the model failed everywhere"], rounds=[], predictive_data=[])
     empty.log_weights[:] = -np.inf
-    assert [path.name for path in plot_all(empty, tmp_path)] == ["report.html"]
+    assert [path.name for path in illustrate(empty, tmp_path)] == ["report.html"]
     assert "no posterior to describe" in Page((tmp_path / "report.html").read_text()).text
 
 
@@ -160,7 +160,7 @@ def test_a_result_saved_nowhere_needs_a_folder() -> None:
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="a browser needed: chromium is not installed")
 @pytest.mark.parametrize("width", [360, 1200])
 def test_nothing_is_wider_than_the_screen_in_a_real_browser(tmp_path: Path, width: int) -> None:
-    plot_all(fitted(), tmp_path)
+    illustrate(fitted(), tmp_path)
     frame = tmp_path / "frame.html"
     frame.write_text(
         f'<iframe src="report.html" style="width:{width}px;border:0" onload="'

@@ -9,8 +9,8 @@ import pytest
 import torch
 from toy import HIGH, LOW, expected_counts, noise
 
-from xspec_sixsa.compress import compressor
-from xspec_sixsa.retriever import Retrieval, fisher_scatter, retrieve, retrieve_for
+from xspec_sixsa.infer.compress import compressor
+from xspec_sixsa.products.retriever import Retrieval, fisher_scatter, retrieve, retrieve_for
 
 
 def simulations(n: int) -> tuple[np.ndarray, torch.Tensor]:

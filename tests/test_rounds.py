@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import toy
 
-from xspec_sixsa.coordinates import Whitening
-from xspec_sixsa.progress import Progress
-from xspec_sixsa.proposal import EmulatedProposal, StudentProposal
-from xspec_sixsa.rounds import Inference, Settings, Simulations
-from xspec_sixsa.search import Search
-from xspec_sixsa.seeding import Streams
+from xspec_sixsa.common.progress import Progress
+from xspec_sixsa.common.seeding import Streams
+from xspec_sixsa.infer.coordinates import Whitening
+from xspec_sixsa.infer.proposal import EmulatedProposal, StudentProposal
+from xspec_sixsa.infer.rounds import Inference, Settings, Simulations
+from xspec_sixsa.infer.search import Search
 
 SMALL = Settings(
     target_ess=400, budget=6000, first=800, later=400, pilot=200, compressor="pca", flow_steps=300, refine_steps=250

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from small_session import write_fixed_spectra
 
-from xspec_sixsa.chainfile import write_chain
+from xspec_sixsa.result.chainfile import write_chain
 from xspec_sixsa.session import Session, difference
 from xspec_sixsa.session.observe import saved_statistics
 

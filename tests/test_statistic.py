@@ -14,11 +14,11 @@ import torch
 from scipy.optimize import minimize_scalar
 from test_spectrum import fresh, tiny  # noqa: F401
 
+from xspec_sixsa.common.fitstatistic import FLOOR
 from xspec_sixsa.embedded.datamanager import AllData
+from xspec_sixsa.embedded.scoring import STATISTICS, bin_statistic, fit_statistic
 from xspec_sixsa.embedded.spectrum import Spectrum
 from xspec_sixsa.embedded.state import XspecError, session
-from xspec_sixsa.embedded.statistic import STATISTICS, bin_statistic, fit_statistic
-from xspec_sixsa.statistic import FLOOR
 
 
 def with_counts(spectrum: Spectrum, source: float, background: float | None = None) -> None:

@@ -16,8 +16,8 @@ import pytest
 from click.testing import CliRunner
 from prompt import Prompt, environment, run_script
 
-from xspec_sixsa.cli import main
-from xspec_sixsa.tclinstall import install_tcl, remove_tcl
+from xspec_sixsa.interfaces.cli import main
+from xspec_sixsa.interfaces.tclinstall import install_tcl, remove_tcl
 
 SPECTRUM = "query yes\nstatistic cstat\ndata 3c273.pi\nignore **-0.5 7.0-**\n"
 MODEL = "model tbabs*powerlaw & 0.1 & 2 & 2e-4\npackage require sixsa\n"

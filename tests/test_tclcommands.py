@@ -12,10 +12,10 @@ from prompt import TCL, Prompt, run_script
 from test_tcl import TOOLS, Ended, refused
 from weighted import load_powerlaw, save_run
 
-from xspec_sixsa.commands import runs
-from xspec_sixsa.derived import Derived
-from xspec_sixsa.tclcommands import perform, tcl_array, usage
-from xspec_sixsa.tclinstall import install_tcl
+from xspec_sixsa.interfaces.commands import runs
+from xspec_sixsa.interfaces.tclcommands import perform, tcl_array, usage
+from xspec_sixsa.interfaces.tclinstall import install_tcl
+from xspec_sixsa.products.derived import Derived
 
 LOAD = "package require sixsa\nquery yes\n@line/session.xcm\n"
 COMMANDS = {

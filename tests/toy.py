@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from xspec_sixsa.noise import Noise
-from xspec_sixsa.observation import Observation, SpectrumData
-from xspec_sixsa.rounds import Simulations
+from xspec_sixsa.common.observation import Observation, SpectrumData
+from xspec_sixsa.infer.noise import Noise
+from xspec_sixsa.infer.rounds import Simulations
 
 ENERGY = np.geomspace(0.5, 8, 21)
 CENTRE = np.sqrt(ENERGY[1:] * ENERGY[:-1])

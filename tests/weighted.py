@@ -11,8 +11,8 @@ from scipy import stats
 from small_session import fresh, write_fixed_spectra
 
 import xspec_sixsa as sixsa
-from xspec_sixsa._files import working_directory
-from xspec_sixsa.importance import Weights
+from xspec_sixsa.common.files import working_directory
+from xspec_sixsa.infer.importance import Weights
 from xspec_sixsa.priors import bind
 from xspec_sixsa.result import Result, SpectrumPredictive
 from xspec_sixsa.session import Session

@@ -11,16 +11,16 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOMES = {
-    "fit": "pipeline",
-    "install": "method",
-    "last_result": "method",
-    "prior": "method",
+    "fit": "run.fit",
+    "install": "interfaces.method",
+    "last_result": "interfaces.method",
+    "prior": "interfaces.method",
     "rank": "compare.ranking",
-    "uninstall": "method",
+    "uninstall": "interfaces.method",
     "Result": "result",
     "Prior": "priors",
     "Session": "session",
-    "CoverageError": "coverage",
+    "CoverageError": "infer.coverage",
     "PriorError": "priors",
     "uniform": "priors",
     "loguniform": "priors",

@@ -1,28 +1,22 @@
 """Our posterior beside those of others: BXA, nautilus, XSPEC's chains; and models beside each other."""
 
-from __future__ import annotations
+from xspec_sixsa.compare.comparison import Comparison, compare_posteriors
+from xspec_sixsa.compare.divergence import Divergence, jensen_shannon
+from xspec_sixsa.compare.finished import read_finished
+from xspec_sixsa.compare.posterior import CompareError, Posterior
+from xspec_sixsa.compare.ranking import Ranking, rank
+from xspec_sixsa.compare.run import METHODS, compare
 
-import importlib
-from typing import Any
-
-_HOMES = {
-    "Comparison": "comparison",
-    "compare_posteriors": "comparison",
-    "Divergence": "divergence",
-    "jensen_shannon": "divergence",
-    "CompareError": "posterior",
-    "Posterior": "posterior",
-    "read_finished": "finished",
-    "compare": "run",
-    "METHODS": "run",
-    "Ranking": "ranking",
-    "rank": "ranking",
-}
-
-__all__ = list(_HOMES)
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__all__ = [
+    "METHODS",
+    "CompareError",
+    "Comparison",
+    "Divergence",
+    "Posterior",
+    "Ranking",
+    "compare",
+    "compare_posteriors",
+    "jensen_shannon",
+    "rank",
+    "read_finished",
+]

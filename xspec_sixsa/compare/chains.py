@@ -12,7 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .posterior import CompareError, Posterior
+from xspec_sixsa.compare.posterior import CompareError, Posterior
+from xspec_sixsa.result.chainfile import read_chain
+from xspec_sixsa.session.evaluator import Evaluator
+from xspec_sixsa.session.fitting import native_fit
+from xspec_sixsa.session.parameters import model_objects
 
 if TYPE_CHECKING:
     from xspec_sixsa.priors import JointPrior
@@ -67,9 +71,6 @@ def run_chain(
     CompareError
         Where XSPEC's chain cannot do the problem.
     """
-    from xspec_sixsa.session.evaluator import Evaluator
-    from xspec_sixsa.session.fitting import native_fit
-
     if session.why_no_chain:
         raise CompareError(f"XSPEC runs no chain here: {session.why_no_chain}.")
     module = session.module
@@ -136,8 +137,6 @@ def read_chains(
     CompareError
         For a chain of other parameters, or BXA's, which is wrong in BXA 5.1.
     """
-    from xspec_sixsa.chainfile import read_chain
-
     stacks, statistics = [], []
     for path in paths:
         chain = read_chain(path)
@@ -206,8 +205,6 @@ def split_r_hat(walks: NDArray[np.float64]) -> float:
 
 def _set_priors(session: Session, prior: JointPrior) -> list[tuple[int, Any]]:
     """Give XSPEC limits and `bayes` priors; return (column, log density ratio) of those that it cannot have."""
-    from xspec_sixsa.session.parameters import model_objects
-
     models = {(name, group): model for name, group, model in model_objects(session.module)}
     reweight: list[tuple[int, Any]] = []
     for one, columns in zip(prior.priors, prior.columns, strict=True):

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
+from xspec_sixsa.session.settings import interrupt_waits, interruptible
+
 __all__ = ["in_child"]
 
 log = logging.getLogger(__name__)
@@ -35,8 +37,6 @@ def in_child(function: Callable[..., T], *args: Any, **options: Any) -> T:
     RuntimeError
         When the process died.
     """
-    from xspec_sixsa.session.settings import interrupt_waits, interruptible
-
     context = multiprocessing.get_context("fork")
     receiving, sending = context.Pipe(duplex=False)
     process = context.Process(target=_work, args=(sending, function, args, options))

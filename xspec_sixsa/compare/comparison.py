@@ -2,100 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xspec_sixsa._files import atomic_path
-
-from .divergence import Divergence, jensen_shannon
-from .posterior import CompareError, Posterior
+from xspec_sixsa.common.files import atomic_path, write_json
+from xspec_sixsa.compare.agreement import TITLES, MethodComparison, beside
+from xspec_sixsa.compare.posterior import CompareError, Posterior
+from xspec_sixsa.compare.words import comparison_text, suspects
 
 if TYPE_CHECKING:
     from xspec_sixsa.result import Result
 
-__all__ = ["Comparison", "MethodComparison", "ParameterComparison", "compare_posteriors"]
+__all__ = ["Comparison", "compare_posteriors"]
 
 FILE, DRAWS, PICTURE = "comparison.json", "comparison.npz", "compare_corner"
-TITLES = {"bxa": "BXA", "nautilus": "nautilus", "mcmc": "XSPEC Goodman-Weare", "mh": "XSPEC Metropolis-Hastings"}
-SIGMAS = 3.0
-"""Evidences further apart than so many of their errors disagree."""
-LEAST_ESS = 100
-"""Fewer effective samples agree with almost anything."""
-NO_MATTER_SHIFT, NO_MATTER_WIDTH = 0.1, 0.1
-"""Differences that change no conclusion: shifts in sigma, and relative widths of the 68 % interval."""
-
-
-@dataclass(frozen=True)
-class ParameterComparison:
-    """One parameter by two methods.
-
-    Attributes
-    ----------
-    name : str
-    divergence : Divergence
-        Jensen-Shannon, with the limit below which sampling alone explains it, and its average (`floor`).
-    shift : float
-        Their median minus ours, in our standard deviations (half the 68 % interval).
-    ratio_68, ratio_90 : float
-        Widths of their central intervals over ours.
-    """
-
-    name: str
-    divergence: Divergence
-    shift: float
-    ratio_68: float
-    ratio_90: float
-
-    @property
-    def matters(self) -> bool:
-        """Whether the difference is more than sampling, and large enough to change a conclusion."""
-        large = abs(self.shift) > NO_MATTER_SHIFT or max(abs(self.ratio_68 - 1), abs(self.ratio_90 - 1)) > (
-            NO_MATTER_WIDTH
-        )
-        return not self.divergence.indistinguishable and large
-
-
-@dataclass
-class MethodComparison:
-    """One other method beside ours.
-
-    Attributes
-    ----------
-    other : Posterior
-    parameters : list of ParameterComparison
-        Empty where the other method did not finish.
-    delta_log_z, delta_log_z_err : float or None
-        Their evidence minus ours (natural logarithm), and its error.
-    agreement : {"agrees", "agrees within 0.1 sigma", "says little", "DISAGREES", "not finished"}
-        It says little with fewer than 100 effective samples.
-    why : list of str
-        Who is suspect where they disagree, and what limits the comparison.
-    """
-
-    other: Posterior
-    parameters: list[ParameterComparison]
-    delta_log_z: float | None = None
-    delta_log_z_err: float | None = None
-    agreement: str = "not finished"
-    why: list[str] = field(default_factory=list)
-
-    @property
-    def evidence_agrees(self) -> bool:
-        """Whether the evidences are within three sigma (also where there is none to compare)."""
-        if self.delta_log_z is None or not self.delta_log_z_err:
-            return True
-        return abs(self.delta_log_z) < SIGMAS * self.delta_log_z_err
-
-    @property
-    def agrees(self) -> bool:
-        """Whether nothing differs that matters."""
-        return self.agreement.startswith("agrees")
 
 
 @dataclass
@@ -127,8 +52,6 @@ class Comparison:
         return bool(done) and all(m.agrees for m in done)
 
     def __str__(self) -> str:
-        from .words import comparison_text
-
         return comparison_text(self)
 
     def as_dict(self) -> dict[str, Any]:
@@ -168,8 +91,6 @@ class Comparison:
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
         """Write `comparison.json`, the others' draws (`comparison.npz`) and `compare_corner.png` and `.pdf`."""
-        from xspec_sixsa.result import _plain
-
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         arrays = {}
@@ -180,8 +101,7 @@ class Comparison:
         if any(m.other.finished for m in self.methods):
             for suffix in ("png", "pdf"):
                 self.corner(folder / f"{PICTURE}.{suffix}")
-        with atomic_path(folder / FILE) as temporary:
-            temporary.write_text(json.dumps(_plain(self.as_dict()), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        write_json(folder / FILE, self.as_dict())
         self.output = folder
         return folder
 
@@ -200,8 +120,6 @@ def compare_posteriors(result: Result, others: Sequence[Posterior]) -> Compariso
     CompareError
         Where our run has no draws, or theirs have another number of parameters.
     """
-    from .words import suspects
-
     ours = Posterior.of(result)
     methods = []
     for other in others:
@@ -210,44 +128,12 @@ def compare_posteriors(result: Result, others: Sequence[Posterior]) -> Compariso
             continue
         if other.samples.shape[1] != len(result.names):
             raise CompareError(f"{other.method} has {other.samples.shape[1]} parameters, and ours {len(result.names)}.")
-        methods.append(_beside(ours, other, result.names))
+        methods.append(beside(ours, other, result.names))
     comparison = Comparison(ours, list(result.names), list(result.labels), methods, result)
     for m in methods:
         if m.other.finished:
             m.why += suspects(comparison, m)
     return comparison
-
-
-def pair(a: Posterior, b: Posterior, names: Sequence[str]) -> list[ParameterComparison]:
-    """Parameter by parameter, `b` beside `a`."""
-    median_a, median_b = a.quantile(0.5), b.quantile(0.5)
-    widths = {level: (a.width(level), b.width(level)) for level in (0.68, 0.90)}
-    return [
-        ParameterComparison(
-            name,
-            jensen_shannon(a.samples[:, i], b.samples[:, i], a.weights, b.weights, (a.ess, b.ess)),
-            float(2 * (median_b[i] - median_a[i]) / widths[0.68][0][i]),
-            float(widths[0.68][1][i] / widths[0.68][0][i]),
-            float(widths[0.90][1][i] / widths[0.90][0][i]),
-        )
-        for i, name in enumerate(names)
-    ]
-
-
-def _beside(ours: Posterior, other: Posterior, names: Sequence[str]) -> MethodComparison:
-    found = MethodComparison(other, pair(ours, other, names))
-    if other.log_z is not None and other.log_z_err is not None:
-        found.delta_log_z = other.log_z - float(ours.log_z or 0.0)
-        found.delta_log_z_err = float(np.hypot(other.log_z_err, ours.log_z_err or 0.0))
-    if not found.evidence_agrees or any(p.matters for p in found.parameters):
-        found.agreement = "DISAGREES"
-    elif other.ess < LEAST_ESS:
-        found.agreement = "says little"
-    elif all(p.divergence.indistinguishable for p in found.parameters):
-        found.agreement = "agrees"
-    else:
-        found.agreement = f"agrees within {NO_MATTER_SHIFT:g} sigma"
-    return found
 
 
 def _cost(posterior: Posterior) -> dict[str, Any]:

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from .posterior import CompareError, Posterior
+from xspec_sixsa.compare.chains import read_chains
+from xspec_sixsa.compare.posterior import CompareError, Posterior
+from xspec_sixsa.result import Result
 
 __all__ = ["read_finished"]
 
@@ -33,8 +35,6 @@ def read_finished(path: str | os.PathLike[str], names: Sequence[str]) -> Posteri
     CompareError
         For something else, or a run of other parameters.
     """
-    from xspec_sixsa.result import Result
-
     path = Path(path)
     if path.is_dir():
         if (path / RESULTS).is_file():
@@ -51,8 +51,6 @@ def read_finished(path: str | os.PathLike[str], names: Sequence[str]) -> Posteri
         )
     if not path.is_file():
         raise FileNotFoundError(f"No file or folder {path}.")
-    from .chains import read_chains
-
     return read_chains([path], names, path.name)[0]
 
 

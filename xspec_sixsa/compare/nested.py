@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .posterior import CompareError, Posterior
+from xspec_sixsa.compare.posterior import CompareError, Posterior
+from xspec_sixsa.session.parameters import model_objects
 
 if TYPE_CHECKING:
     from xspec_sixsa.priors import JointPrior
@@ -148,8 +149,6 @@ def transformations(session: Session, prior: JointPrior) -> list[dict[str, Any]]
     CompareError
         For a joint prior, or a free gain.
     """
-    from xspec_sixsa.session.parameters import model_objects
-
     models = {(name, group): model for name, group, model in model_objects(session.module)}
     entries: list[dict[str, Any] | None] = [None] * session.n_free
     for one, columns in zip(prior.priors, prior.columns, strict=True):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xspec_sixsa.result import weighted_quantile
+from xspec_sixsa.result import WeightedDraws
 
 if TYPE_CHECKING:
     from xspec_sixsa.result import Result
@@ -21,7 +20,7 @@ class CompareError(ValueError):
 
 
 @dataclass(eq=False)
-class Posterior:
+class Posterior(WeightedDraws):
     """Draws of one method, its evidence and its cost.
 
     Attributes
@@ -111,11 +110,6 @@ class Posterior:
         """Whether the draws are steps of a Markov chain."""
         return self.steps > 0
 
-    def quantile(self, q: float | Iterable[float]) -> np.ndarray:
-        """Weighted quantiles: (d,) for one `q` in [0, 1], (len(q), d) for several."""
-        columns = [weighted_quantile(self.samples[:, i], q, self.weights) for i in range(self.samples.shape[1])]
-        return np.stack(columns, axis=-1)
-
     def width(self, level: float) -> np.ndarray:
         """Widths of the central credible intervals, (d,)."""
-        return np.diff(self.quantile([0.5 - level / 2, 0.5 + level / 2]), axis=0)[0]
+        return np.diff(self.interval(level), axis=1)[:, 0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -12,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xspec_sixsa._files import atomic_path
-from xspec_sixsa.statistic import FLOOR, wstat
-
-from .posterior import CompareError
+from xspec_sixsa.common.files import write_json
+from xspec_sixsa.common.fitstatistic import FLOOR, wstat
+from xspec_sixsa.compare.posterior import CompareError
+from xspec_sixsa.products.plots.style import BLUE, STYLE, VERMILION, new_figure, save_figure
+from xspec_sixsa.result import Result
+from xspec_sixsa.session import difference
 
 if TYPE_CHECKING:
     from xspec_sixsa.result import Result, SpectrumPredictive
@@ -88,7 +89,7 @@ class Ranking:
     notes: list[str]
 
     def __str__(self) -> str:
-        from .words import table
+        from xspec_sixsa.compare.words import table
 
         rows = [("run", "model", "free", "statistic", "log Z", "- ln B", "P", "elpd", "delta elpd", "verdict")]
         for m in self.models:
@@ -125,8 +126,6 @@ class Ranking:
         """Draw evidences and predictive scores relative to the best; PNG, PDF or SVG by suffix."""
         import matplotlib as mpl
 
-        from xspec_sixsa.plots.style import BLUE, STYLE, VERMILION, new_figure, save_figure
-
         columns = [("delta_log_z", "delta_log_z_err", r"$\Delta\,\ln Z$", BLUE)]
         if any(np.isfinite(m.elpd) for m in self.models):
             columns.append(("delta_elpd", "delta_elpd_err", r"$\Delta$ elpd (WAIC)", VERMILION))
@@ -150,14 +149,11 @@ class Ranking:
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
         """Write `ranking.json`, `ranking.png` and `ranking.pdf`."""
-        from xspec_sixsa.result import _plain
-
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         for suffix in ("png", "pdf"):
             self.plot(folder / f"{PICTURE}.{suffix}")
-        with atomic_path(folder / FILE) as temporary:
-            temporary.write_text(json.dumps(_plain(self.as_dict()), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        write_json(folder / FILE, self.as_dict())
         return folder
 
 
@@ -178,8 +174,6 @@ def rank(folders: Sequence[str | os.PathLike[str]]) -> Ranking:
     CompareError
         When the runs' data differ, saying how, or there is only one.
     """
-    from xspec_sixsa.result import Result
-
     paths = list(dict.fromkeys(Path(folder) for folder in folders))
     if len(paths) < 2:
         raise CompareError("Give the folders of at least two runs: one model has no rank.")
@@ -277,8 +271,6 @@ def _predictive_scores(models: list[RankedModel], results: list[Result], notes: 
 
 
 def _refuse_other_data(path: Path, result: Result, other_path: Path, other: Result) -> None:
-    from xspec_sixsa.session import difference
-
     def data(one: Result) -> dict[str, Any]:
         spectra = one.fingerprint.get("spectra")
         if not spectra:

@@ -12,12 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .chains import run_chain
-from .child import in_child
-from .comparison import TITLES, Comparison, compare_posteriors
-from .finished import read_finished
-from .nested import run_bxa, run_nautilus
-from .posterior import CompareError, Posterior
+from xspec_sixsa.compare.agreement import TITLES
+from xspec_sixsa.compare.chains import run_chain
+from xspec_sixsa.compare.child import in_child
+from xspec_sixsa.compare.comparison import Comparison, compare_posteriors
+from xspec_sixsa.compare.finished import read_finished
+from xspec_sixsa.compare.nested import run_bxa, run_nautilus
+from xspec_sixsa.compare.posterior import CompareError, Posterior
+from xspec_sixsa.embedded import pick
+from xspec_sixsa.priors import KINDS, bind, normalise
+from xspec_sixsa.priors.kinds import from_mapping
+from xspec_sixsa.session import Session, difference
+from xspec_sixsa.session.restore import restore_session
 
 if TYPE_CHECKING:
     from xspec_sixsa.priors import JointPrior
@@ -166,10 +172,6 @@ def problem_of(
     CompareError
         When the session or the priors are others, saying what differs.
     """
-    from xspec_sixsa.batch import restore_session
-    from xspec_sixsa.embedded import pick
-    from xspec_sixsa.session import Session, difference
-
     module = pick() if xspec is None else xspec
     if restore:
         saved = None if result.output is None else Path(result.output).absolute() / "session.xcm"
@@ -198,9 +200,6 @@ def problem_of(
 
 
 def _priors(result: Result, session: Session, priors: Any) -> JointPrior:
-    from xspec_sixsa.priors import KINDS, bind, normalise
-    from xspec_sixsa.priors.kinds import from_mapping
-
     recorded = result.fingerprint.get("priors")
     if priors is not None:
         prior = bind(normalise(priors)[0], session)

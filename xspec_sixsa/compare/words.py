@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from xspec_sixsa.compare.agreement import LEAST_ESS, SIGMAS, TITLES, MethodComparison, pair
+from xspec_sixsa.compare.divergence import BINS
+from xspec_sixsa.compare.posterior import Posterior
 from xspec_sixsa.result import weighted_quantile
 
-from .comparison import LEAST_ESS, SIGMAS, TITLES, pair
-from .divergence import BINS
-from .posterior import Posterior
-
 if TYPE_CHECKING:
-    from .comparison import Comparison, MethodComparison
+    from xspec_sixsa.compare.comparison import Comparison
 
 __all__ = ["comparison_text", "suspects", "table", "unseen"]
 

@@ -13,7 +13,7 @@ import sys
 from types import ModuleType
 from typing import Any
 
-from .state import XspecError
+from xspec_sixsa.embedded.state import XspecError
 
 log = logging.getLogger(__name__)
 

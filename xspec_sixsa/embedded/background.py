@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from .grouping import GroupedSpectrum
-from .ogip import PHA
-from .state import XspecError, session
-from .weighting import weighted_variance
+from xspec_sixsa.embedded.grouping import GroupedSpectrum
+from xspec_sixsa.embedded.ogip import PHA
+from xspec_sixsa.embedded.state import XspecError, session
+from xspec_sixsa.embedded.weighting import weighted_variance
 
 if TYPE_CHECKING:
-    from .spectrum import Spectrum
+    from xspec_sixsa.embedded.spectrum import Spectrum
 
 __all__ = ["Background", "Restricted", "floats", "scale_of"]
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from scipy.stats import chi2
 
-from .state import XspecError, session
-from .xset import random_generator, report
+from xspec_sixsa.embedded.state import XspecError, session
+from xspec_sixsa.embedded.xset import random_generator, report
 
 __all__ = ["AllChains", "Chain", "ChainManager", "LoadedChain", "ParameterId", "draw", "in_sync", "interval"]
 
@@ -54,7 +54,7 @@ class LoadedChain:
 
 def free_parameter_ids() -> tuple[ParameterId, ...]:
     """The free parameters in XSPEC's order."""
-    from .evaluate import free_parameters
+    from xspec_sixsa.embedded.evaluate import free_parameters
 
     return tuple(ParameterId(s.name, s.record.name, s.global_index, s.unit) for s in free_parameters())
 
@@ -117,7 +117,7 @@ def _position(parameter: int, model: str) -> int:
 
 def load_file(path: str) -> LoadedChain:
     """Read a chain file, refusing what XSPEC would refuse."""
-    from ..chainfile import read_chain
+    from xspec_sixsa.result.chainfile import read_chain
 
     try:
         data = read_chain(path)
@@ -262,7 +262,7 @@ class ChainManager:
     def margin(self, *args: Any) -> None:
         """Refused: there is no margin grid."""
         raise XspecError("AllChains.margin is not in the embedded engine: histogram the rows of the chain file "
-                         "(xspec_sixsa.chainfile.read_chain), or use real XSPEC.")  # fmt: skip
+                         "(xspec_sixsa.result.chainfile.read_chain), or use real XSPEC.")  # fmt: skip
 
     def _load(self, chain: LoadedChain) -> None:
         others = [known for known in self._chains if known.file_name != chain.file_name]
@@ -353,8 +353,8 @@ class Chain:
         XspecError
             For settings the engine lacks, or where there is nothing free to sample.
         """
-        from ..chainfile import write_chain
-        from .stretch import goodman_weare
+        from xspec_sixsa.embedded.goodman_weare import goodman_weare
+        from xspec_sixsa.result.chainfile import write_chain
 
         if self.algorithm != "gw":
             raise XspecError("Chain algorithm 'mh' (Metropolis-Hastings) is not in the embedded engine: use 'gw'.")

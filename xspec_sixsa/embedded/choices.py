@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from .state import XspecError, session
+from xspec_sixsa.embedded.state import XspecError, session
 
 __all__ = ["resolve", "spectrum_numbers", "words_of"]
 

@@ -14,14 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import parameterstate as _states
-from .expression import Leaf, Node, Sum
-from .parameterstate import ParameterState
-from .record import ModelRecord, has_source
-from .state import session
+from xspec_sixsa.embedded import parameterstate as _states
+from xspec_sixsa.embedded.expression import Leaf, Node, Sum
+from xspec_sixsa.embedded.parameterstate import ParameterState
+from xspec_sixsa.embedded.record import ModelRecord, has_source
+from xspec_sixsa.embedded.state import session
 
 if TYPE_CHECKING:
-    from .response import Folding
+    from xspec_sixsa.embedded.response import Folding
 
 __all__ = ["Part", "Program", "Values", "dummy_edges", "program"]
 
@@ -220,7 +220,7 @@ class Program:
 
     def statistic(self, folded: list[Tensor], values: Values) -> Tensor:
         """Return the fit statistic of folded models, (n,)."""
-        from .statistic import fit_statistic
+        from xspec_sixsa.embedded.scoring import fit_statistic
 
         total: Tensor | float = 0.0
         for number, rate in zip(self.modelled, folded, strict=True):
@@ -236,7 +236,7 @@ class Program:
 
     def prior_term(self, values: Values) -> Tensor | float:
         """Return -2 ln prior of the free parameters where `Fit.bayes` is on, else 0 (XSPEC manual, "bayes")."""
-        from .fit import Fit
+        from xspec_sixsa.embedded.fit import Fit
 
         if Fit.bayes != "on":
             return 0.0

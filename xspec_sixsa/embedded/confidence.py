@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .state import XspecError
+from xspec_sixsa.embedded.state import XspecError
 
 if TYPE_CHECKING:
-    from .compiled import Program
-    from .fit import FitManager
+    from xspec_sixsa.embedded.compiled import Program
+    from xspec_sixsa.embedded.fit import FitManager
 
 __all__ = ["profile_bound", "run_error"]
 
@@ -56,7 +56,7 @@ def profile_bound(
     status : str
         ``""``, ``"limit"`` or ``"failed"``.
     """
-    from .levenberg import minimise
+    from xspec_sixsa.embedded.levenberg import minimise
 
     state = program.free[k]
     limit = state.hard_min if direction < 0 else state.hard_max
@@ -155,9 +155,9 @@ def run_error(fit: FitManager, text: str) -> None:
     XspecError
         Before a fit, for a parameter range that does not exist, or where the reduced chi-squared is too large.
     """
-    from . import chains
-    from .show import parameter_range
-    from .xset import report
+    from xspec_sixsa.embedded import chains
+    from xspec_sixsa.embedded.show import parameter_range
+    from xspec_sixsa.embedded.xset import report
 
     try:
         delta, largest, trials, tolerance, ranges = _arguments(fit, text)
@@ -208,7 +208,7 @@ def _both_bounds(
             low, low_status = profile_bound(program, theta, best, k, -1, delta, step, trials, tolerance)
             high, high_status = profile_bound(program, theta, best, k, +1, delta, step, trials, tolerance)
         except _NewMinimum as better:
-            from .levenberg import minimise
+            from xspec_sixsa.embedded.levenberg import minimise
 
             found_new = True
             result = minimise(program, better.theta, max_iterations=200)

@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import parameterstate as _states
-from .compiled import Part, Program, dummy_edges, program
-from .parameterstate import ParameterState
-from .record import ModelRecord
-from .state import XspecError, session
+from xspec_sixsa.embedded import parameterstate as _states
+from xspec_sixsa.embedded.compiled import Part, Program, dummy_edges, program
+from xspec_sixsa.embedded.parameterstate import ParameterState
+from xspec_sixsa.embedded.record import ModelRecord
+from xspec_sixsa.embedded.state import XspecError, session
 
 __all__ = ["Evaluated", "Program", "area_time", "current", "current_components", "dummy_edges", "evaluate",
            "evaluate_batch", "evaluate_components", "evaluate_flux", "evaluations", "free_parameters", "program"]

@@ -12,10 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .state import XspecError
+from xspec_sixsa.embedded.state import XspecError
 
 if TYPE_CHECKING:
-    from .components import ComponentType
+    from xspec_sixsa.embedded.components import ComponentType
 
 __all__ = ["Expression", "Leaf", "Node", "Product", "Sum", "attribute_names", "parse"]
 
@@ -105,13 +105,13 @@ def parse(
 
 
 def _lookup(name: str) -> ComponentType:
-    from . import components
+    from xspec_sixsa.embedded import components
 
     return components.lookup(name)
 
 
 def _load_table(kind: str, path: str) -> ComponentType:
-    from . import components
+    from xspec_sixsa.embedded import components
 
     return components.load_table(kind, path)
 

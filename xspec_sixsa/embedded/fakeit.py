@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from .grouping import GroupedSpectrum
-from .ogip import PHA, read_pha, write_pha
-from .response import load_response
-from .spectrum import Background, Spectrum
-from .state import XspecError, session
+from xspec_sixsa.embedded.grouping import GroupedSpectrum
+from xspec_sixsa.embedded.ogip import PHA, read_pha, write_pha
+from xspec_sixsa.embedded.response import load_response
+from xspec_sixsa.embedded.spectrum import Background, Spectrum
+from xspec_sixsa.embedded.state import XspecError, session
 
 __all__ = ["FakeitSettings", "fakeit"]
 
@@ -128,7 +128,7 @@ def fakeit(
         fakes.append(_from_original(original, record) if original else _from_response(record, i + 1))
         names.append(_file_name(original, record, i + 1, file_prefix))
     if rng is None:
-        from .xset import random_generator
+        from xspec_sixsa.embedded.xset import random_generator
 
         rng = random_generator()
     try:
@@ -189,7 +189,7 @@ def _from_response(record: FakeitSettings, number: int) -> Spectrum:
     if exposure is None:
         exposure = back.exposure if back else 1.0
     _check_exposure(exposure)
-    from .response import _read_rmf
+    from xspec_sixsa.embedded.response import _read_rmf
 
     rmf = _read_rmf(record.response, None)
     n = rmf.detchans if back is None else back.values.size
@@ -234,7 +234,7 @@ def _file_name(original: Spectrum | None, record: FakeitSettings, number: int, p
 
 
 def _model_rates(fake: Spectrum) -> np.ndarray:
-    from .manager import AllModels
+    from xspec_sixsa.embedded.manager import AllModels
 
     rate = np.zeros(fake._grouping.size)
     for source, name in AllModels.sources.items():

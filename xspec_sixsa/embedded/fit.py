@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from . import parameterstate as _states
-from .choices import resolve, spectrum_numbers, words_of
-from .state import XspecError, session
+from xspec_sixsa.embedded import parameterstate as _states
+from xspec_sixsa.embedded.choices import resolve, spectrum_numbers, words_of
+from xspec_sixsa.embedded.state import XspecError, session
 
 __all__ = ["Fit", "FitManager"]
 
@@ -72,7 +72,7 @@ class FitManager:
     @property
     def statistic(self) -> float:
         """The fit statistic at the present values; 0 without data or model, as in PyXspec."""
-        from .evaluate import current
+        from xspec_sixsa.embedded.evaluate import current
 
         if not session.spectra or not session.models:
             return 0.0
@@ -84,8 +84,8 @@ class FitManager:
     @property
     def testStatistic(self) -> float:  # noqa: N802
         """The test statistic (`statTest`) at the present values; 0 without data or model."""
-        from .evaluate import current
-        from .statistic import fit_statistic
+        from xspec_sixsa.embedded.evaluate import current
+        from xspec_sixsa.embedded.scoring import fit_statistic
 
         if not session.spectra or not session.models:
             return 0.0
@@ -98,7 +98,7 @@ class FitManager:
     @property
     def dof(self) -> int:
         """Noticed bins of all modelled spectra minus free parameters."""
-        from .evaluate import program
+        from xspec_sixsa.embedded.evaluate import program
 
         if not session.spectra or not session.models:
             return 0
@@ -108,7 +108,7 @@ class FitManager:
     @property
     def nVarPars(self) -> int:  # noqa: N802
         """Number of free parameters."""
-        from .evaluate import program
+        from xspec_sixsa.embedded.evaluate import program
 
         return len(program().free) if session.models else 0
 
@@ -250,7 +250,7 @@ class FitManager:
             Without data, model or free parameter, with more parameters than bins, or from a start where the
             statistic is not finite.
         """
-        from .levenberg import minimise
+        from xspec_sixsa.embedded.levenberg import minimise
 
         program = self._ready()
         if self._renorm != "none":
@@ -276,7 +276,7 @@ class FitManager:
                                  "      'auto', 'prefit', or 'none'")
             self._renorm = resolve(setting.strip(), ("auto", "prefit", "none"), "renorm setting")
             return
-        from .renorm import scale_norms
+        from xspec_sixsa.embedded.renorm import scale_norms
 
         scale_norms(self._ready())
 
@@ -287,7 +287,7 @@ class FitManager:
         """
         if not isinstance(argString, str):
             raise XspecError("Error: error function argument must be a string")
-        from .confidence import run_error
+        from xspec_sixsa.embedded.confidence import run_error
 
         run_error(self, argString)
 
@@ -322,8 +322,8 @@ class FitManager:
 
     def show(self) -> None:
         """Print statistic, degrees of freedom and parameters."""
-        from .show import show_model
-        from .xset import report
+        from xspec_sixsa.embedded.show import show_model
+        from xspec_sixsa.embedded.xset import report
 
         if session.chatter < 10 and session.log_chatter < 10:
             return
@@ -335,7 +335,7 @@ class FitManager:
 
     def _ready(self) -> Any:
         """Return the compiled session, or raise what stands in the way of a fit."""
-        from .evaluate import program
+        from xspec_sixsa.embedded.evaluate import program
 
         if not session.spectra:
             raise XspecError("Error executing command: fit. Cannot fit: no data defined: load a Spectrum first.")
@@ -359,7 +359,7 @@ class FitManager:
 
     def _finish(self, program: Any, pegged: np.ndarray) -> None:
         """Compute covariance and sigmas at the present values."""
-        from .levenberg import curvature
+        from xspec_sixsa.embedded.levenberg import curvature
 
         theta = np.array([state.value for state in program.free])
         covariance = np.zeros((len(theta), len(theta)))
@@ -381,7 +381,7 @@ class FitManager:
         return self._fit
 
     def _simulated_parameters(self) -> tuple[float, ...]:
-        from .xset import random_generator
+        from xspec_sixsa.embedded.xset import random_generator
 
         fit = self._last_fit()
         draw = random_generator().multivariate_normal(fit["theta"], fit["covariance"])

@@ -6,10 +6,10 @@ import math
 
 import numpy as np
 
-from . import evaluate
-from .record import ModelRecord, has_source
-from .state import XspecError, session
-from .xset import report
+from xspec_sixsa.embedded import evaluate
+from xspec_sixsa.embedded.record import ModelRecord, has_source
+from xspec_sixsa.embedded.state import XspecError, session
+from xspec_sixsa.embedded.xset import report
 
 __all__ = ["band_flux", "calculate", "equivalent_width", "luminosity_distance"]
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .ogip import PHA
-from .state import XspecError
+from xspec_sixsa.embedded.ogip import PHA
+from xspec_sixsa.embedded.state import XspecError
 
 __all__ = ["GroupedSpectrum", "Grouping", "group_spectrum", "make_grouping"]
 

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .compiled import Program
-from .evaluate import area_time, evaluate
-from .state import XspecError, session
+from xspec_sixsa.embedded.compiled import Program
+from xspec_sixsa.embedded.evaluate import area_time, evaluate
+from xspec_sixsa.embedded.state import XspecError, session
 
 __all__ = ["Minimum", "curvature", "minimise"]
 
@@ -77,7 +77,7 @@ def _linearise(program: Program, theta: np.ndarray, vary: np.ndarray) -> tuple[l
 
 def _statistic_derivatives(number: int, rate: Tensor) -> tuple[Tensor, Tensor]:
     """Return first and second derivatives of one spectrum's statistic in its folded rates, bin by bin."""
-    from .statistic import fit_statistic
+    from xspec_sixsa.embedded.scoring import fit_statistic
 
     spectrum = session.spectra[number - 1]
     with torch.enable_grad():

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from .state import XspecError
+from xspec_sixsa.embedded.state import XspecError
 
 __all__ = ["Link"]
 

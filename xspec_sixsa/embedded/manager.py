@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from .model import Model, collate
-from .record import ModelRecord, apply_changes, create_record, has_source
-from .state import XspecError, session
+from xspec_sixsa.embedded.model import Model, collate
+from xspec_sixsa.embedded.record import ModelRecord, apply_changes, create_record, has_source
+from xspec_sixsa.embedded.state import XspecError, session
 
 __all__ = ["AllModels", "ModelManager"]
 
@@ -109,7 +109,7 @@ class ModelManager:
 
     def calcFlux(self, cmdStr: str) -> None:  # noqa: N802, N803
         """Compute the flux of all spectra (or, without data, of the models) between two energies: ``"2 10"``, keV."""
-        from .flux import calculate
+        from xspec_sixsa.embedded.flux import calculate
 
         if not isinstance(cmdStr, str):
             raise XspecError("Error: Argument to calcFlux must be a string")
@@ -117,7 +117,7 @@ class ModelManager:
 
     def calcLumin(self, cmdStr: str) -> None:  # noqa: N802, N803
         """Compute luminosities (1e44 erg/s) between two rest-frame energies at a redshift: ``"2 10 0.05"``."""
-        from .flux import calculate
+        from xspec_sixsa.embedded.flux import calculate
 
         if not isinstance(cmdStr, str):
             raise XspecError("Error: Argument to calcLumin must be a string")
@@ -125,13 +125,13 @@ class ModelManager:
 
     def show(self, parIDs: str | None = None) -> None:  # noqa: N803
         """Show all parameters, or a range such as ``"1-3"`` of the unnamed model or ``"bkg:1-3"`` of a named one."""
-        from .show import show_all
+        from xspec_sixsa.embedded.show import show_all
 
         show_all(parIDs)
 
     def simpars(self) -> tuple[float, ...]:
         """Return one draw of the free parameters from the last fit's covariance, linked and frozen ones included."""
-        from .fit import Fit
+        from xspec_sixsa.embedded.fit import Fit
 
         return Fit._simulated_parameters()
 
@@ -160,7 +160,7 @@ class ModelManager:
         err, number, level
             Errors are not available: take them from posterior samples.
         """
-        from .flux import equivalent_width
+        from xspec_sixsa.embedded.flux import equivalent_width
 
         if err:
             raise XspecError("'eqwidth ... err' is not available in the embedded engine: take it from posterior "

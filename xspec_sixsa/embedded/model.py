@@ -6,10 +6,10 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from .parameter import Parameter
-from .parameterstate import ParameterState
-from .record import ModelRecord, apply_changes, create_record, find_parameter, has_source
-from .state import XspecError, session
+from xspec_sixsa.embedded.parameter import Parameter
+from xspec_sixsa.embedded.parameterstate import ParameterState
+from xspec_sixsa.embedded.record import ModelRecord, apply_changes, create_record, find_parameter, has_source
+from xspec_sixsa.embedded.state import XspecError, session
 
 __all__ = ["Component", "Model", "ModelRecord", "apply_changes", "collate", "create_record", "find_parameter"]
 
@@ -166,7 +166,7 @@ class Model:
 
     def energies(self, spectrumIndex: int) -> list[float]:  # noqa: N803
         """Return the energies (keV) on which the model is evaluated for a spectrum; 0 for the dummy response's."""
-        from . import evaluate
+        from xspec_sixsa.embedded import evaluate
 
         self._check_index(spectrumIndex)
         if spectrumIndex == 0:
@@ -176,7 +176,7 @@ class Model:
 
     def values(self, spectrumIndex: int) -> list[float]:  # noqa: N803
         """Return the model (photons/cm2/s in each energy bin) for a spectrum; 0 when it serves none."""
-        from . import evaluate
+        from xspec_sixsa.embedded import evaluate
 
         self._check_index(spectrumIndex)
         if spectrumIndex == 0 and not self._record.on:
@@ -187,7 +187,7 @@ class Model:
 
     def folded(self, spectrumIndex: int) -> list[float]:  # noqa: N803
         """Return the folded model (counts/s in each noticed group) of a spectrum in this object's data group."""
-        from . import evaluate
+        from xspec_sixsa.embedded import evaluate
 
         self._check_index(spectrumIndex)
         self._check_used(spectrumIndex)
@@ -195,7 +195,7 @@ class Model:
 
     def show(self) -> None:
         """Show this model's parameters."""
-        from .show import show_model
+        from xspec_sixsa.embedded.show import show_model
 
         self.states()
         show_model(self._record, self._group)
@@ -203,7 +203,7 @@ class Model:
     @staticmethod
     def showList() -> None:  # noqa: N802
         """Show the components that the engine has."""
-        from .show import show_components
+        from xspec_sixsa.embedded.show import show_components
 
         show_components()
 
@@ -266,7 +266,7 @@ def collate(model: Model, arguments: Iterable[Any]) -> dict[int, float | int | s
 def __getattr__(name: str) -> Any:
     # `manager` builds on this module, and people look for AllModels beside Model.
     if name == "AllModels":
-        from .manager import AllModels
+        from xspec_sixsa.embedded.manager import AllModels
 
         return AllModels
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .ogip_table import (
+from xspec_sixsa.embedded.ogip_table import (
     column_of,
     extension_of,
     find_file,
@@ -24,9 +24,9 @@ from .ogip_table import (
     text_of,
     tlmin_of,
 )
-from .ogip_types import ARF, PHA, RMF
-from .ogip_write import write_arf, write_pha, write_rmf
-from .state import XspecError
+from xspec_sixsa.embedded.ogip_types import ARF, PHA, RMF
+from xspec_sixsa.embedded.ogip_write import write_arf, write_pha, write_rmf
+from xspec_sixsa.embedded.state import XspecError
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array

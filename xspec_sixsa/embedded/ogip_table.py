@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .state import XspecError
+from xspec_sixsa.embedded.state import XspecError
 
 __all__ = [
     "column_of", "extension_of", "find_file", "needed_column", "number_of", "open_fits", "single_precision", "text_of",

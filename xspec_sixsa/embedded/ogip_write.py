@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .ogip_types import ARF, PHA, RMF
-from .state import XspecError
+from xspec_sixsa.embedded.ogip_types import ARF, PHA, RMF
+from xspec_sixsa.embedded.state import XspecError
 
 __all__ = ["write_arf", "write_pha", "write_rmf"]
 

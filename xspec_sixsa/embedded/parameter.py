@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .parameterstate import ParameterState, bump_structure
-from .state import XspecError
+from xspec_sixsa.embedded.parameterstate import ParameterState, bump_structure
+from xspec_sixsa.embedded.state import XspecError
 
 __all__ = ["Parameter", "ParameterState", "bump_structure"]
 

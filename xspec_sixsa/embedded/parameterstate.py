@@ -12,8 +12,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from .links import Link
-from .state import XspecError, session
+from xspec_sixsa.embedded.links import Link
+from xspec_sixsa.embedded.state import XspecError, session
 
 __all__ = ["ParameterState", "bump_structure", "bump_values", "modify", "values_version"]
 

@@ -10,16 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from .plot_arrays import (
-    ERROR_TYPES,
-    Axis,
-    PlotArrays,
-    Rebin,
-    binned,
-    component_fluxes,
-    models_of,
-)
-from .plot_kinds import (
+from xspec_sixsa.embedded.plot_arrays import ERROR_TYPES, Axis, PlotArrays, Rebin, binned, component_fluxes, models_of
+from xspec_sixsa.embedded.plot_kinds import (
     ABSENT_PLOTS,
     BINNED_PLOTS,
     DATA_PLOTS,
@@ -30,10 +22,10 @@ from .plot_kinds import (
     title,
     y_label,
 )
-from .qdp import write_qdp
-from .state import XspecError, session
-from .units import ENERGY_UNITS, WAVE_UNITS
-from .xset import report
+from xspec_sixsa.embedded.qdp import write_qdp
+from xspec_sixsa.embedded.state import XspecError, session
+from xspec_sixsa.embedded.units import ENERGY_UNITS, WAVE_UNITS
+from xspec_sixsa.embedded.xset import report
 
 __all__ = ["Plot", "PlotManager"]
 
@@ -367,7 +359,7 @@ class PlotManager:
         return binned(number, self._energy_axis(kind), rebin, counts, with_components)
 
     def _model_groups(self, kind: str, name: str) -> list[PlotArrays]:
-        from . import AllModels
+        from xspec_sixsa.embedded import AllModels
 
         if name not in AllModels.sources.values():
             what = f"named {name!r}" if name else "with the default name"
@@ -434,7 +426,7 @@ def _present() -> str:
 
 
 def _names() -> list[str]:
-    from . import AllModels
+    from xspec_sixsa.embedded import AllModels
 
     return list(AllModels.sources.values())
 

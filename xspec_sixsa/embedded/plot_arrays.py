@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from .qdp import NO_DATA, Table
-from .state import XspecError, session
-from .units import ENERGY_UNITS, KEV_TO_ANGSTROM, KEV_TO_HZ, WAVE_UNITS
+from xspec_sixsa.embedded.qdp import NO_DATA, Table
+from xspec_sixsa.embedded.state import XspecError, session
+from xspec_sixsa.embedded.units import ENERGY_UNITS, KEV_TO_ANGSTROM, KEV_TO_HZ, WAVE_UNITS
 
 __all__ = ["Axis", "PlotArrays", "Rebin", "binned", "component_fluxes", "models_of", "unfolded"]
 
@@ -108,7 +108,7 @@ class PlotArrays:
 
 def models_of(number: int) -> list[tuple[int, Any]]:
     """(source number, model object) of every model folded for a spectrum."""
-    from . import AllModels
+    from xspec_sixsa.embedded import AllModels
 
     spectrum = session.spectra[number - 1]
     found = []
@@ -216,7 +216,7 @@ def component_fluxes(model: Any, number: int) -> tuple[np.ndarray, list[np.ndarr
     """
     import torch
 
-    from . import evaluate
+    from xspec_sixsa.embedded import evaluate
 
     edges = np.asarray(model.energies(number), dtype=float)
     record, group = model._record, model._group

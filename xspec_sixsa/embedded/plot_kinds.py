@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from .plot_arrays import Axis, PlotArrays, unfolded
-from .qdp import NO_DATA
-from .state import session
-from .units import KEV_TO_ANGSTROM, KEV_TO_ERG, KEV_TO_HZ, WAVE_UNITS
+from xspec_sixsa.embedded.plot_arrays import Axis, PlotArrays, unfolded
+from xspec_sixsa.embedded.qdp import NO_DATA
+from xspec_sixsa.embedded.state import session
+from xspec_sixsa.embedded.units import KEV_TO_ANGSTROM, KEV_TO_ERG, KEV_TO_HZ, WAVE_UNITS
 
 __all__ = ["ABSENT_PLOTS", "BINNED_PLOTS", "DATA_PLOTS", "FINISH", "MODEL_PLOTS", "UNFOLDED_PLOTS", "model_factor",
            "title", "y_label"]  # fmt: skip
@@ -141,7 +141,7 @@ def _statistic(group: PlotArrays) -> str:
 
 
 def _systematic() -> float:
-    from . import AllModels
+    from xspec_sixsa.embedded import AllModels
 
     return float(AllModels.systematic)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .state import XspecError
+from xspec_sixsa.embedded.state import XspecError
 
 __all__ = ["NO_DATA", "Table", "format_number", "write_qdp"]
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .state import XspecError
+from xspec_sixsa.embedded.state import XspecError
 
 __all__ = ["ChannelRange", "RangeMemory", "channels_of_energies", "compact", "parse_ranges"]
 

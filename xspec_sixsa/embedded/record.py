@@ -10,14 +10,14 @@ import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from . import parameterstate as _states
-from .expression import Expression, attribute_names, parse
-from .links import Link
-from .parameterstate import ParameterState, modify
-from .state import XspecError, session
+from xspec_sixsa.embedded import parameterstate as _states
+from xspec_sixsa.embedded.expression import Expression, attribute_names, parse
+from xspec_sixsa.embedded.links import Link
+from xspec_sixsa.embedded.parameterstate import ParameterState, modify
+from xspec_sixsa.embedded.state import XspecError, session
 
 if TYPE_CHECKING:
-    from .model import Model
+    from xspec_sixsa.embedded.model import Model
 
 __all__ = ["ModelRecord", "apply_changes", "create_record", "find_parameter", "has_source"]
 
@@ -139,7 +139,7 @@ class ModelRecord:
 
     def handle(self, group: int) -> Model:
         """Return the PyXspec object of one data group."""
-        from .model import Model
+        from xspec_sixsa.embedded.model import Model
 
         self.sync()
         if group not in self.groups:

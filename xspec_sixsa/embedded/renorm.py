@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from . import parameterstate as _states
-from .compiled import Program
-from .evaluate import evaluate
+from xspec_sixsa.embedded import parameterstate as _states
+from xspec_sixsa.embedded.compiled import Program
+from xspec_sixsa.embedded.evaluate import evaluate
 
 __all__ = ["scale_norms"]
 

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .grouping import Grouping
-from .ogip import ARF, PHA, RMF, find_file, read_arf, read_rmf
-from .state import XspecError, session
+from xspec_sixsa.embedded.grouping import Grouping
+from xspec_sixsa.embedded.ogip import ARF, PHA, RMF, find_file, read_arf, read_rmf
+from xspec_sixsa.embedded.state import XspecError, session
 
 if TYPE_CHECKING:
     import torch
     from scipy.sparse import csr_array
 
-    from .spectrum import Spectrum
+    from xspec_sixsa.embedded.spectrum import Spectrum
 
 __all__ = ["Folding", "MultiResponse", "Response", "load_response"]
 
@@ -117,7 +117,7 @@ class Folding:
         """
         if self.is_dense:
             return flux @ self._dense.to(flux.dtype)
-        from .sparse import sparse_product
+        from xspec_sixsa.embedded.sparse import sparse_product
 
         return sparse_product(flux, self.matrix, self.transposed)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from .parameterstate import ParameterState
-from .record import ModelRecord
-from .state import XspecError, session
+from xspec_sixsa.embedded.parameterstate import ParameterState
+from xspec_sixsa.embedded.record import ModelRecord
+from xspec_sixsa.embedded.state import XspecError, session
 
 __all__ = ["number_text", "show_all", "show_components", "show_model"]
 
@@ -44,7 +44,7 @@ def _line(record: ModelRecord, state: ParameterState) -> str:
 
 def show_model(record: ModelRecord, group: int | None = None) -> None:
     """Print one model's parameters; of one data group, or of all."""
-    from .xset import report
+    from xspec_sixsa.embedded.xset import report
 
     record.sync()
     lines = _heading(record)
@@ -58,7 +58,7 @@ def show_model(record: ModelRecord, group: int | None = None) -> None:
 
 def show_all(ranges: str | None = None) -> None:
     """Print all models, or the parameters of ranges such as ``"1-3 bkg:2"``."""
-    from .xset import report
+    from xspec_sixsa.embedded.xset import report
 
     if ranges is None or not ranges.strip():
         for record in session.models.values():
@@ -99,8 +99,8 @@ def parameter_range(text: str) -> list[tuple[ModelRecord, ParameterState]]:
 
 def show_components() -> None:
     """Print the components that the engine has."""
-    from .components import REGISTRY
-    from .xset import report
+    from xspec_sixsa.embedded.components import REGISTRY
+    from xspec_sixsa.embedded.xset import report
 
     lines = []
     for kind, title in (("add", "Additive Models"), ("mul", "Multiplicative Models")):

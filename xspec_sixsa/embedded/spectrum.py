@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from .background import Background, Restricted, floats, scale_of
-from .grouping import GroupedSpectrum, Grouping, group_spectrum, make_grouping
-from .ogip import PHA, read_pha
-from .ranges import ChannelRange, RangeMemory, channels_of_energies, compact, parse_ranges
-from .response import Folding, MultiResponse, Response, load_response, make_folding
-from .state import XspecError, session
-from .units import range_in_kev
-from .weighting import weighted_variance
+from xspec_sixsa.embedded.background import Background, Restricted, floats, scale_of
+from xspec_sixsa.embedded.grouping import GroupedSpectrum, Grouping, group_spectrum, make_grouping
+from xspec_sixsa.embedded.ogip import PHA, read_pha
+from xspec_sixsa.embedded.ranges import ChannelRange, RangeMemory, channels_of_energies, compact, parse_ranges
+from xspec_sixsa.embedded.response import Folding, MultiResponse, Response, load_response, make_folding
+from xspec_sixsa.embedded.state import XspecError, session
+from xspec_sixsa.embedded.units import range_in_kev
+from xspec_sixsa.embedded.weighting import weighted_variance
 
 __all__ = ["Background", "Spectrum", "ignore_memory", "notice_memory"]
 
@@ -321,7 +321,7 @@ class Spectrum(Restricted):
         return net, spread**0.5, total, self._model_rate()
 
     def _model_rate(self) -> float:
-        from .manager import AllModels
+        from xspec_sixsa.embedded.manager import AllModels
 
         if self not in session.spectra:
             return 0.0

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from astropy.io import fits
 
-from .components.component import ComponentType, ParameterInfo
-from .components.numerics import redshifted
-from .state import XspecError
+from xspec_sixsa.embedded.components.component import ComponentType, ParameterInfo
+from xspec_sixsa.embedded.components.numerics import redshifted
+from xspec_sixsa.embedded.state import XspecError
 
 __all__ = ["TableModel", "load_table"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .state import XspecError, session
+from xspec_sixsa.embedded.state import XspecError, session
 
 __all__ = ["ENERGY_UNITS", "KEV_TO_ANGSTROM", "KEV_TO_ERG", "KEV_TO_HZ", "WAVE_UNITS", "range_in_kev"]
 

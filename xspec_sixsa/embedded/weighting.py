@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .state import XspecError
+from xspec_sixsa.embedded.state import XspecError
 
 __all__ = ["WEIGHTS", "weighted_variance"]
 

@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from .._files import working_directory
-from .state import XspecError, session
-from .xcm_models import PARAMETER_COMMANDS, define_model
-from .xcm_save import save
-from .xcm_script import Statement, parse_ranges, parse_script
+from xspec_sixsa.common.files import working_directory
+from xspec_sixsa.embedded.state import XspecError, session
+from xspec_sixsa.embedded.xcm_models import PARAMETER_COMMANDS, define_model
+from xspec_sixsa.embedded.xcm_save import save
+from xspec_sixsa.embedded.xcm_script import Statement, parse_ranges, parse_script
 
 __all__ = ["restore", "save"]
 
@@ -74,8 +74,8 @@ def restore(path: str | os.PathLike[str]) -> None:
 @contextlib.contextmanager
 def _all_or_nothing() -> Iterator[None]:
     """Work on fresh containers; put the old objects back, as they were, if the block fails."""
-    from . import AllChains, Fit, Plot
-    from .parameter import bump_structure
+    from xspec_sixsa.embedded import AllChains, Fit, Plot
+    from xspec_sixsa.embedded.parameter import bump_structure
 
     settings = dict(vars(session))
     objects = [(thing, dict(vars(thing))) for thing in (Fit, Plot, *session.spectra)]
@@ -134,7 +134,7 @@ class _Restorer:
         self.folder = Path.cwd()
 
     def run(self) -> None:
-        from . import AllData, AllModels
+        from xspec_sixsa.embedded import AllData, AllModels
 
         commands = {statement.command for statement in self.statements}
         if "data" in commands:
@@ -192,7 +192,7 @@ class _Restorer:
     # -- data
 
     def _data(self, statement: Statement) -> None:
-        from . import AllData
+        from xspec_sixsa.embedded import AllData
 
         for index, name in self._file_arguments(statement):
             if name.lower() == NONE:
@@ -244,19 +244,19 @@ class _Restorer:
             self._spectrum(str(number), statement).cornorm = float(words[-1])
 
     def _ignore(self, statement: Statement) -> None:
-        from . import AllData
+        from xspec_sixsa.embedded import AllData
 
         AllData.ignore(" ".join(statement.words))
 
     def _notice(self, statement: Statement) -> None:
-        from . import AllData
+        from xspec_sixsa.embedded import AllData
 
         AllData.notice(" ".join(statement.words))
 
     # -- settings
 
     def _statistic(self, statement: Statement) -> None:
-        from . import Fit
+        from xspec_sixsa.embedded import Fit
 
         if statement.words and "test".startswith(statement.words[0].lower()):
             Fit.statTest = " ".join(statement.words[1:])
@@ -264,7 +264,7 @@ class _Restorer:
             Fit.statMethod = " ".join(statement.words)
 
     def _method(self, statement: Statement) -> None:
-        from . import Fit
+        from xspec_sixsa.embedded import Fit
 
         if not "leven".startswith(statement.words[0].lower()[:5]):
             log.warning("%s line %d: fit method %s is not in the embedded engine, leven is kept",
@@ -273,7 +273,7 @@ class _Restorer:
         Fit.method = " ".join(statement.words)
 
     def _xset(self, statement: Statement) -> None:
-        from . import Fit, Xset
+        from xspec_sixsa.embedded import Fit, Xset
 
         key, value = statement.words[0].lower(), " ".join(statement.words[1:])
         setting = next((name for name in _XSET if name.startswith(key)), None)
@@ -295,37 +295,37 @@ class _Restorer:
             Xset.addModelString(statement.words[0], value)
 
     def _abund(self, statement: Statement) -> None:
-        from . import Xset
+        from xspec_sixsa.embedded import Xset
 
         Xset.abund = " ".join(statement.words)
 
     def _xsect(self, statement: Statement) -> None:
-        from . import Xset
+        from xspec_sixsa.embedded import Xset
 
         Xset.xsect = " ".join(statement.words)
 
     def _cosmo(self, statement: Statement) -> None:
-        from . import Xset
+        from xspec_sixsa.embedded import Xset
 
         Xset.cosmo = " ".join(statement.words)
 
     def _weight(self, statement: Statement) -> None:
-        from . import Fit
+        from xspec_sixsa.embedded import Fit
 
         Fit.weight = " ".join(statement.words)
 
     def _systematic(self, statement: Statement) -> None:
-        from . import AllModels
+        from xspec_sixsa.embedded import AllModels
 
         AllModels.systematic = float(statement.words[0])
 
     def _query(self, statement: Statement) -> None:
-        from . import Fit
+        from xspec_sixsa.embedded import Fit
 
         Fit.query = statement.words[0]
 
     def _renorm(self, statement: Statement) -> None:
-        from . import Fit
+        from xspec_sixsa.embedded import Fit
 
         Fit.renorm(*statement.words)
 
@@ -333,14 +333,14 @@ class _Restorer:
         define_model(statement, lambda name: self._file(name, statement))
 
     def _fit(self, statement: Statement) -> None:
-        from . import Fit
+        from xspec_sixsa.embedded import Fit
 
         if statement.words:
             Fit.nIterations = int(statement.words[0])
         Fit.perform()
 
     def _chain(self, statement: Statement) -> None:
-        from . import AllChains
+        from xspec_sixsa.embedded import AllChains
 
         if len(statement.words) == 2 and "load".startswith(statement.words[0].lower()):
             AllChains.__iadd__(self._file(statement.words[1], statement))
@@ -348,7 +348,7 @@ class _Restorer:
             raise statement.error("of the chain commands only `chain load` is restored.")
 
     def _setplot(self, statement: Statement) -> None:
-        from . import Plot
+        from xspec_sixsa.embedded import Plot
 
         word = statement.words[0].lower()
         if "energy".startswith(word):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from .model import ModelRecord, apply_changes, create_record, find_parameter
-from .parameter import ParameterState, bump_structure
-from .state import session
-from .xcm_script import Statement, parse_ranges
+from xspec_sixsa.embedded.model import ModelRecord, apply_changes, create_record, find_parameter
+from xspec_sixsa.embedded.parameter import ParameterState, bump_structure
+from xspec_sixsa.embedded.state import session
+from xspec_sixsa.embedded.xcm_script import Statement, parse_ranges
 
 __all__ = ["PARAMETER_COMMANDS", "define_model"]
 
@@ -124,8 +124,8 @@ def _untie(statement: Statement) -> None:
 
 
 def _bayes(statement: Statement) -> None:
-    from . import Fit
-    from .parameter import Parameter
+    from xspec_sixsa.embedded import Fit
+    from xspec_sixsa.embedded.parameter import Parameter
 
     words = statement.words
     if words and words[0].lower() in ("on", "off"):

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from .state import XspecError, session
+from xspec_sixsa.embedded.state import XspecError, session
 
 __all__ = ["save"]
 
@@ -74,7 +74,7 @@ def data_lines() -> list[str]:
 
 def setting_lines() -> list[str]:
     """`method`, `abund`, `xsect`, `cosmo`, `xset`, `systematic`, and `weight` where it is not XSPEC's default."""
-    from . import AllModels, Fit, Xset
+    from xspec_sixsa.embedded import AllModels, Fit, Xset
 
     lines = [
         f"method {Fit.method} {Fit.nIterations} {Fit.criticalDelta:g}",
@@ -95,7 +95,7 @@ def model_lines() -> list[str]:
 
     Inactive models come first, as XSPEC writes them, so that the active ones take their sources over.
     """
-    from . import Fit
+    from xspec_sixsa.embedded import Fit
 
     lines, links, priors = [], [], []
     for record in sorted(session.models.values(), key=lambda record: (record.active, record.source)):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from .state import XspecError
+from xspec_sixsa.embedded.state import XspecError
 
 __all__ = ["COMMANDS", "Statement", "parse_script", "parse_ranges"]
 

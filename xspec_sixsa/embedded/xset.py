@@ -8,7 +8,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from .state import XspecError, session
+from xspec_sixsa.embedded.state import XspecError, session
 
 __all__ = ["Xset", "XspecSettings", "available_abundances", "available_cross_sections", "random_generator", "report"]
 
@@ -26,14 +26,14 @@ EFFECTIVE_MODEL_STRINGS = {
 
 def available_abundances() -> tuple[str, ...]:
     """Names of the abundance tables that the engine has, in alphabetical order."""
-    from .components.crosssections import ABUNDANCES
+    from xspec_sixsa.embedded.components.crosssections import ABUNDANCES
 
     return tuple(sorted(ABUNDANCES))
 
 
 def available_cross_sections() -> tuple[str, ...]:
     """Names of the photoelectric cross-section sets that the engine has."""
-    from .components.crosssections import XSECTS
+    from xspec_sixsa.embedded.components.crosssections import XSECTS
 
     return XSECTS
 
@@ -222,7 +222,7 @@ class XspecSettings:
     @property
     def version(self) -> tuple[str, str]:
         """(PyXspec version spoken, what really computes)."""
-        from .. import __version__
+        from xspec_sixsa import __version__
 
         return ("2.0.0", f"xspec_sixsa.embedded {__version__} (speaks XSPEC 12.9.1)")
 
@@ -305,7 +305,7 @@ class XspecSettings:
         info : {"a", "f", "m"}
             Everything (default), the data only, or the model only; ``"all"``, ``"files"``, ``"model"`` work as well.
         """
-        from . import xcm
+        from xspec_sixsa.embedded import xcm
 
         if not isinstance(fileName, str) or not fileName.strip():
             raise XspecError("Error: Must provide a file name argument.")
@@ -329,7 +329,7 @@ class XspecSettings:
         XspecError
             With the command and the line that cannot be restored.
         """
-        from . import xcm
+        from xspec_sixsa.embedded import xcm
 
         if not isinstance(fileName, str):
             raise XspecError("Error: restore argument must be a file name string.")

@@ -6,8 +6,8 @@ them all, `bxa` takes BXA's, `file` reads and writes ``priors.toml``. Only numpy
 
 from __future__ import annotations
 
-from .binding import bind
-from .bxa import (
+from xspec_sixsa.priors.binding import bind
+from xspec_sixsa.priors.bxa import (
     create_custom_prior_for,
     create_gaussian_prior_for,
     create_jeffreys_prior_for,
@@ -15,9 +15,9 @@ from .bxa import (
     create_uniform_prior_for,
     from_bxa,
 )
-from .file import FIT_OPTIONS, load_toml, normalise, save_toml
-from .joint import JointPrior
-from .kinds import (
+from xspec_sixsa.priors.file import FIT_OPTIONS, load_toml, normalise, save_toml
+from xspec_sixsa.priors.joint import JointPrior
+from xspec_sixsa.priors.kinds import (
     KINDS,
     custom,
     exponential,
@@ -28,7 +28,7 @@ from .kinds import (
     normal,
     uniform,
 )
-from .prior import Prior, PriorError
+from xspec_sixsa.priors.prior import Prior, PriorError
 
 __all__ = [
     "FIT_OPTIONS",

@@ -10,9 +10,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from .joint import ROUNDING, JointPrior
-from .kinds import exponential, loguniform, normal, uniform
-from .prior import Prior, PriorError
+from xspec_sixsa.priors.joint import ROUNDING, JointPrior
+from xspec_sixsa.priors.kinds import exponential, loguniform, normal, uniform
+from xspec_sixsa.priors.prior import Prior, PriorError
 
 __all__ = ["WIDEST_DEFAULT", "bind"]
 

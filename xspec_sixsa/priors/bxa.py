@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .kinds import from_words
-from .prior import Prior, PriorError
+from xspec_sixsa.priors.kinds import from_words
+from xspec_sixsa.priors.prior import Prior, PriorError
 
 __all__ = [
     "SoftLimitsError",

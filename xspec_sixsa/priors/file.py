@@ -9,10 +9,11 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
-from .bxa import from_bxa
-from .joint import JointPrior
-from .kinds import KINDS, from_mapping, from_words
-from .prior import Prior, PriorError
+from xspec_sixsa.common.files import atomic_path
+from xspec_sixsa.priors.bxa import from_bxa
+from xspec_sixsa.priors.joint import JointPrior
+from xspec_sixsa.priors.kinds import KINDS, from_mapping, from_words
+from xspec_sixsa.priors.prior import Prior, PriorError
 
 __all__ = ["FIT_OPTIONS", "load_toml", "normalise", "save_toml"]
 
@@ -138,8 +139,6 @@ def save_toml(
     PriorError
         If a prior's parameter is an object, not a name, or an option does not exist.
     """
-    from .._files import atomic_path
-
     path = Path(path)
     lines = ["# Priors of a xspec_sixsa run: sixsa fit session.xcm --priors this-file", ""]
     for prior in priors.priors if isinstance(priors, JointPrior) else priors:

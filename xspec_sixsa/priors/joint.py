@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .kinds import KINDS
-from .prior import Prior, PriorError
+from xspec_sixsa.priors.kinds import KINDS
+from xspec_sixsa.priors.prior import Prior, PriorError
 
 __all__ = ["ROUNDING", "JointPrior"]
 

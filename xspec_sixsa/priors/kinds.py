@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .prior import Prior, PriorError, title_of
+from xspec_sixsa.priors.prior import Prior, PriorError, title_of
 
 __all__ = [
     "KINDS",

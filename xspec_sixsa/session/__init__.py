@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .fingerprint import difference
-from .parameters import FreeParameter
-from .session import Evaluations, Session
+from xspec_sixsa.session.fingerprint import difference
+from xspec_sixsa.session.freeparameter import FreeParameter
+from xspec_sixsa.session.session import Evaluations, Session
 
 __all__ = ["Evaluations", "FreeParameter", "Session", "difference"]

@@ -13,17 +13,17 @@ from typing import Any
 
 import numpy as np
 
-from ..observation import Observation
-from .evaluator import Evaluator
-from .parameters import model_objects, parameters_of
-from .workers import WorkerPool
+from xspec_sixsa.common.observation import Observation
+from xspec_sixsa.session.evaluator import Evaluator
+from xspec_sixsa.session.parameters import model_objects, parameters_of
+from xspec_sixsa.session.workers import WorkerPool
 
 __all__ = ["additive", "at_fault", "embedded_components", "forked_components"]
 
 
 def embedded_components(theta: np.ndarray, observation: Observation) -> dict[str, np.ndarray]:
     """Return expected counts (k, n_bins) of each additive component, from the embedded engine."""
-    from ..embedded.evaluate import evaluate_components
+    from xspec_sixsa.embedded.evaluate import evaluate_components
 
     area_time = observation.area_time
     return {

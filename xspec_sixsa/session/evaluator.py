@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ..observation import Observation
-from .gain import Gain, gains
-from .parameters import FreeParameter, model_objects
+from xspec_sixsa.common.observation import Observation
+from xspec_sixsa.session.freeparameter import FreeParameter
+from xspec_sixsa.session.gain import Gain, gains
+from xspec_sixsa.session.parameters import model_objects
 
 __all__ = ["Evaluator", "outside_limits"]
 

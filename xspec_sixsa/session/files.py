@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from types import ModuleType
 
-from .._files import atomic_path
+from xspec_sixsa.common.files import atomic_path
 
 __all__ = ["load_chain", "loaded_chains", "refuse_chains", "save_xcm", "unload_chains"]
 

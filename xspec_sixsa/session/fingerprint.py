@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ..observation import Observation
-from .gain import gains
-from .parameters import FreeParameter, chain_name, model_objects, parameters_of
+from xspec_sixsa.common.observation import Observation
+from xspec_sixsa.session.freeparameter import FreeParameter
+from xspec_sixsa.session.gain import gains
+from xspec_sixsa.session.parameters import chain_name, model_objects, parameters_of
 
 __all__ = ["difference", "fingerprint"]
 

@@ -8,7 +8,7 @@ from types import ModuleType
 
 import numpy as np
 
-from .evaluator import Evaluator
+from xspec_sixsa.session.evaluator import Evaluator
 
 __all__ = ["native_fit"]
 
@@ -71,7 +71,7 @@ def native_fit(
 def _count(module: ModuleType) -> int:
     if not hasattr(module, "evaluate_batch"):
         return 0
-    from ..embedded.evaluate import evaluations
+    from xspec_sixsa.embedded.evaluate import evaluations
 
     return evaluations()
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from .parameters import FreeParameter
+from xspec_sixsa.session.freeparameter import FreeParameter
 
 __all__ = ["WHY_NO_CHAIN", "Gain", "gains"]
 

@@ -12,8 +12,10 @@ from types import ModuleType
 
 import numpy as np
 
-from .evaluator import Evaluator
-from .workers import WorkerPool
+from xspec_sixsa.embedded.parameterstate import bump_structure
+from xspec_sixsa.embedded.state import session
+from xspec_sixsa.session.evaluator import Evaluator
+from xspec_sixsa.session.workers import WorkerPool
 
 __all__ = ["embedded_measure", "forked_measure"]
 
@@ -80,9 +82,6 @@ def _checked(values: np.ndarray, width: int) -> np.ndarray:
 @contextlib.contextmanager
 def _put_back(module: ModuleType) -> Iterator[None]:
     """The engine's parameters, links, limits, plot settings and last fluxes as before the block."""
-    from ..embedded.parameterstate import bump_structure
-    from ..embedded.state import session
-
     states = [(state, state.snapshot()) for record in session.models.values() for state in record.states]
     results = [(s, name, s.__dict__[name]) for s in session.spectra for name in ("_flux", "_lumin", "_eqwidth")]
     plot = module.Plot

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
-from .parameters import FreeParameter, chain_name, model_objects, parameters_of
+from xspec_sixsa.session.freeparameter import FreeParameter
+from xspec_sixsa.session.parameters import chain_name, model_objects, parameters_of
 
 __all__ = ["component_number", "named_parameter", "without_absorption"]
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from ..embedded.links import Link
-from ..embedded.state import XspecError
-from .components import additive
-from .parameters import FreeParameter, chain_name, model_objects, parameters_of
+from xspec_sixsa.embedded.links import Link
+from xspec_sixsa.embedded.state import XspecError
+from xspec_sixsa.session.components import additive
+from xspec_sixsa.session.freeparameter import FreeParameter
+from xspec_sixsa.session.parameters import chain_name, model_objects, parameters_of
 
 __all__ = ["NoCommonScaleError", "common_norms"]
 

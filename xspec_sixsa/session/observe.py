@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..observation import Observation, SpectrumData
+from xspec_sixsa.common.observation import Observation, SpectrumData
 
 __all__ = ["observe", "saved_lines", "saved_statistics"]
 

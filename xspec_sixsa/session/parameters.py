@@ -9,63 +9,15 @@ from __future__ import annotations
 import ctypes
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-__all__ = ["FreeParameter", "chain_name", "find", "free_parameters", "model_objects", "parameters_of"]
+from xspec_sixsa.session.freeparameter import FreeParameter
+from xspec_sixsa.session.gain import gains
+
+__all__ = ["chain_name", "find", "free_parameters", "model_objects", "parameters_of"]
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class FreeParameter:
-    """One free parameter (not frozen, not linked).
-
-    Attributes
-    ----------
-    model : str
-        Name of its model; empty for the unnamed one.
-    group : int
-        Data group, from 1.
-    index, global_index : int
-        Within its Model object, and running on over the model's data groups, from 1.
-    name, component, unit : str
-        As XSPEC shows them.
-    values : tuple of 6 floats
-        Value, delta, hard minimum, soft minimum, soft maximum, hard maximum.
-    chain_name : str
-        Column name in a chain file: ``nH__1``, ``norm__bkg__3``.
-    label : str
-        For people: ``"TBabs nH"``, ``"bkg: powerlaw norm (group 2)"``.
-    prior : tuple
-        XSPEC's own (`bayes`): type and hyperparameters.
-    response : (spectrum, source), optional
-        Whose gain it is, for a response parameter; `model` is then "gain" (or "gain2" ... for further sources).
-    """
-
-    model: str
-    group: int
-    index: int
-    global_index: int
-    name: str
-    component: str
-    unit: str
-    values: tuple[float, ...]
-    chain_name: str
-    label: str
-    prior: tuple[Any, ...] = ("cons",)
-    response: tuple[int, int] | None = None
-
-    @property
-    def hard_limits(self) -> tuple[float, float]:
-        """Values that XSPEC accepts: it silently keeps the old value beyond them."""
-        return self.values[2], self.values[5]
-
-    @property
-    def soft_limits(self) -> tuple[float, float]:
-        """Where a fit starts to be held back."""
-        return self.values[3], self.values[4]
 
 
 def model_objects(module: ModuleType) -> list[tuple[str, int, Any]]:
@@ -114,8 +66,6 @@ def free_parameters(module: ModuleType) -> list[FreeParameter]:
     ValueError
         Without a model or a free parameter.
     """
-    from .gain import gains
-
     objects = model_objects(module)
     if not objects:
         raise ValueError(
@@ -198,8 +148,6 @@ def find(module: ModuleType, parameters: list[FreeParameter], reference: Any) ->
     ValueError
         For frozen, linked and unknown parameters, saying what to do.
     """
-    from .gain import gains
-
     if isinstance(reference, FreeParameter):
         reference = reference.chain_name
     if isinstance(reference, str):

@@ -15,15 +15,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..observation import Observation
-from . import components, files, fitting, measure, norms
-from .evaluator import Evaluator, outside_limits
-from .fingerprint import difference, fingerprint
-from .gain import WHY_NO_CHAIN
-from .observe import observe
-from .parameters import FreeParameter, find, free_parameters
-from .settings import Silence, interruptible
-from .workers import WorkerPool
+from xspec_sixsa.common.observation import Observation
+from xspec_sixsa.embedded import pick
+from xspec_sixsa.session import components, files, fitting, measure, norms
+from xspec_sixsa.session.evaluator import Evaluator, outside_limits
+from xspec_sixsa.session.fingerprint import difference, fingerprint
+from xspec_sixsa.session.freeparameter import FreeParameter
+from xspec_sixsa.session.gain import WHY_NO_CHAIN
+from xspec_sixsa.session.observe import observe
+from xspec_sixsa.session.parameters import find, free_parameters
+from xspec_sixsa.session.settings import Silence, interruptible
+from xspec_sixsa.session.workers import WorkerPool
 
 __all__ = ["Evaluations", "Session"]
 
@@ -99,8 +101,6 @@ class Session:
         self, xspec_module: ModuleType | None = None, workers: int | None = None, time_limit: float = 300.0
     ) -> None:
         if xspec_module is None:
-            from ..embedded import pick
-
             xspec_module = pick()
         if workers is not None and workers < 1:
             raise ValueError(f"workers = {workers}: at least 1 process must evaluate (1 means this one).")

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from .settings import interrupt_waits
+from xspec_sixsa.session.settings import interrupt_waits
 
 __all__ = ["WorkerPool"]
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ..state import XspecError
-from . import absorption, additive_thermal, comptonised, lines, multiplicative, powerlaws
-from .component import ComponentType, ParameterInfo
-from .names import XSPEC_NAMES, resolve
+from xspec_sixsa.embedded.components import absorption, additive_thermal, comptonised, lines, multiplicative, powerlaws
+from xspec_sixsa.embedded.components.component import ComponentType, ParameterInfo
+from xspec_sixsa.embedded.components.names import XSPEC_NAMES, resolve
+from xspec_sixsa.embedded.state import XspecError
 
 __all__ = ["REGISTRY", "ComponentType", "ParameterInfo", "load_table", "lookup"]
 
@@ -46,6 +46,6 @@ def lookup(name: str) -> ComponentType:
 
 def load_table(kind: str, path: str) -> ComponentType:
     """Return the component of a table-model file; see `xspec_sixsa.embedded.tablemodel.load_table`."""
-    from ..tablemodel import load_table as load  # astropy is imported only for those who have tables
+    from xspec_sixsa.embedded.tablemodel import load_table as load  # astropy is imported only for those who have tables
 
     return load(kind, path)

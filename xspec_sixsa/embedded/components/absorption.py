@@ -7,9 +7,15 @@ from typing import Any
 
 import torch
 
-from .component import ComponentType, parameter
-from .crosssections import BalucinskaChurch, check_xsect, dusty_gas, gas_with_molecules, photoelectric
-from .numerics import as_key, column, differentiated, redshifted
+from xspec_sixsa.embedded.components.component import ComponentType, parameter
+from xspec_sixsa.embedded.components.crosssections import (
+    BalucinskaChurch,
+    check_xsect,
+    dusty_gas,
+    gas_with_molecules,
+    photoelectric,
+)
+from xspec_sixsa.embedded.components.numerics import as_key, column, differentiated, redshifted
 
 __all__ = ["COMPONENTS"]
 

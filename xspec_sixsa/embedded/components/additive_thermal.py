@@ -8,9 +8,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from . import gaunt
-from .component import ComponentType, parameter
-from .numerics import TINY_ENERGY, column, redshifted, simpson, smooth_energies, trapezoid
+from xspec_sixsa.embedded.components import gaunt
+from xspec_sixsa.embedded.components.component import ComponentType, parameter
+from xspec_sixsa.embedded.components.numerics import (
+    TINY_ENERGY,
+    column,
+    redshifted,
+    simpson,
+    smooth_energies,
+    trapezoid,
+)
 
 __all__ = ["COMPONENTS"]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..state import XspecError
+from xspec_sixsa.embedded.state import XspecError
 
 __all__ = ["ABUNDANCES", "BalucinskaChurch", "CrossSection", "dusty_gas", "gas_with_molecules", "photoelectric"]
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from .component import ComponentType, parameter
-from .numerics import column, redshifted
+from xspec_sixsa.embedded.components.component import ComponentType, parameter
+from xspec_sixsa.embedded.components.numerics import column, redshifted
 
 __all__ = ["COMPONENTS"]
 

@@ -1,0 +1,1 @@
+"""What every room stands on: files, seeds, progress, the observation, XSPEC's fit statistics."""

@@ -1,0 +1,296 @@
+"""Parameters to expected spectra and back, learned from evaluations: paired auto-encoders in closed form.
+
+The spectrum's auto-encoder is linear: principal components of spectra in units of their own noise. The parameters'
+encoder are a quadratic trend and Gaussian kernels on the evaluated parameter sets. Linear maps between the two latent
+spaces, in both directions, follow by ridge regression (a Gaussian process' posterior mean), so that nothing is trained
+by gradient descent but a handful of length scales.
+
+Chung, Hart, Chung, Peters & Haber, arXiv 2405.13220 (paired auto-encoders, RRE, RMA, latent-space inversion); Rasmussen
+& Williams 2006, sections 2.2, 2.7 and 5.4 (kernels, explicit basis functions, marginal likelihood).
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from xspec_sixsa.common.fitstatistic import CHUNK
+from xspec_sixsa.common.seeding import Streams
+from xspec_sixsa.infer.noise import Noise
+
+__all__ = ["Emulator", "KernelRegression", "Recovery"]
+
+Points = NDArray[np.float64]
+
+FLOOR = 0.1  # counts added before the square root, so that it stays smooth where a bin is empty
+MOST_COMPONENTS = 64
+LOST = 1e-3  # squared distance per spectrum, in units of the noise's variance, that the components may lose
+CENTRES = 3000  # most parameter sets that carry kernels: the cost grows with their cube
+SCALED_ON = 400  # parameter sets on which length scales are found
+RELEVANT = 0.01  # share of the largest weight from which a parameter set counts for length scales
+SCALE_STEPS, SCALE_STEPS_AGAIN = 50, 20  # of the search for length scales: from nothing, and from earlier ones
+PART = 10_000_000  # numbers that are decoded at once where spectra are kept: 80 MB
+WIDE = 2000  # bins from which single precision decodes spectra: half the time, and errors far below the noise's
+
+
+class KernelRegression:
+    """A smooth map between vectors: quadratic trend plus Gaussian kernels on the training points.
+
+    Parameters
+    ----------
+    x : ndarray, shape (n, d)
+    y : Tensor, shape (n, k)
+    weights : ndarray, shape (n,)
+        Where the map must be right: they set the coordinates, the trend, and which points set the length scales.
+    scales : Tensor, shape (d + 1,), optional
+        Where the search for the logarithms of length scales and noise begins: those of an earlier regression.
+    """
+
+    def __init__(self, x: Points, y: Tensor, weights: Points, scales: Tensor | None = None) -> None:
+        self._centre = np.average(x, axis=0, weights=weights)
+        spread = (weights / weights.sum())[:, None] * (x - self._centre)
+        covariance = spread.T @ (x - self._centre)
+        covariance += 1e-12 * max(np.trace(covariance), 1e-300) * np.eye(x.shape[1])
+        self._factor = np.linalg.cholesky(covariance)
+        points, w = self._coordinates(x), torch.tensor(weights / weights.sum())
+        trend = self._trend(points)
+        gram = trend.T @ (w[:, None] * trend)
+        ridge = 1e-10 * torch.trace(gram) / len(gram) * torch.eye(len(gram), dtype=torch.float64)
+        self._coefficients = torch.linalg.solve(gram + ridge, trend.T @ (w[:, None] * y))
+        residual = y - trend @ self._coefficients
+        # not the very best only: crowded, they would tell how the map wriggles, not how far it reaches
+        relevant = max(int((w > RELEVANT * w.max()).sum()), min(SCALED_ON, len(w)))
+        chosen = torch.linspace(0, relevant - 1, min(SCALED_ON, relevant)).long()
+        best = torch.argsort(w, descending=True, stable=True)[chosen]
+        self.scales = _length_scales(points[best], residual[best], scales)
+        scaled = points / self.scales[:-1].exp()
+        self._points = torch.cat([scaled, -0.5 * (scaled * scaled).sum(1, keepdim=True)], dim=1).T.contiguous()
+        kernel = self._kernel(points)
+        kernel.diagonal().add_(float(self.scales[-1].exp()) + 1e-10)
+        self._links = torch.cholesky_solve(residual, torch.linalg.cholesky(kernel))
+
+    def _kernel(self, x: Tensor) -> Tensor:
+        """Kernels (n, centres) at whitened points (n, d): the squared distance's three terms in one product."""
+        x = x / self.scales[:-1].exp()
+        extended = torch.cat([x, torch.ones(len(x), 1, dtype=x.dtype)], dim=1)
+        return torch.addmm(-0.5 * (x * x).sum(1, keepdim=True), extended, self._points).exp_()
+
+    def _coordinates(self, x: Points) -> Tensor:
+        return torch.tensor(np.linalg.solve(self._factor, (x - self._centre).T).T)
+
+    @staticmethod
+    def _trend(x: Tensor) -> Tensor:
+        i, j = torch.triu_indices(x.shape[1], x.shape[1])
+        return torch.cat([torch.ones(len(x), 1, dtype=x.dtype), x, x[:, i] * x[:, j]], dim=1)
+
+    def __call__(self, x: Points) -> Tensor:
+        """Predicted vectors (n, k) at x (n, d)."""
+        rows = max(1, CHUNK // self._points.shape[1])
+        points = self._coordinates(x)
+        kernels = torch.cat([self._kernel(part) @ self._links for part in points.split(rows)])
+        return self._trend(points) @ self._coefficients + kernels
+
+
+def _length_scales(x: Tensor, y: Tensor, begin: Tensor | None) -> Tensor:
+    """Logarithms of length scales and relative noise that maximise the marginal likelihood, one variance for all y."""
+    n, d = x.shape
+    start = begin
+    if start is None:
+        start = torch.cat([torch.full((d,), 0.7, dtype=torch.float64), torch.tensor([-8.0], dtype=torch.float64)])
+    scales = start.clone().requires_grad_(True)
+    optimiser = torch.optim.Adam([scales], lr=0.1)
+    difference = (x[:, None] - x[None]) ** 2
+    best, best_scales = float("inf"), start
+    for _ in range(SCALE_STEPS if begin is None else SCALE_STEPS_AGAIN):
+        kernel = (-0.5 * (difference / (2 * scales[:-1]).exp()).sum(dim=2)).exp()
+        factor, info = torch.linalg.cholesky_ex(kernel + (scales[-1].exp() + 1e-10) * torch.eye(n, dtype=torch.float64))
+        if int(info):
+            break
+        misfit = (y * torch.cholesky_solve(y, factor)).sum()
+        loss = 0.5 * n * torch.log(misfit.clamp(min=1e-300)) + torch.log(factor.diagonal()).sum()
+        if loss.item() < best:
+            best, best_scales = loss.item(), scales.detach().clone()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        with torch.no_grad():
+            scales[:-1].clamp_(-3, 5)
+            scales[-1].clamp_(-20, 0)
+    return best_scales
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """Whether a recorded spectrum is one that the model makes, judged without a further evaluation.
+
+    Attributes
+    ----------
+    rre, rma : float
+        Relative residual of the re-predicted spectrum, and distance of the recovered parameters from their own
+        auto-encoder's, in unit-cube units (Chung et al., eq. 14).
+    rre_limit, rma_limit : float
+        99.9 % quantiles of the same for simulated spectra of the emulated posterior.
+    u : ndarray, shape (d,)
+        The starting point that latent-space inversion gives, in the unit cube.
+    """
+
+    rre: float
+    rma: float
+    rre_limit: float
+    rma_limit: float
+    u: Points
+
+    @property
+    def inside(self) -> bool:
+        """Whether the observation looks like a simulated one."""
+        return self.rre <= self.rre_limit and self.rma <= self.rma_limit
+
+
+class Emulator:
+    """Unit-cube parameters to expected source counts, and recorded spectra to parameters.
+
+    Parameters
+    ----------
+    u : ndarray, shape (n, d)
+        Evaluated parameter sets.
+    counts : Tensor, shape (n, n_bins)
+        Their expected source counts.
+    weights : ndarray, shape (n,)
+        Where the emulator must be right.
+    noise : Noise
+    previous : Emulator, optional
+        Whose length scales the search begins with.
+    """
+
+    def __init__(
+        self, u: Points, counts: Tensor, weights: Points, noise: Noise, previous: Emulator | None = None
+    ) -> None:
+        self._noise, self._gaussian = noise, noise.gaussian[: noise.n_bins]
+        self._sigma = torch.where(self._gaussian, noise.sigma[: noise.n_bins], 1.0)
+        self._background = noise.expected(torch.zeros(1, noise.n_bins))[0, : noise.n_bins]
+        if len(u) > CENTRES:
+            # the best, and every so many of the others: the emulator must know where the posterior is not
+            order = np.argsort(-weights, kind="stable")
+            others = np.linspace(CENTRES // 2, len(u) - 1, CENTRES - CENTRES // 2).astype(int)
+            keep = np.sort(np.concatenate([order[: CENTRES // 2], order[others]]))
+            u, counts, weights = u[keep], counts[torch.as_tensor(keep)], weights[keep]
+        self._u, self._counts_at_centres, self._weights = u, counts, weights
+        y, w = self._stabilise(counts + self._background), torch.tensor(weights / weights.sum())
+        self._centre = w @ y
+        y -= self._centre
+        self._basis = _principal_components(y, w)
+        self._latents = y @ self._basis
+        self._forward = KernelRegression(u, self._latents, weights, previous and previous._forward.scales)
+        self._decode_type = torch.float32 if noise.n_bins > WIDE else torch.float64
+        self._decoder = self._basis.T.to(self._decode_type).contiguous()
+
+    @property
+    def components(self) -> int:
+        """Principal components of the spectrum's auto-encoder."""
+        return self._basis.shape[1]
+
+    def given(self, noise: Noise) -> Emulator:
+        """The same emulator, scored against another observation."""
+        other = copy.copy(self)
+        other._noise = noise
+        return other
+
+    def _stabilise(self, expected: Tensor) -> Tensor:
+        """Expected counts, background included, (n, n_bins) in units in which noise has unit variance; float64."""
+        expected = expected.double()
+        poisson = 2 * (expected.clamp(min=0) + FLOOR).sqrt()
+        return torch.where(self._gaussian, expected / self._sigma, poisson)
+
+    def _counts(self, y: Tensor) -> Tensor:
+        # in place: much of a run's time outside XSPEC is spent here
+        poisson = y.clamp(min=0).square_().mul_(0.25).sub_(self._background + FLOOR).clamp_(min=0)
+        if not bool(self._gaussian.any()):
+            return poisson
+        return torch.where(self._gaussian, y * self._sigma, poisson)
+
+    @torch.no_grad()
+    def __call__(self, u: Points) -> Tensor:
+        """Expected source counts (n, n_bins), float64, at points of the unit cube (n, d)."""
+        return self._counts(self._centre + (self._forward(u).to(self._decode_type) @ self._decoder).double())
+
+    def spectra(self, u: Points) -> Tensor:
+        """The same in float32, for spectra that are kept: decoded in parts, so that they take little else."""
+        rows = max(1, PART // self._noise.n_bins)
+        return torch.cat([self(part).float() for part in np.array_split(u, -(-len(u) // rows))])
+
+    @torch.no_grad()
+    def log_likelihood(self, u: Points) -> Points:
+        """Emulated ``-statistic/2`` of the observation, shape (n,)."""
+        rows = max(16, CHUNK // self._noise.n_bins)
+        parts = [self._noise.statistics.log_likelihood(self(part)) for part in np.array_split(u, -(-len(u) // rows))]
+        return torch.cat(parts).numpy()
+
+    # -- the inverse half ------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def _encode(self, recorded: Tensor) -> Tensor:
+        """Latents (n, k) of recorded inputs (n, n_inputs): the projection that latent-space inversion ends in."""
+        return (self._stabilise(recorded[:, : self._noise.n_bins]) - self._centre) @ self._basis
+
+    def parameters(self, recorded: Tensor) -> Points:
+        """Starting points (n, d) in the cube for recorded spectra (n, n_inputs).
+
+        Draws noise from torch's default generator when it is first called.
+        """
+        return self._decode(self._encode(recorded))
+
+    @torch.no_grad()
+    def _decode(self, latents: Tensor) -> Points:
+        return np.clip(self._inverse(latents[:, self._told].numpy()).numpy(), 0.0, 1.0)
+
+    @functools.cached_property
+    def _told(self) -> Tensor:
+        """Which latents the inverse looks at: those that differ most."""
+        return torch.argsort(self._latents.var(dim=0), descending=True)[: 3 * self._u.shape[1]]
+
+    @functools.cached_property
+    def _inverse(self) -> KernelRegression:
+        # learned from recorded spectra, so that it does not take noise for parameters
+        noisy = self._encode(self._noise.draw(self._counts_at_centres))
+        with torch.enable_grad():
+            return KernelRegression(noisy[:, self._told].numpy(), torch.tensor(self._u), self._weights)
+
+    @torch.no_grad()
+    def recovery(self, u: Points) -> Recovery:
+        """Judge the observation against spectra simulated at points (n, d) of the cube.
+
+        Draws noise from torch's default generator.
+        """
+        recorded = torch.cat([self._noise.observed[None], self._noise.draw(self(u))])
+        found = self.parameters(recorded)
+        latents = self._forward(found)
+        again = self._decode(latents)
+        source = recorded[:, : self._noise.n_bins].double()
+        predicted = self._noise.expected(self(found))[:, : self._noise.n_bins]
+        rre = ((predicted - source).norm(dim=1) / source.norm(dim=1).clamp(min=1e-300)).numpy()
+        rma = np.linalg.norm(found - again, axis=1)
+        return Recovery(
+            float(rre[0]), float(rma[0]), float(np.quantile(rre[1:], 0.999)), float(np.quantile(rma[1:], 0.999)),
+            found[0],
+        )  # fmt: skip
+
+
+def _principal_components(y: Tensor, w: Tensor) -> Tensor:
+    """Basis (n_bins, k) of centred spectra (n, n_bins) under weights: as few as lose no more than `LOST`."""
+    scaled = y * w.sqrt()[:, None]
+    k = min(MOST_COMPONENTS, *y.shape)
+    if min(y.shape) > 4 * k:
+        with Streams(0).torch("principal components"):  # a random sketch: the same for the same spectra
+            basis = torch.linalg.qr(torch.svd_lowrank(scaled.float(), q=k, niter=3)[2].double())[0]
+    else:
+        basis = torch.linalg.svd(scaled, full_matrices=False)[2][:k].T
+    kept = ((scaled @ basis) ** 2).sum(dim=0)
+    lost = (scaled**2).sum() - kept.cumsum(dim=0)
+    enough = torch.nonzero(lost <= LOST)
+    return basis[:, : int(enough[0]) + 1 if len(enough) else k].contiguous()

@@ -1,0 +1,276 @@
+"""Emulate, then propose: evaluate where the emulated posterior is, until the emulator is right there."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.special import ndtr, ndtri
+
+from xspec_sixsa.common.ensemble import stretch_moves
+from xspec_sixsa.common.progress import Progress
+from xspec_sixsa.common.seeding import Streams
+from xspec_sixsa.infer.coordinates import EDGE, Straightening, Whitening
+from xspec_sixsa.infer.emulator import Emulator, Recovery
+from xspec_sixsa.infer.importance import effective_sample_size, negligible_share, tempering_power, unseen_share
+from xspec_sixsa.infer.noise import Noise
+from xspec_sixsa.infer.proposal import (
+    EmulatedProposal,
+    KernelProposal,
+    Mixture,
+    Proposal,
+    StudentMixture,
+    StudentProposal,
+    temper,
+)
+
+__all__ = ["Search"]
+
+log = logging.getLogger(__name__)
+
+Points = NDArray[np.float64]
+
+WALKERS = 200
+ENOUGH_POWER = 0.1  # of the likelihood at which a very accurate emulator ends the search
+PATIENCE = 3  # steps without improvement that end a search
+MOVES = 60  # stretch moves a step, from points that already lie where the density is
+KEPT = 2000  # walkers' positions that carry the kernels of the proposal
+KERNELS = 1000  # of them in a cover, beside a mixture
+COVERED = 20000  # draws that judge a cover, and that the next is fitted to
+COMPONENTS = (5, 10, 10, 20, 20, 40, 40)  # of the covers tried, in turn
+ENOUGH_COVER = 0.5  # effective emulated draws per draw
+LEAST_WEIGHT = 1e-3  # of evaluations far from the posterior: they keep the emulator sane where it extrapolates
+TEMPERED_ESS = 60.0  # effective evaluations that the next temperature must rest on
+
+
+@dataclass
+class Search:
+    """The loop of evaluations that teach an emulator.
+
+    Parameters
+    ----------
+    simulate, left : callable
+        As in `rounds.Inference`.
+    noise : Noise
+    streams : Streams
+    progress : Progress
+    simulations : Simulations
+        What has been evaluated.
+    batch : int
+        Evaluations a step.
+    explore : float
+        Share of them drawn from the prior and from `explorer`.
+    accuracy : float
+        Error in log L over the emulated posterior that ends the search.
+
+    Attributes
+    ----------
+    emulator : Emulator
+    explorer : Proposal or None
+        A neural posterior that saw the whole prior: it finds modes that the evaluations so far do not show.
+    error : float
+        Of the emulator in log L, over the last step's evaluations, which it had not seen: the standard deviation of
+        Gaussian errors that cost as many effective samples, ``sqrt(log(n / ESS))``.
+    spread : float
+        Standard deviation of exact minus emulated log L there.
+    unseen : float
+        Share of the evidence that may hide where the emulator is far too low (`importance.unseen_share`).
+    steps : list of dict
+        ``power``, ``error`` (the `spread`), ``effective_error`` (the `error`), ``samples``, ``evaluations``.
+    """
+
+    simulate: Callable[..., Any]
+    left: Callable[[], int]
+    noise: Noise
+    streams: Streams
+    progress: Progress
+    simulations: Any
+    batch: int
+    explore: float
+    accuracy: float
+    emulator: Emulator = field(init=False)
+    explorer: Proposal | None = None
+    error: float = np.inf
+    spread: float = np.inf
+    unseen: float = 1.0
+    power: float = 0.0
+    steps: list[dict[str, Any]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._learn(None)
+
+    def add(self, simulations: Any) -> None:
+        """Take further evaluations into account."""
+        self.simulations = self.simulations + simulations[simulations.usable]
+
+    def run(self, most: int, reserve: int) -> None:
+        """Search until the emulator is accurate, `most` steps were made, or only `reserve` evaluations are left."""
+        for _ in range(most):
+            if self.left() - self.batch < reserve:
+                log.info("the search ends: the budget leaves no room for another step")
+                break
+            self._step(len(self.steps) + 1)
+            # a tempered posterior holds the posterior: an emulator that is right there needs no step at full power
+            limit = self.accuracy if self.power == 1 else 0.5 * self.accuracy
+            if self.power >= ENOUGH_POWER and self.error < limit and self.unseen < negligible_share(self.batch):
+                break
+            errors = [step["effective_error"] for step in self.steps if step["power"] == 1]
+            if len(errors) > PATIENCE and min(errors[-PATIENCE:]) > 0.9 * min(errors[:-PATIENCE]):
+                log.info("the search ends: the emulator has not improved in %d steps", PATIENCE)
+                break
+        self._learn(self.emulator)
+
+    def _learn(self, previous: Emulator | None) -> None:
+        s = self.simulations
+        wanted = max(TEMPERED_ESS, len(s.u) / 20)
+        self._beta = tempering_power(s.log_likelihood, wanted)
+        depth = self._beta * (s.log_likelihood.max() - s.log_likelihood)
+        # spectra far off differ by so much that their share must shrink as the square of the distance grows
+        weights = np.exp(-0.5 * depth) + LEAST_WEIGHT / (1 + depth)
+        with self.progress.task(f"emulator: {len(s.u)} spectra", 1, "fit"):
+            self.emulator = Emulator(s.u, s.counts, weights, self.noise, previous)
+
+    def _step(self, number: int) -> None:
+        if number > 1:
+            self._learn(self.emulator)
+        # no further than the last step's error allows, nor than the evaluations so far reach
+        self.power = min(1.0, max(4 * self._beta, 1 / max(self.spread, 1e-3)))
+        rng = self.streams.numpy("search", number)
+        with self.progress.task(f"search {number}: sampling the emulator", 1, "ensemble"):
+            exploring = int(self.explore * self.batch)
+            near = self.sample(self.power, rng)[: self.batch - exploring]
+        parts = [near, rng.random((exploring - exploring // 2, near.shape[1]))]
+        if self.explorer is not None:
+            with self.streams.torch("explore", number):
+                parts.append(self.explorer.draw(exploring // 2))
+        new = self.simulate(np.concatenate(parts), "search")
+        emulated = self.emulator.log_likelihood(near)
+        exact = new.log_likelihood[: len(near)]
+        difference = exact - emulated
+        finite = np.isfinite(exact)
+        if finite.sum() > 1:
+            self.spread = float(np.std(difference[finite]))
+            self.error = float(np.sqrt(np.log(len(near) / effective_sample_size(difference))))
+            self.unseen = unseen_share(difference)
+        self.steps.append(
+            {
+                "power": self.power,
+                "error": self.spread,
+                "effective_error": self.error,
+                "samples": near,
+                "evaluations": len(new.u),
+            }
+        )
+        self.add(new)
+        log.info(
+            "search %d: likelihood to the power %.3g, best log L %.2f, emulator off by %.2f in log L",
+            number, self.power, self.simulations.log_likelihood.max(), self.spread,
+        )  # fmt: skip
+
+    def sample(self, power: float, rng: np.random.Generator) -> Points:
+        """Points (KEPT, d) of the posterior whose emulated likelihood is raised to `power`, about equally weighted.
+
+        Stretch moves find where the density is; one importance resampling from kernels on the walkers then fills tails
+        and sets the shares of separate modes, which walkers cannot leave.
+        """
+        candidates, value = self._candidates()
+        weight = np.exp(power * (value - value.max()))
+        chosen = rng.choice(len(candidates), WALKERS, p=weight / weight.sum())
+        z = ndtri(np.clip(candidates[chosen], EDGE, 1 - EDGE))
+        # copies part ways: moves along the line between two equal walkers lead nowhere
+        z += 0.1 * (z.std(axis=0) + 1e-6) * rng.standard_normal(z.shape)
+        late = [
+            _cube(positions)
+            for step, (positions, _) in enumerate(stretch_moves(self._log_density(power), z, None, MOVES, rng), 1)
+            if step > MOVES // 2
+        ]
+        points = rng.permutation(np.concatenate(late))[:KEPT]
+        with self.streams.torch("sample", int(rng.integers(2**31))):
+            return _Cover(points).resample(lambda u: power * self.emulator.log_likelihood(u), KEPT)
+
+    def _log_density(self, power: float) -> Callable[[Points], Points]:
+        # the prior is a unit normal in z: no walls for walkers to wait at
+        return lambda z: power * self.emulator.log_likelihood(_cube(z)) - 0.5 * (z**2).sum(axis=1)
+
+    def _candidates(self) -> tuple[Points, Points]:
+        """Points to start walkers from, with log likelihoods: evaluated ones, and what explorer and inverse give."""
+        s = self.simulations
+        with self.streams.torch("candidates", len(self.steps)):
+            found = [] if self.explorer is None else [self.explorer.draw(WALKERS)]
+            if not self.steps:
+                found.append(self.emulator.parameters(self.noise.observed[None]))
+        if not found:
+            return s.u, s.log_likelihood
+        u = np.concatenate(found)
+        return np.concatenate([s.u, u]), np.concatenate([s.log_likelihood, self.emulator.log_likelihood(u)])
+
+    def recovery(self, n: int = 300) -> Recovery:
+        """`Emulator.recovery`, against `n` spectra of the emulated posterior."""
+        points = self.sample(1.0, self.streams.numpy("recovery", len(self.steps)))[:n]
+        with self.streams.torch("recovery", len(self.steps)):
+            return self.emulator.recovery(points)
+
+    def proposal(self) -> EmulatedProposal:
+        """The emulated posterior as a density to draw from: rejection from a proposal that covers it.
+
+        The cover is a mixture of Student t, fitted again to its own weighted draws of the emulated posterior until they
+        are about equally heavy (population Monte Carlo: Cappe et al. 2008, Stat. Comput. 18, 447).
+        """
+        number = len(self.steps)
+        with self.streams.torch("cover", number), self.progress.task("covering the emulated posterior", 1, "ensemble"):
+            points = self.sample(1.0, self.streams.numpy("cover", number))
+            best, best_share = _Cover(points), 0.0
+            for components in COMPONENTS:
+                cover = _Cover(points, components)
+                u, log_weights = cover.weigh(self.emulator.log_likelihood, COVERED)
+                share = effective_sample_size(log_weights) / len(u)
+                if share > best_share:
+                    best, best_share = cover, share
+                if best_share > ENOUGH_COVER:
+                    break
+                points = _resample(u, log_weights, COVERED // 2)
+            proposal = EmulatedProposal(best.proposal, self.emulator.log_likelihood)
+        log.info(
+            "the cover's draws of the emulated posterior are %.0f %% effective, %.1f %% are accepted",
+            100 * best_share,
+            100 * proposal.acceptance,
+        )
+        return proposal
+
+
+class _Cover:
+    """A proposal around points: kernels, a broad share, and a mixture of so many Student t where that is wanted."""
+
+    def __init__(self, points: Points, components: int = 0) -> None:
+        straight, broad = Straightening(points), StudentProposal(Whitening.of(points))
+        most = KERNELS if components else KEPT
+        kernels = KernelProposal(points[:: -(-len(points) // most)], coordinates=straight)
+        self.proposal = (
+            Mixture([StudentMixture(points, components, straight), kernels, broad], [0.75, 0.2, 0.05])
+            if components
+            else Mixture([kernels, broad], [0.8, 0.2])
+        )
+
+    def weigh(self, log_likelihood: Callable[[Points], Points], n: int) -> tuple[Points, Points]:
+        """Draws (n, d) and their log weights."""
+        u = self.proposal.draw(n)
+        return u, log_likelihood(u) - self.proposal.log_density(u)
+
+    def resample(self, log_likelihood: Callable[[Points], Points], n: int) -> Points:
+        """Points (n, d), equally weighted."""
+        return _resample(*self.weigh(log_likelihood, 4 * n), n)
+
+
+def _resample(u: Points, log_weights: Points, n: int) -> Points:
+    tempered = temper(log_weights, n / 4)
+    share = torch.tensor(np.exp(tempered - tempered.max()))
+    return u[torch.multinomial(share, n, replacement=True).numpy()]
+
+
+def _cube(z: Points) -> Points:
+    return np.clip(ndtr(z), EDGE, 1 - EDGE)

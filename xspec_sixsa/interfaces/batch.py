@@ -1,0 +1,89 @@
+"""Fit a session file outside any XSPEC prompt: check the inputs, choose the engine, restore the session, fit it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from xspec_sixsa.priors import load_toml
+from xspec_sixsa.run.fit import fit
+from xspec_sixsa.session.engine import load_engine
+from xspec_sixsa.session.restore import restore_session, session_folder
+
+if TYPE_CHECKING:
+    from xspec_sixsa.result import Result
+
+__all__ = ["check_inputs", "fit_session"]
+
+
+def fit_session(
+    session: str | os.PathLike[str],
+    priors: str | os.PathLike[str] | None = None,
+    *,
+    output: str | os.PathLike[str],
+    engine: str = "auto",
+    resume: bool = False,
+    clobber: bool = False,
+    **options: Any,
+) -> Result:
+    """Restore an .xcm session and fit it.
+
+    Parameters
+    ----------
+    session : path
+        What `save all` wrote. Relative data paths start in the current folder, as in XSPEC, or else in the file's.
+    priors : path, optional
+        A TOML file; default: XSPEC's own limits and `bayes` settings. Its `[fit]` table gives options that are not
+        given here.
+    output : path
+        The result's folder.
+    engine : {"auto", "xspec", "embedded"}
+        "auto" takes the real XSPEC where PyXspec can be imported.
+    resume, clobber : bool
+        What to do with an existing output folder; it is refused by default.
+    **options
+        Handed to `xspec_sixsa.fit`; None means "not given".
+
+    Raises
+    ------
+    FileNotFoundError, FileExistsError, ValueError
+        For inputs that cannot work, before anything is loaded or written.
+    """
+    session, output = Path(session).absolute(), Path(output).absolute()
+    folder = check_inputs(session, priors, output=output, resume=resume, clobber=clobber)
+    given = {key: value for key, value in options.items() if value is not None}
+    if priors is not None:
+        priors = Path(priors).absolute()
+    module = load_engine(engine)
+    if not given.get("progress", True):
+        module.Xset.chatter = 0
+    restore_session(module, session, folder)
+    toml = str(priors) if priors is not None else None
+    return fit(toml, output=output, resume=resume, clobber=clobber, xspec=module, **given)
+
+
+def check_inputs(
+    session: Path, priors: str | os.PathLike[str] | None, *, output: Path, resume: bool, clobber: bool
+) -> Path:
+    """Find what must fail, without loading any engine.
+
+    Returns
+    -------
+    Path
+        The folder from which the session's relative paths are read.
+    """
+    if not session.is_file():
+        raise FileNotFoundError(f"No session file {session}. Write one in XSPEC with: save all {session.name}")
+    if resume and clobber:
+        raise ValueError("--resume and --clobber contradict each other: continue the old run, or replace it?")
+    if output.exists() and not output.is_dir():
+        raise FileExistsError(f"{output} is a file, not a folder: give another --output.")
+    if output.is_dir() and any(output.iterdir()) and not (resume or clobber):
+        raise FileExistsError(
+            f"The output folder {output} exists. Continue its run with --resume, replace it with --clobber, "
+            "or give another --output."
+        )
+    if priors is not None:
+        load_toml(priors)
+    return session_folder(session)

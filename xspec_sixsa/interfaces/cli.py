@@ -1,0 +1,220 @@
+"""The command `sixsa`. Exit codes: 0 reliable, 3 unreliable, 2 bad input, 1 a fault of the program.
+
+Nothing heavy is imported before a command needs it, so that `sixsa -h` and refusals of bad input are quick.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import logging
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from xspec_sixsa import __version__
+from xspec_sixsa.interfaces.batch import fit_session
+from xspec_sixsa.interfaces.commands import (
+    PATH,
+    POSITIVE,
+    QUIET,
+    SEED,
+    WORKERS,
+    Answer,
+    compressor_option,
+    engine_option,
+    runs,
+)
+from xspec_sixsa.interfaces.demo import run_demo
+from xspec_sixsa.interfaces.doctor import examine
+from xspec_sixsa.interfaces.tclinstall import install_tcl as write_tcl
+from xspec_sixsa.interfaces.tclinstall import remove_tcl, user_folder
+
+__all__ = ["main"]
+
+EXIT_FAULT, EXIT_BAD_INPUT, EXIT_UNRELIABLE = 1, 2, 3
+# What a mistake in the program looks like, as opposed to input that cannot work. PyXspec raises plain Exceptions.
+FAULTS = (AssertionError, AttributeError, LookupError, NameError, NotImplementedError, TypeError, ZeroDivisionError)
+
+
+class Shell(click.Group):
+    """Its commands end with one clear message on stderr instead of a traceback, and with the exit code."""
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        super().add_command(guarded(cmd), name)
+
+
+def guarded(command: click.Command) -> click.Command:
+    """The command with errors told and exit codes made; `--debug` shows the traceback."""
+    callback = command.callback
+
+    @functools.wraps(callback)
+    def run(*, debug: bool, **options: Any) -> None:
+        logging.basicConfig(format="%(message)s", stream=sys.stderr, level=logging.WARNING, force=True)
+        level = logging.DEBUG if debug else logging.WARNING if options.get("quiet") else logging.INFO
+        logging.getLogger("xspec_sixsa").setLevel(level)
+        if not debug:
+            # Warnings of libraries speak to programmers; ours are log messages.
+            warnings.simplefilter("ignore")
+        _end_as_an_interrupt()
+        try:
+            code = callback(**options)
+            if isinstance(code, Answer):
+                click.echo(code.text)
+                code = 0 if code.well else EXIT_UNRELIABLE
+        except click.ClickException:
+            raise
+        except KeyboardInterrupt:
+            click.echo("Interrupted.", err=True)
+            code = 130
+        except Exception as error:
+            if debug:
+                raise
+            fault = isinstance(error, FAULTS) or (
+                isinstance(error, ImportError) and str(error.name).startswith("xspec_sixsa")
+            )
+            name = f"{type(error).__name__}: " if fault or not str(error) else ""
+            click.echo(f"Error: {name}{error}", err=True)
+            if fault:
+                click.echo("A fault of xspec_sixsa, it seems: repeat with --debug and report the traceback.", err=True)
+            code = EXIT_FAULT if fault else EXIT_BAD_INPUT
+        sys.exit(code or 0)
+
+    command = copy.copy(command)
+    debug = click.Option(["--debug"], is_flag=True, help="Show the traceback of an error, and more messages.")
+    command.params, command.callback = [*command.params, debug], run
+    return command
+
+
+def fit_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options that `fit` and `demo` share."""
+    for option in reversed(
+        (
+            click.option("--seed", type=SEED, help="Same seed, same answer.", show_default="drawn"),
+            click.option("--target-ess", type=POSITIVE, help="Effective sample size wanted.", show_default="1000"),
+            click.option("--budget", type=POSITIVE, help="Most evaluations of the model.", show_default="20000"),
+            compressor_option("How spectra are summarised for the network.", show_default="autoencoder"),
+            click.option(
+                "--training",
+                type=click.Choice(["emulated", "simulated"]),
+                help="Train on emulated spectra, or on simulations only (SIXSA III's rounds).",
+                show_default="emulated",
+            ),
+            click.option("--workers", help="Processes that evaluate real XSPEC.", **WORKERS),
+            QUIET,
+        )
+    ):
+        command = option(command)
+    return command
+
+
+@click.group(cls=Shell, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, "-V", "--version", prog_name="sixsa")
+def main() -> None:
+    """Exact Bayesian posteriors of X-ray spectra, from XSPEC session files.
+
+    Exit codes: 0 reliable, 3 unreliable, 2 bad input.
+    """
+
+
+for finished in runs.commands.values():
+    main.add_command(finished)
+
+
+@main.command()
+@click.argument("session", type=PATH)
+@click.option("--priors", type=PATH, help="TOML file of priors.", show_default="XSPEC's own limits and bayes")
+@click.option("--output", "-o", type=PATH, required=True, help="Folder for the result.")
+@fit_options
+@click.option("--resume", is_flag=True, help="Continue the run that the output folder holds.")
+@click.option("--clobber", is_flag=True, help="Replace the run that the output folder holds (only our own files).")
+@engine_option(about="The real XSPEC, the embedded engine, or the first of them that there is.")
+def fit(session: Path, quiet: bool, **options: Any) -> Answer:
+    """Fit the SESSION (an .xcm file written by XSPEC's `save all`) and write the posterior to a folder."""
+    result = fit_session(session, progress=not quiet, **options)
+    return Answer(result.summary(), well=result.reliable)
+
+
+@main.command()
+@click.option("--output", "-o", type=PATH, default=Path("sixsa_demo"), show_default=True, help="Folder for all files.")
+@fit_options
+@click.option("--clobber", is_flag=True, help="Replace the demo that the output folder holds.")
+@engine_option("embedded", "xspec", "auto", about="The engine that fits; the embedded one makes the spectrum.")
+def demo(output: Path, quiet: bool, **options: Any) -> Answer:
+    """Make an EPIC-pn-like response and spectrum, fit it, and see whether the truth is recovered."""
+    report = run_demo(output, progress=not quiet, **options)
+    return Answer(f"{report.result.summary()}\n\n{report.text()}", well=report.result.reliable)
+
+
+@main.command()
+@click.argument("name", required=False)
+def models(name: str | None) -> int:
+    """List the embedded engine's models with their parameters, or only the one of this NAME."""
+    from xspec_sixsa.embedded.components import REGISTRY, lookup
+
+    kinds = {"add": "additive", "mul": "multiplicative", "con": "convolution"}
+    chosen = [lookup(name)] if name else [REGISTRY[key] for key in sorted(REGISTRY, key=str.lower)]
+    for component in chosen:
+        click.echo(f"{component.name}  ({kinds.get(component.kind, component.kind)})")
+        for p in component.parameters:
+            frozen = "  frozen" if p.delta <= 0 else ""
+            unit = f" {p.unit}" if p.unit else ""
+            click.echo(f"    {p.name:<10} {p.value:<10g}{unit:<8} {p.hard_min:g} .. {p.hard_max:g}{frozen}")
+    if not name:
+        click.echo(f"{len(chosen)} models, besides tables (atable, mtable, etable). Additive ones have a norm as well.")
+        click.echo("Every other model of XSPEC needs HEASoft: `sixsa doctor` says whether it is there.")
+    return 0
+
+
+@main.command("install-tcl")
+@click.option("--remove", is_flag=True, help="Take the package away again.")
+def install_tcl(remove: bool) -> int:
+    """Put the Tcl package where the program xspec finds it (~/.xspec/sixsa)."""
+    if remove:
+        removed = remove_tcl()
+        click.echo(f"Removed {removed[0].parent}." if removed else f"Nothing of ours is in {user_folder()}.")
+    else:
+        written = write_tcl()
+        names = ", ".join(path.name for path in written)
+        click.echo(f"Wrote {names} to {written[0].parent}; nothing else was touched.")
+        click.echo(f"Python: {sys.executable}")
+        click.echo("In XSPEC: package require sixsa, then `sixsa ?`. Once for all: add that line to ~/.xspec/xspec.rc")
+    return 0
+
+
+@main.command()
+def doctor() -> int:
+    """Say what is installed, whether XSPEC works, and what to do."""
+    click.echo(f"xspec_sixsa {__version__}")
+    findings = examine()
+    for finding in findings:
+        mark = {True: "ok", False: "PROBLEM", None: "-"}[finding.ok]
+        click.echo(f"{mark:<8} {finding.subject:<17} {finding.text}")
+        if finding.remedy and not finding.ok:
+            click.echo(f"{'':<8} {'':<17} -> {finding.remedy}")
+    problems = sum(finding.ok is False for finding in findings)
+    click.echo(f"{problems} problem(s) found." if problems else "All that is needed works.")
+    return EXIT_BAD_INPUT if problems else 0
+
+
+def _end_as_an_interrupt() -> None:
+    """Let a batch queue's SIGTERM end the run as Ctrl-C does: what it has is saved, and can be resumed."""
+    owner = os.getpid()
+
+    def end(signum: int, frame: object) -> None:
+        # Workers are forked from here and inherit this; they shall just die.
+        if os.getpid() != owner:
+            os._exit(128 + signum)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, end)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What is made from a result: derived quantities, predictions, pictures, reports, diagnoses, calibration."""

@@ -1,0 +1,110 @@
+"""The readable table of a result."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from xspec_sixsa.result.result import Result
+
+__all__ = ["format_value", "summary_text"]
+
+WIDTH = 118  # characters of a note's line
+
+
+def summary_text(result: Result) -> str:
+    """Verdict first, then the parameters as XSPEC shows them, then evidence and cost; at most ~120 columns wide."""
+    lines = [_verdict(result), ""]
+    lines += _table(result)
+    for edge in result.prior_edges:
+        lines += textwrap.wrap(f"Note: {edge}", WIDTH, subsequent_indent="  ")
+    total = sum(result.evaluations.values())
+    lines += [
+        "",
+        f"Fit statistic at the best fit  {result.best_statistic:.2f}",
+        f"log Z                          {result.log_z:.3f} +- {result.log_z_err:.3f}",
+        f"Effective sample size          {result.ess:.0f} of {len(result.samples)} draws; k-hat {result.k_hat:.2f}",
+        *_common_norm(result.common_norm),
+        *_emulator(result.emulator),
+        f"Evaluations                    {total:d}{_by_stage(result.evaluations, 'd')}",
+        f"Seconds                        {sum(result.seconds.values()):.1f}{_by_stage(result.seconds, '.1f')}",
+    ]
+    if result.output is not None:
+        lines.append(f"Saved in                       {result.output}")
+    return "\n".join(lines)
+
+
+def format_value(value: float, scale: float) -> str:
+    """Write `value` with as many digits as make its `scale` (half an interval) show two significant ones."""
+    if not math.isfinite(value):
+        return str(value)
+    if not (math.isfinite(scale) and scale > 0):
+        return f"{value:.5g}"
+    last = math.floor(math.log10(scale)) - 1
+    if value != 0 and not 1e-3 <= max(abs(value), scale) < 1e6:
+        return f"{value:.{min(max(math.floor(math.log10(abs(value))) - last, 0), 15)}e}"
+    return f"{value:.{max(-last, 0)}f}"
+
+
+def _verdict(result: Result) -> str:
+    if result.reliable:
+        return "RELIABLE" + "".join(f"\n  note: {reason}" for reason in result.reasons)
+    return "UNRELIABLE: " + "\n  ".join(result.reasons or ["no reason was recorded"])
+
+
+def _emulator(emulator: Mapping[str, float]) -> list[str]:
+    if not emulator:
+        return []
+    looks = "like" if emulator["inside"] else "NOT like"
+    return [
+        f"Emulator                       off by {emulator['error']:.2f} in log L; the observation looks {looks} a "
+        f"simulated one (RRE {emulator['rre']:.3g}, limit {emulator['rre_limit']:.3g}; RMA {emulator['rma']:.3g}, "
+        f"limit {emulator['rma_limit']:.3g})"
+    ]
+
+
+def _common_norm(found: Mapping[str, float]) -> list[str]:
+    if "ess" not in found:
+        return []
+    return [
+        f"Common norm integrated         ESS {found['ess']:.0f} ({100 * found['gain']:+.1f} %), log Z "
+        f"{found['log_z']:.3f} +- {found['log_z_err']:.3f}; apart, not used above"
+    ]
+
+
+def _table(result: Result) -> list[str]:
+    shown = [f"{label} ({name})" for label, name in zip(result.labels, result.names, strict=True)]
+    if not (result.weights > 0).any():
+        return ["No draw has a finite likelihood: there is no posterior to describe.", *("  " + s for s in shown)]
+    median, inner, outer = result.quantile(0.5), result.interval(0.68), result.interval(0.90)
+    rows = [("parameter", "unit", "median", "68 %", "90 %", "best fit")]
+    for i, label in enumerate(shown):
+        scale = (inner[i, 1] - inner[i, 0]) / 2
+
+        def text(value: float, scale: float = scale) -> str:
+            return format_value(float(value), float(scale))
+
+        rows.append(
+            (
+                label,
+                result.units[i],
+                text(median[i]),
+                f"{text(inner[i, 0])} .. {text(inner[i, 1])}",
+                f"{text(outer[i, 0])} .. {text(outer[i, 1])}",
+                text(result.best_fit[i]),
+            )
+        )
+    widths = [max(len(row[k]) for row in rows) for k in range(6)]
+    lines = []
+    for row in rows:
+        cells = [row[k].ljust(widths[k]) if k < 2 else row[k].rjust(widths[k]) for k in range(6)]
+        lines.append("  ".join(cells).rstrip())
+    lines.insert(1, "-" * max(len(line) for line in lines))
+    return lines
+
+
+def _by_stage(numbers: Mapping[str, float], spec: str) -> str:
+    return f"  ({', '.join(f'{stage} {value:{spec}}' for stage, value in numbers.items())})" if numbers else ""

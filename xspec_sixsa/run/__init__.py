@@ -1,0 +1,1 @@
+"""One fit, from the session that XSPEC holds to a result and its folder."""

@@ -1,0 +1,89 @@
+"""The output folder of a run: refused, resumed or replaced, only as told; never anything in it but our own files."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from xspec_sixsa.common.files import write_json
+
+__all__ = ["CHECKPOINT", "prepare"]
+
+CHECKPOINT = "checkpoint"
+RUN = "run.json"
+OURS = (
+    "summary.json", "posterior.npz", "predictive.npz", "rounds.npz", "chain.fits", "corner.png", "predictive.png",
+    "rounds.png", "weights.png", "cost.png", "networks.npz", "coverage.png", "emulator.png", "parameters.png",
+    "latents.png", "reconstruction.png", "report.html", "session.xcm", "priors.toml", "log.txt",
+)  # fmt: skip
+
+
+def prepare(
+    output: str | os.PathLike[str], run: dict[str, Any], *, resume: bool, clobber: bool, difference: Any
+) -> dict[str, Any]:
+    """Make the folder ready for a run, or for going on with one.
+
+    Parameters
+    ----------
+    output : path
+    run : dict
+        ``seed`` (None: not asked for), ``fingerprint``, ``compressor``, ``training`` and ``settings`` of this run.
+    resume, clobber : bool
+    difference : callable
+        ``difference(old, new) -> list of str``: what changed between two fingerprints.
+
+    Returns
+    -------
+    dict
+        `run`, with the stopped run's seed when it is resumed.
+
+    Raises
+    ------
+    FileExistsError
+        For a folder with something in it when neither `resume` nor `clobber` is given.
+    ValueError
+        When the run to be resumed was of another problem; the message says what changed.
+    """
+    output = Path(output)
+    if resume and clobber:
+        raise ValueError("resume and clobber contradict each other: continue the old run, or replace it?")
+    occupied = output.is_dir() and any(output.iterdir())
+    if output.exists() and not output.is_dir():
+        raise FileExistsError(f"{output} is a file, not a folder: give another output.")
+    if occupied and not (resume or clobber):
+        raise FileExistsError(
+            f"The output folder {output} is not empty: resume=True continues its run, clobber=True replaces it "
+            "(only files of xspec_sixsa), or give another output."
+        )
+    record = output / CHECKPOINT / RUN
+    if resume and record.is_file():
+        old = json.loads(record.read_text(encoding="utf-8"))
+        changed = difference(old["fingerprint"], run["fingerprint"])
+        if run["seed"] not in (None, old["seed"]):
+            changed.append(f"seed: {old['seed']}, now {run['seed']}")
+        for key in ("compressor", "training", "settings"):
+            if run[key] != old[key]:
+                changed.append(f"{key}: {old[key]}, now {run[key]}")
+        if changed:
+            raise ValueError(
+                f"The run in {output} was of another problem and cannot be resumed: {'; '.join(changed)}. Undo that, "
+                "or start again with clobber=True or another output."
+            )
+        return old
+    if resume and occupied:
+        raise ValueError(f"{output} holds no run to resume ({CHECKPOINT}/{RUN} is missing): give another output.")
+    if clobber and output.is_dir():
+        for name in OURS:
+            (output / name).unlink(missing_ok=True)
+        shutil.rmtree(output / CHECKPOINT, ignore_errors=True)
+    return run
+
+
+def begin(output: str | os.PathLike[str], run: dict[str, Any]) -> None:
+    """Record what the run is, so that it can be resumed."""
+    folder = Path(output) / CHECKPOINT
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / RUN, run)
