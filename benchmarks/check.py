@@ -31,7 +31,7 @@ from xspec_sixsa.session import Session
 from xspec_sixsa.session.engine import load_engine
 
 sys.path.insert(0, str(Path(__file__).parent))
-import problems  # noqa: E402
+import problems
 
 
 def nested_sampling(xspec: Any, priors: list[Any], live: int, ess: int, seed: int) -> dict[str, Any]:

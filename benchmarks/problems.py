@@ -23,7 +23,7 @@ from xspec_sixsa.embedded.ogip import PHA, read_pha, read_rmf, write_pha
 from xspec_sixsa.priors import Prior, loguniform, uniform
 
 sys.path.insert(0, str(Path(__file__).parent))
-from optimal_grouping import fwhm_in_channels, optimal_grouping  # noqa: E402
+from optimal_grouping import fwhm_in_channels, optimal_grouping
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 KINDS = {"uniform": uniform, "loguniform": loguniform}

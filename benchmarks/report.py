@@ -17,7 +17,7 @@ import numpy as np
 import tomllib
 
 sys.path.insert(0, str(Path(__file__).parent))
-from compare import TITLES  # noqa: E402
+from compare import TITLES
 
 HEAD = """# Benchmarks
 

@@ -29,7 +29,7 @@ from xspec_sixsa.result import Result
 from xspec_sixsa.session import Session
 
 sys.path.insert(0, str(Path(__file__).parent))
-import problems  # noqa: E402
+import problems
 
 QUICK = {"target_ess": 50, "budget": 1000, "compressor": "none"}
 TCL = Path(__file__).resolve().parents[1] / "tcl"

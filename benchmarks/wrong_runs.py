@@ -48,7 +48,7 @@ from xspec_sixsa.session import Session
 from xspec_sixsa.session.engine import load_engine
 
 sys.path.insert(0, str(Path(__file__).parent))
-import problems  # noqa: E402
+import problems
 
 RUNS = ("control", "network", "prior", "line", "gain")
 GAIN = 1.03

@@ -1,6 +1,6 @@
 """The same analysis with sixsa as XSPEC's fitting method: the rest of a script stays as it is.
 
-    python pyxspec_method.py
+python pyxspec_method.py
 """
 
 import xspec_sixsa as sixsa

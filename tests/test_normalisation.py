@@ -39,7 +39,7 @@ DIRECTION = np.array([0.0, 1 / np.log(1000)])  # of the problem's norm: log-unif
 
 
 def log_midpoint(values: Vector, width: float | Vector) -> Vector:
-    """log of the integral of exp(values) (..., k) over `width`, by the midpoint rule."""
+    """Log of the integral of exp(values) (..., k) over `width`, by the midpoint rule."""
     return logsumexp(values, axis=-1) + np.log(width / values.shape[-1])
 
 

@@ -43,7 +43,7 @@ def collected(engine: ModuleType) -> dict[str, Any]:
 def test_arrays_are_those_of_xspec(collected: dict[str, Any], plot: str) -> None:
     expected, found = REFERENCE["arrays"][plot], collected[plot]
     # After "data" XSPEC still hands out the model that the residuals were made with; nothing draws it.
-    donated = "resid" in plot or plot.split()[1:2] == ["counts"] and "ratio" in plot
+    donated = "resid" in plot or (plot.split()[1:2] == ["counts"] and "ratio" in plot)
     assert set(found) == set(expected) - ({"model"} if donated and "model" not in found else set())
     for name, values in found.items():
         # The sum is compared with the same absolute tolerance as terms that cancel in it.

@@ -1,7 +1,7 @@
 """A session saved by real XSPEC and its statistic, for test_xset.py; run as a script it makes the reference file.
 
-    source $HEADAS/headas-init.sh
-    python tests/xcm_reference.py tests/data/xcm_xspec.json        # XSPEC 12.9.1, PyXspec 2.0
+source $HEADAS/headas-init.sh
+python tests/xcm_reference.py tests/data/xcm_xspec.json        # XSPEC 12.9.1, PyXspec 2.0
 """
 
 from __future__ import annotations

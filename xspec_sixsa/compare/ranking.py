@@ -222,7 +222,7 @@ def waic(log_p: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.fl
 
 
 def log_predictive(spectrum: SpectrumPredictive) -> NDArray[np.float64] | None:
-    """ln p of each bin for each posterior draw that the folder holds, (k, n); None where it does not hold enough.
+    """Ln p of each bin for each posterior draw that the folder holds, (k, n); None where it does not hold enough.
 
     Poisson for cstat without background and for pstat, Gaussian for chi. With a background file cstat is W, the
     likelihood of source and background counts at the best background rate of each bin: so is this. None for pgstat.

@@ -56,7 +56,7 @@ class Background(Restricted):
         self._exposure = pha.exposure
 
     @property
-    def fileName(self) -> str:  # noqa: N802
+    def fileName(self) -> str:
         return self._pha.path
 
     @property
@@ -64,16 +64,16 @@ class Background(Restricted):
         return self._exposure
 
     @property
-    def areaScale(self) -> float | tuple[float, ...]:  # noqa: N802
+    def areaScale(self) -> float | tuple[float, ...]:
         # PyXspec looks at the source's file for this, not only at the background's.
         return scale_of(self._grouped.area_scale, self._pha.area_is_key and self._spectrum._pha.area_is_key)
 
     @property
-    def backScale(self) -> float | tuple[float, ...]:  # noqa: N802
+    def backScale(self) -> float | tuple[float, ...]:
         return scale_of(self._grouped.back_scale, self._pha.back_is_key and self._spectrum._pha.back_is_key)
 
     @property
-    def isPoisson(self) -> bool:  # noqa: N802
+    def isPoisson(self) -> bool:
         return self._grouped.poisson
 
     @property

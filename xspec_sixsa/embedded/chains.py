@@ -221,7 +221,7 @@ class ChainManager:
             lines.append("They do not match the current fit parameters and are not used.")
         report("\n".join(lines))
 
-    def stat(self, parIdx: int | str) -> dict[str, Any]:  # noqa: N803
+    def stat(self, parIdx: int | str) -> dict[str, Any]:
         """Print and return the statistics of a parameter over the chains: ``3``, ``"3"`` or ``"bkg:3"``.
 
         Returns
@@ -302,10 +302,10 @@ class Chain:
 
     def __init__(
         self,
-        fileName: str,  # noqa: N803
-        fileType: str | None = None,  # noqa: N803
+        fileName: str,
+        fileType: str | None = None,
         burn: int | None = None,
-        runLength: int | None = None,  # noqa: N803
+        runLength: int | None = None,
         proposal: str | None = None,
         rand: bool | None = None,
         temperature: float | None = None,

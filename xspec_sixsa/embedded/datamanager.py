@@ -33,11 +33,11 @@ class DataManager:
         raise XspecError(f"***Error: Attribute {name} does not exist in class DataManager. Did you misspell?")
 
     @property
-    def nSpectra(self) -> int:  # noqa: N802
+    def nSpectra(self) -> int:
         return len(session.spectra)
 
     @property
-    def nGroups(self) -> int:  # noqa: N802
+    def nGroups(self) -> int:
         return len({s.dataGroup for s in session.spectra})
 
     def __call__(self, expr: int | str | None = None) -> Spectrum | None:
@@ -81,7 +81,7 @@ class DataManager:
         session.spectra.clear()
         session.touch()
 
-    def ignore(self, ignoreRange: str) -> None:  # noqa: N803
+    def ignore(self, ignoreRange: str) -> None:
         """Ignore ranges in all spectra, or in those named (``"1-2:**-0.5"``); ``"bad"`` drops QUALITY 2-5."""
         _check_text(ignoreRange, "ignore")
         if ignoreRange.strip() == "bad":
@@ -90,18 +90,18 @@ class DataManager:
         else:
             _apply_ranges(ignoreRange, False)
 
-    def notice(self, noticeRange: str) -> None:  # noqa: N803
+    def notice(self, noticeRange: str) -> None:
         """Notice ranges; ``"all"`` for every channel of every spectrum."""
         _check_text(noticeRange, "notice")
         _apply_ranges("**:**" if noticeRange.strip() == "all" else noticeRange, True)
 
     def fakeit(
         self,
-        nSpectra: int = 1,  # noqa: N803
+        nSpectra: int = 1,
         settings: FakeitSettings | list[FakeitSettings] | dict[int, FakeitSettings] | None = None,
-        applyStats: bool = True,  # noqa: N803
-        filePrefix: str = "",  # noqa: N803
-        noWrite: bool = False,  # noqa: N803
+        applyStats: bool = True,
+        filePrefix: str = "",
+        noWrite: bool = False,
     ) -> None:
         """Replace the spectra by simulated ones; see `fakeit`."""
         fakeit(nSpectra, settings, applyStats, filePrefix, noWrite)
@@ -122,7 +122,7 @@ class DataManager:
         """Raise: diagonal responses exist only in XSPEC."""
         raise XspecError("diagrsp is not available in the embedded engine. Use XSPEC (HEASoft).")
 
-    def removeDummyrsp(self) -> None:  # noqa: N802
+    def removeDummyrsp(self) -> None:
         """Do nothing: the engine has no dummy responses to remove."""
 
 

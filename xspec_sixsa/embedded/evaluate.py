@@ -193,7 +193,7 @@ def current_components(record: ModelRecord, group: int, number: int) -> list[np.
         ]
 
 
-def evaluate_flux(theta: Any, edges: Any, modName: str = "", group: int | None = None) -> Tensor:  # noqa: N803
+def evaluate_flux(theta: Any, edges: Any, modName: str = "", group: int | None = None) -> Tensor:
     """Return the unfolded model on given energies.
 
     Parameters

@@ -32,8 +32,8 @@ class FakeitSettings:
     _names = ("response", "arf", "background", "exposure", "correction", "backExposure", "fileName")
 
     def __init__(self, response: str | FakeitSettings = "", arf: str = "", background: str = "",
-                 exposure: str | float = "", correction: str | float = "", backExposure: str | float = "",  # noqa: N803
-                 fileName: str = "") -> None:  # noqa: N803  # fmt: skip
+                 exposure: str | float = "", correction: str | float = "", backExposure: str | float = "",
+                 fileName: str = "") -> None:  # fmt: skip
         if isinstance(response, FakeitSettings):
             for name in self._names:
                 setattr(self, name, getattr(response, name))

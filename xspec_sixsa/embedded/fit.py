@@ -82,7 +82,7 @@ class FitManager:
         return present.statistic
 
     @property
-    def testStatistic(self) -> float:  # noqa: N802
+    def testStatistic(self) -> float:
         """The test statistic (`statTest`) at the present values; 0 without data or model."""
         from xspec_sixsa.embedded.evaluate import current
         from xspec_sixsa.embedded.scoring import fit_statistic
@@ -106,19 +106,19 @@ class FitManager:
         return sum(compiled._groups(number) for number in compiled.modelled) - len(compiled.free)
 
     @property
-    def nVarPars(self) -> int:  # noqa: N802
+    def nVarPars(self) -> int:
         """Number of free parameters."""
         from xspec_sixsa.embedded.evaluate import program
 
         return len(program().free) if session.models else 0
 
     @property
-    def statMethod(self) -> str:  # noqa: N802
+    def statMethod(self) -> str:
         """The fit statistic: one name, the first spectrum's, even where they differ (as PyXspec)."""
         return session.spectra[0].statMethod if session.spectra else session.stat_method
 
     @statMethod.setter
-    def statMethod(self, value: Any) -> None:  # noqa: N802
+    def statMethod(self, value: Any) -> None:
         words = words_of(value, "statMethod")
         if not words:
             raise XspecError("Error: statMethod needs a name: " + ", ".join(STATISTICS))
@@ -136,12 +136,12 @@ class FitManager:
         session.touch()
 
     @property
-    def statTest(self) -> str:  # noqa: N802
+    def statTest(self) -> str:
         """The test statistic: ``"chi"`` (default)."""
         return session.stat_test
 
     @statTest.setter
-    def statTest(self, value: Any) -> None:  # noqa: N802
+    def statTest(self, value: Any) -> None:
         words = words_of(value, "statTest")
         if not words:
             raise XspecError("Error: statTest needs a name: chi")
@@ -185,12 +185,12 @@ class FitManager:
                              "delta.") from None
 
     @property
-    def nIterations(self) -> int:  # noqa: N802
+    def nIterations(self) -> int:
         """Iterations before XSPEC asks whether to go on (default 10); the bound itself where `query` is "no"."""
         return self._iterations
 
     @nIterations.setter
-    def nIterations(self, value: int) -> None:  # noqa: N802
+    def nIterations(self, value: int) -> None:
         if isinstance(value, bool) or not isinstance(value, int):
             raise XspecError("Error: nIteration argument must be an integer > 0")
         if value <= 0:
@@ -198,12 +198,12 @@ class FitManager:
         self._iterations = value
 
     @property
-    def criticalDelta(self) -> float:  # noqa: N802
+    def criticalDelta(self) -> float:
         """Change of the statistic below which a fit has converged (default 0.01; the engine goes on to 1e-6)."""
         return self._critical
 
     @criticalDelta.setter
-    def criticalDelta(self, value: float) -> None:  # noqa: N802
+    def criticalDelta(self, value: float) -> None:
         if not isinstance(value, float):
             raise XspecError("Error: Critical delta argument must be a float.")
         if value <= 0.0:
@@ -280,7 +280,7 @@ class FitManager:
 
         scale_norms(self._ready())
 
-    def error(self, argString: str) -> None:  # noqa: N803
+    def error(self, argString: str) -> None:
         """Find confidence ranges: ``"1-3"``, ``"2.706 1"``, ``"9.0"``, ``"maximum 3.0 1"``, ``"stop 20,,3"``.
 
         The results are in each parameter's `error`.
@@ -307,16 +307,16 @@ class FitManager:
     def improve(self) -> None:
         """Do nothing, as in XSPEC with the Levenberg-Marquardt method."""
 
-    def goodness(self, nRealizations: int = 100, sim: bool = False) -> float:  # noqa: N803
+    def goodness(self, nRealizations: int = 100, sim: bool = False) -> float:
         """Not available."""
         raise XspecError("Fit.goodness is not available in the embedded engine: use posterior-predictive "
                          "checks or XSPEC.")
 
-    def steppar(self, argString: str) -> None:  # noqa: N803
+    def steppar(self, argString: str) -> None:
         """Not available."""
         raise XspecError("Fit.steppar is not available in the embedded engine: use Fit.error, the posterior or XSPEC.")
 
-    def stepparResults(self, arg: Any) -> None:  # noqa: N802
+    def stepparResults(self, arg: Any) -> None:
         """Not available."""
         raise XspecError("Fit.stepparResults is not available in the embedded engine, which has no steppar.")
 

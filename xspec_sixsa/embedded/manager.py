@@ -25,21 +25,21 @@ class ModelManager:
 
     __slots__ = ()
 
-    def __call__(self, groupNum: int, modName: str = "") -> Model:  # noqa: N803
+    def __call__(self, groupNum: int, modName: str = "") -> Model:
         """Return the model object of a data group (from 1), of the unnamed model or a named one."""
         if not isinstance(groupNum, int) or groupNum < 1:
             raise XspecError("Error: Must enter integer >= 1 for data group number.")
         return _record("" if modName.isspace() else modName).handle(groupNum)
 
-    def __iadd__(self, modelInfo: str | tuple[Any, ...]) -> ModelManager:  # noqa: N803
+    def __iadd__(self, modelInfo: str | tuple[Any, ...]) -> ModelManager:
         """Define a model: an expression, or (expression, name[, source number])."""
         if isinstance(modelInfo, str):
-            modelInfo = (modelInfo,)  # noqa: N806
+            modelInfo = (modelInfo,)
         record = create_record(*modelInfo[:3])
         record.handle(min(record.groups)).show()
         return self
 
-    def __isub__(self, modName: str) -> ModelManager:  # noqa: N803
+    def __isub__(self, modName: str) -> ModelManager:
         """Remove a model by name (``""`` the unnamed one, ``"*"`` all)."""
         if modName == "*":
             self.clear()
@@ -90,7 +90,7 @@ class ModelManager:
         session.models.clear()
         session.touch()
 
-    def setPars(self, *args: Any) -> None:  # noqa: N802
+    def setPars(self, *args: Any) -> None:
         """Change parameters of several model objects: ``setPars(m1, 0.4, {3: 1.0}, m2, {1: 0.99})``."""
         changes = []
         model: Model | None = None
@@ -107,7 +107,7 @@ class ModelManager:
                 pending.append(argument)
         apply_changes(changes)
 
-    def calcFlux(self, cmdStr: str) -> None:  # noqa: N802, N803
+    def calcFlux(self, cmdStr: str) -> None:
         """Compute the flux of all spectra (or, without data, of the models) between two energies: ``"2 10"``, keV."""
         from xspec_sixsa.embedded.flux import calculate
 
@@ -115,7 +115,7 @@ class ModelManager:
             raise XspecError("Error: Argument to calcFlux must be a string")
         calculate(cmdStr, luminosity=False)
 
-    def calcLumin(self, cmdStr: str) -> None:  # noqa: N802, N803
+    def calcLumin(self, cmdStr: str) -> None:
         """Compute luminosities (1e44 erg/s) between two rest-frame energies at a redshift: ``"2 10 0.05"``."""
         from xspec_sixsa.embedded.flux import calculate
 
@@ -123,7 +123,7 @@ class ModelManager:
             raise XspecError("Error: Argument to calcLumin must be a string")
         calculate(cmdStr, luminosity=True)
 
-    def show(self, parIDs: str | None = None) -> None:  # noqa: N803
+    def show(self, parIDs: str | None = None) -> None:
         """Show all parameters, or a range such as ``"1-3"`` of the unnamed model or ``"bkg:1-3"`` of a named one."""
         from xspec_sixsa.embedded.show import show_all
 
@@ -135,7 +135,7 @@ class ModelManager:
 
         return Fit._simulated_parameters()
 
-    def setEnergies(self, arg1: str, arg2: str | None = None) -> None:  # noqa: N802
+    def setEnergies(self, arg1: str, arg2: str | None = None) -> None:
         """Only ``"reset"`` is available: the engine always uses the responses' energies."""
         if str(arg1).strip().lower() != "reset":
             raise _absent("AllModels.setEnergies")
@@ -143,7 +143,7 @@ class ModelManager:
     def eqwidth(
         self,
         component: int | str,
-        rangeFrac: float | None = None,  # noqa: N803
+        rangeFrac: float | None = None,
         err: bool = False,
         number: int | None = None,
         level: float | None = None,
@@ -172,7 +172,7 @@ class ModelManager:
             raise XspecError(f"Error: eqwidth needs a component number, or \"model:number\", not {component!r}.")
         equivalent_width(_record(name.strip()), int(index), session.eqwidth_range)
 
-    def addPyMod(self, *args: Any, **kwargs: Any) -> None:  # noqa: N802
+    def addPyMod(self, *args: Any, **kwargs: Any) -> None:
         """Not available."""
         raise _absent("AllModels.addPyMod")
 
@@ -184,7 +184,7 @@ class ModelManager:
         """Not available."""
         raise _absent("AllModels.lmod")
 
-    def tclLoad(self, *args: Any, **kwargs: Any) -> None:  # noqa: N802
+    def tclLoad(self, *args: Any, **kwargs: Any) -> None:
         """Not available."""
         raise _absent("AllModels.tclLoad")
 

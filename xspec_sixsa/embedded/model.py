@@ -66,7 +66,7 @@ class Model:
         Six numbers from `AllModels.calcFlux` and `calcLumin` without data.
     """
 
-    def __init__(self, exprString: str, modName: str = "", sourceNum: int = 1, setPars: Any = None) -> None:  # noqa: N803
+    def __init__(self, exprString: str, modName: str = "", sourceNum: int = 1, setPars: Any = None) -> None:
         if not isinstance(modName, str):
             raise XspecError("Error: If 2nd argument is supplied, it must be a model name string.")
         if not isinstance(sourceNum, int):
@@ -109,7 +109,7 @@ class Model:
             raise XspecError(f"Error: Cannot rebind a Model object's {attribute}")
         raise XspecError(f"***Error: Attribute {attribute} does not exist in class Model  Did you misspell?\n")
 
-    def __call__(self, parIdx: int) -> Parameter:  # noqa: N803
+    def __call__(self, parIdx: int) -> Parameter:
         """Return the parameter of a local index, 1 to `nParameters`."""
         if not isinstance(parIdx, int):
             raise XspecError("Error: Argument must be an integer.")
@@ -140,7 +140,7 @@ class Model:
         apply_changes([(states[index - 1], value) for index, value in changes.items()])
 
     @property
-    def startParIndex(self) -> int:  # noqa: N802
+    def startParIndex(self) -> int:
         """Global index of this object's first parameter."""
         self.states()
         return self._record.offset(self._group) + 1
@@ -155,7 +155,7 @@ class Model:
         """The same from the last `calcLumin` without data."""
         return self._record.lumin
 
-    def setPars(self, *parVals: Any) -> None:  # noqa: N802, N803
+    def setPars(self, *parVals: Any) -> None:
         """Change several parameters at once: ``setPars(0.1, "1.5 -1", {5: 3.2e5})``; indices are local."""
         self.apply(collate(self, parVals))
 
@@ -164,7 +164,7 @@ class Model:
         for state in self.states():
             state.untie()
 
-    def energies(self, spectrumIndex: int) -> list[float]:  # noqa: N803
+    def energies(self, spectrumIndex: int) -> list[float]:
         """Return the energies (keV) on which the model is evaluated for a spectrum; 0 for the dummy response's."""
         from xspec_sixsa.embedded import evaluate
 
@@ -174,7 +174,7 @@ class Model:
         self._check_used(spectrumIndex)
         return session.spectra[spectrumIndex - 1].folding(self._record.source).edges.tolist()
 
-    def values(self, spectrumIndex: int) -> list[float]:  # noqa: N803
+    def values(self, spectrumIndex: int) -> list[float]:
         """Return the model (photons/cm2/s in each energy bin) for a spectrum; 0 when it serves none."""
         from xspec_sixsa.embedded import evaluate
 
@@ -185,7 +185,7 @@ class Model:
         self._check_used(spectrumIndex)
         return evaluate.current().flux(self._record, spectrumIndex).tolist()
 
-    def folded(self, spectrumIndex: int) -> list[float]:  # noqa: N803
+    def folded(self, spectrumIndex: int) -> list[float]:
         """Return the folded model (counts/s in each noticed group) of a spectrum in this object's data group."""
         from xspec_sixsa.embedded import evaluate
 
@@ -201,7 +201,7 @@ class Model:
         show_model(self._record, self._group)
 
     @staticmethod
-    def showList() -> None:  # noqa: N802
+    def showList() -> None:
         """Show the components that the engine has."""
         from xspec_sixsa.embedded.show import show_components
 

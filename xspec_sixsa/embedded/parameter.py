@@ -20,7 +20,7 @@ class Parameter:
     `link` (without the leading ``=`` when set) and `prior` can be set, the rest only read.
     """
 
-    __slots__ = ("_Parameter__index", "_Parameter__parent", "_Parameter__name")
+    __slots__ = ("_Parameter__index", "_Parameter__name", "_Parameter__parent")
 
     def __init__(self, name: str, index: int, parent: Any) -> None:
         object.__setattr__(self, "_Parameter__name", name)

@@ -55,8 +55,28 @@ class ParameterState:
         Type and hyperparameters for `Fit.bayes`.
     """
 
-    __slots__ = ("name", "unit", "kind", "defaults", "value", "delta", "hard_min", "soft_min", "soft_max", "hard_max",
-                 "frozen", "link", "sigma", "error", "prior", "record", "group", "index", "norm", "periodic")
+    __slots__ = (
+        "defaults",
+        "delta",
+        "error",
+        "frozen",
+        "group",
+        "hard_max",
+        "hard_min",
+        "index",
+        "kind",
+        "link",
+        "name",
+        "norm",
+        "periodic",
+        "prior",
+        "record",
+        "sigma",
+        "soft_max",
+        "soft_min",
+        "unit",
+        "value",
+    )
 
     def __init__(self, info: Any, record: Any, group: int, index: int, norm: bool = False) -> None:
         self.name, self.unit = info.name, info.unit

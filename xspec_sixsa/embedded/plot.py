@@ -88,35 +88,35 @@ class PlotManager:
 
     # -- arrays of the last plot
 
-    def x(self, plotGroup: int = 1, plotWindow: int = 1) -> list[float]:  # noqa: N803
+    def x(self, plotGroup: int = 1, plotWindow: int = 1) -> list[float]:
         """X coordinates (bin centres) of a plot group in a plot window."""
         return self._array(plotGroup, plotWindow, lambda arrays: arrays.x)
 
-    def xErr(self, plotGroup: int = 1, plotWindow: int = 1) -> list[float]:  # noqa: N802, N803
+    def xErr(self, plotGroup: int = 1, plotWindow: int = 1) -> list[float]:
         """Half widths of the bins."""
         return self._array(plotGroup, plotWindow, lambda arrays: arrays.x_err)
 
-    def y(self, plotGroup: int = 1, plotWindow: int = 1) -> list[float]:  # noqa: N803
+    def y(self, plotGroup: int = 1, plotWindow: int = 1) -> list[float]:
         """Data values; raises for plots without data."""
         return self._array(plotGroup, plotWindow, lambda arrays: arrays.y)
 
-    def yErr(self, plotGroup: int = 1, plotWindow: int = 1) -> list[float]:  # noqa: N802, N803
+    def yErr(self, plotGroup: int = 1, plotWindow: int = 1) -> list[float]:
         """Errors of the data."""
         return self._array(plotGroup, plotWindow, lambda arrays: arrays.y_err)
 
-    def model(self, plotGroup: int = 1, plotWindow: int = 1) -> list[float]:  # noqa: N803
+    def model(self, plotGroup: int = 1, plotWindow: int = 1) -> list[float]:
         """Model values, summed over sources."""
         return self._array(plotGroup, plotWindow, lambda arrays: arrays.models[0] if arrays.models else None)
 
-    def backgroundVals(self, plotGroup: int = 1, plotWindow: int = 1) -> list[float]:  # noqa: N802, N803
+    def backgroundVals(self, plotGroup: int = 1, plotWindow: int = 1) -> list[float]:
         """Background values; only of data plots made with ``Plot.background = True``."""
         return self._array(plotGroup, plotWindow, lambda arrays: arrays.background)
 
-    def nAddComps(self, plotGroup: int = 1, plotWindow: int = 1) -> int:  # noqa: N802, N803
+    def nAddComps(self, plotGroup: int = 1, plotWindow: int = 1) -> int:
         """Number of additive components drawn: 0 without ``Plot.add`` or for a single one."""
         return len(self._group(plotGroup, plotWindow).components)
 
-    def addComp(self, addCompNum: int = 1, plotGroup: int = 1, plotWindow: int = 1) -> list[float]:  # noqa: N802, N803
+    def addComp(self, addCompNum: int = 1, plotGroup: int = 1, plotWindow: int = 1) -> list[float]:
         """Values of one additive component, counted from 1; raises beyond the last one."""
         components = self._group(plotGroup, plotWindow).components
         if not isinstance(addCompNum, int) or not 1 <= addCompNum <= len(components):
@@ -124,7 +124,7 @@ class PlotManager:
                              f"{len(components)}. Set Plot.add = True before plotting data.")  # fmt: skip
         return components[addCompNum - 1].tolist()
 
-    def labels(self, plotWindow: int = 1) -> tuple[str, str, str]:  # noqa: N803
+    def labels(self, plotWindow: int = 1) -> tuple[str, str, str]:
         """(x label, y label, title) of a plot window, with PLT's escapes."""
         self._group(1, plotWindow)
         kind = self._kinds[plotWindow - 1]
@@ -164,39 +164,39 @@ class PlotManager:
                              "computed. Plot('ufspec') is; with HEASoft installed use real XSPEC.")  # fmt: skip
 
     @property
-    def xLog(self) -> bool:  # noqa: N802
+    def xLog(self) -> bool:
         """Logarithmic x axis (kept for scripts; nothing is drawn)."""
         return self._flags["xLog"]
 
     @xLog.setter
-    def xLog(self, value: bool) -> None:  # noqa: N802
+    def xLog(self, value: bool) -> None:
         self._flags["xLog"] = bool(value)
 
     @property
-    def yLog(self) -> bool:  # noqa: N802
+    def yLog(self) -> bool:
         """Logarithmic y axis (kept for scripts; nothing is drawn)."""
         return self._flags["yLog"]
 
     @yLog.setter
-    def yLog(self, value: bool) -> None:  # noqa: N802
+    def yLog(self, value: bool) -> None:
         self._flags["yLog"] = bool(value)
 
     @property
-    def perHz(self) -> bool:  # noqa: N802
+    def perHz(self) -> bool:
         """Whether wavelength plots are per Hz."""
         return self._axis.per_hz
 
     @perHz.setter
-    def perHz(self, value: bool) -> None:  # noqa: N802
+    def perHz(self, value: bool) -> None:
         object.__setattr__(self, "_axis", replace(self._axis, per_hz=bool(value)))
 
     @property
-    def splashPage(self) -> bool:  # noqa: N802
+    def splashPage(self) -> bool:
         """Kept for scripts: there is no window to show it in."""
         return False
 
     @splashPage.setter
-    def splashPage(self, value: bool) -> None:  # noqa: N802
+    def splashPage(self, value: bool) -> None:
         log.debug("Plot.splashPage = %s has no effect", value)
 
     @property
@@ -211,12 +211,12 @@ class PlotManager:
         object.__setattr__(self, "_axis", replace(self._axis, redshift=float(value)))
 
     @property
-    def xAxis(self) -> str:  # noqa: N802
+    def xAxis(self) -> str:
         """Unit of the x axis."""
         return self._axis.unit
 
     @xAxis.setter
-    def xAxis(self, value: str) -> None:  # noqa: N802
+    def xAxis(self, value: str) -> None:
         if not isinstance(value, str):
             raise XspecError("Error: Argument must be a string")
         units = ("channel", *ENERGY_UNITS, *WAVE_UNITS)
@@ -255,13 +255,13 @@ class PlotManager:
             raise XspecError("Error: Must set commands to a tuple of strings.")
         self._commands[:] = list(value)
 
-    def addCommand(self, cmd: str) -> None:  # noqa: N802
+    def addCommand(self, cmd: str) -> None:
         """Append a PLT command; ``wdata <file>`` writes the arrays at the next plot."""
         if not isinstance(cmd, str):
             raise XspecError("Error: Input argument must be a string.")
         self._commands.append(cmd)
 
-    def delCommand(self, num: int) -> None:  # noqa: N802
+    def delCommand(self, num: int) -> None:
         """Remove a command by number, from 1."""
         if not isinstance(num, int):
             raise XspecError("Error: Input argument must be an int")
@@ -269,12 +269,12 @@ class PlotManager:
             raise XspecError("Error: Delete command number is out of range")
         del self._commands[num - 1]
 
-    def setRebin(  # noqa: N802
+    def setRebin(
         self,
-        minSig: float | None = None,  # noqa: N803
-        maxBins: int | None = None,  # noqa: N803
-        groupNum: int | None = None,  # noqa: N803
-        errType: str | None = None,  # noqa: N803
+        minSig: float | None = None,
+        maxBins: int | None = None,
+        groupNum: int | None = None,
+        errType: str | None = None,
     ) -> None:
         """Combine channels in plots until `minSig` sigma or `maxBins` channels; see XSPEC's `setplot rebin`.
 
@@ -302,17 +302,17 @@ class PlotManager:
         self._rebin[max(new.group, -1)] = new
         object.__setattr__(self, "_last_rebin", new)
 
-    def setGroup(self, groupStr: str | None) -> None:  # noqa: N802, N803
+    def setGroup(self, groupStr: str | None) -> None:
         """Only None: every spectrum is its own plot group in the embedded engine."""
         if groupStr is not None:
             raise XspecError(f"Plot.setGroup({groupStr!r}) is not in the embedded engine: each spectrum is its own "
                              "plot group. Plot them one by one, x(1), x(2), ...")  # fmt: skip
 
-    def setID(self, *args: Any, **kwargs: Any) -> None:  # noqa: N802
+    def setID(self, *args: Any, **kwargs: Any) -> None:
         """Refused: line lists need XSPEC's atomic data."""
         raise XspecError("Plot.setID is not in the embedded engine: it has no line list. With HEASoft use real XSPEC.")
 
-    def noID(self) -> None:  # noqa: N802
+    def noID(self) -> None:
         """Line identifications are never on."""
 
     def iplot(self, *panes: str) -> None:

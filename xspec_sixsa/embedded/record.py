@@ -164,7 +164,7 @@ def has_source(spectrum: Any, source: int) -> bool:
         return False
     try:
         return responses[source - 1] is not None
-    except Exception:  # noqa: BLE001 - an unset source raises, in PyXspec too
+    except Exception:
         return False
 
 

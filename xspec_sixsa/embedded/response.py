@@ -193,12 +193,12 @@ class Response:
         return tuple(self._rmf.edges.tolist())
 
     @property
-    def chanEnergies(self) -> tuple[float, ...]:  # noqa: N802
+    def chanEnergies(self) -> tuple[float, ...]:
         low, high = self._spectrum._bounds(self)
         return tuple(low.tolist()) + (float(high[-1]),)
 
     @property
-    def sourceNumber(self) -> int:  # noqa: N802
+    def sourceNumber(self) -> int:
         return self._source
 
     @property
@@ -208,7 +208,7 @@ class Response:
             "Use XSPEC (HEASoft) for gain fits, or correct the response file."
         )
 
-    def setPars(self, *values: float | str) -> None:  # noqa: N802
+    def setPars(self, *values: float | str) -> None:
         """Raise: see `gain`."""
         del values
         _ = self.gain

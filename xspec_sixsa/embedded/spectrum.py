@@ -61,8 +61,8 @@ class Spectrum(Restricted):
 
     _settable = frozenset({"background", "correction", "cornorm", "response", "statMethod"})
 
-    def __init__(self, dataFile: str, backFile: str | None = None, respFile: str | None = None,  # noqa: N803
-                 arfFile: str | None = None) -> None:  # noqa: N803  # fmt: skip
+    def __init__(self, dataFile: str, backFile: str | None = None, respFile: str | None = None,
+                 arfFile: str | None = None) -> None:  # fmt: skip
         if not isinstance(dataFile, str) or not dataFile.strip():
             raise XspecError("Error: Data file name is required.")
         self._load(dataFile.strip(), group=1, back=backFile, resp=respFile, arf=arfFile)
@@ -136,7 +136,7 @@ class Spectrum(Restricted):
     # ------------------------------------------------------------------------------------------- what it is
 
     @property
-    def fileName(self) -> str:  # noqa: N802
+    def fileName(self) -> str:
         return self._pha.path
 
     @property
@@ -149,7 +149,7 @@ class Spectrum(Restricted):
         )
 
     @property
-    def dataGroup(self) -> int:  # noqa: N802
+    def dataGroup(self) -> int:
         return self._data_group
 
     @property
@@ -157,24 +157,24 @@ class Spectrum(Restricted):
         return self._pha.exposure
 
     @property
-    def areaScale(self) -> float | tuple[float, ...]:  # noqa: N802
+    def areaScale(self) -> float | tuple[float, ...]:
         return scale_of(self._grouped.area_scale, self._pha.area_is_key)
 
     @property
-    def backScale(self) -> float | tuple[float, ...]:  # noqa: N802
+    def backScale(self) -> float | tuple[float, ...]:
         return scale_of(self._grouped.back_scale, self._pha.back_is_key)
 
     @property
-    def isPoisson(self) -> bool:  # noqa: N802
+    def isPoisson(self) -> bool:
         return self._grouped.poisson
 
     @property
-    def statMethod(self) -> str:  # noqa: N802
+    def statMethod(self) -> str:
         """Fit statistic of this spectrum (engine only; PyXspec shows only ``Fit.statMethod``)."""
         return self._stat_method
 
     @statMethod.setter
-    def statMethod(self, name: str) -> None:  # noqa: N802
+    def statMethod(self, name: str) -> None:
         self._stat_method = name
         self._changed()
 
@@ -352,11 +352,11 @@ class Spectrum(Restricted):
 
     # ---------------------------------------------------------------------------------------- ignore and notice
 
-    def ignore(self, ignoreRange: str) -> None:  # noqa: N803
+    def ignore(self, ignoreRange: str) -> None:
         """Ignore channels, e.g. ``"**-0.5 10.0-**"`` (keV) or ``"1-3,5"`` (channels); see `ranges`."""
         self._ranges(ignoreRange, False)
 
-    def notice(self, noticeRange: str) -> None:  # noqa: N803
+    def notice(self, noticeRange: str) -> None:
         """Notice channels; ``"all"`` for every one."""
         self._ranges(noticeRange, True)
 
@@ -392,11 +392,11 @@ class Spectrum(Restricted):
         self._noticed = self._noticed & (self._grouping.quality == 0)
         self._changed()
 
-    def ignoredString(self) -> str:  # noqa: N802
+    def ignoredString(self) -> str:
         """Return the ignored channels, e.g. ``"1 3-5 7"``."""
         return compact(self.ignored)
 
-    def noticedString(self) -> str:  # noqa: N802
+    def noticedString(self) -> str:
         """Return the noticed channels, e.g. ``"1 3-5 7"``."""
         return compact(self.noticed)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from xspec_sixsa.embedded.state import XspecError
 
-__all__ = ["COMMANDS", "Statement", "parse_script", "parse_ranges"]
+__all__ = ["COMMANDS", "Statement", "parse_ranges", "parse_script"]
 
 COMMANDS = tuple(
     "abund addcomp addline arf autosave backgrnd bayes cd chain chatter comsum corfile cornorm cosmo cpd data delcomp "

@@ -181,27 +181,27 @@ class XspecSettings:
         session.chatter = _integer(value, "Chatter")
 
     @property
-    def logChatter(self) -> int:  # noqa: N802
+    def logChatter(self) -> int:
         return session.log_chatter
 
     @logChatter.setter
-    def logChatter(self, value: int) -> None:  # noqa: N802
+    def logChatter(self, value: int) -> None:
         session.log_chatter = _integer(value, "Log chatter")
 
     @property
-    def allowPrompting(self) -> bool:  # noqa: N802
+    def allowPrompting(self) -> bool:
         return session.allow_prompting
 
     @allowPrompting.setter
-    def allowPrompting(self, value: bool) -> None:  # noqa: N802
+    def allowPrompting(self, value: bool) -> None:
         session.allow_prompting = _boolean(value, "allowPrompting")
 
     @property
-    def allowNewAttributes(self) -> bool:  # noqa: N802
+    def allowNewAttributes(self) -> bool:
         return session.allow_new_attributes
 
     @allowNewAttributes.setter
-    def allowNewAttributes(self, value: bool) -> None:  # noqa: N802
+    def allowNewAttributes(self, value: bool) -> None:
         session.allow_new_attributes = _boolean(value, "allowNewAttributes")
 
     @property
@@ -227,11 +227,11 @@ class XspecSettings:
         return ("2.0.0", f"xspec_sixsa.embedded {__version__} (speaks XSPEC 12.9.1)")
 
     @property
-    def modelStrings(self) -> tuple[tuple[str, str], ...]:  # noqa: N802
+    def modelStrings(self) -> tuple[tuple[str, str], ...]:
         return tuple(sorted(session.model_strings.items()))
 
     @modelStrings.setter
-    def modelStrings(self, value: dict[str, str] | tuple[tuple[str, str], ...]) -> None:  # noqa: N802
+    def modelStrings(self, value: dict[str, str] | tuple[tuple[str, str], ...]) -> None:
         items = dict(value)
         if not all(isinstance(k, str) and isinstance(v, str) for k, v in items.items()):
             raise XspecError("Error: All names and value entries must be strings.")
@@ -240,7 +240,7 @@ class XspecSettings:
         session.model_strings = {key.upper(): text for key, text in items.items()}
         session.touch()
 
-    def addModelString(self, key: str, value: str) -> None:  # noqa: N802
+    def addModelString(self, key: str, value: str) -> None:
         """Add a key and its value to the model strings; a key that would change the engine's results is refused.
 
         Raises
@@ -255,7 +255,7 @@ class XspecSettings:
         session.model_strings[key.strip().upper()] = value.strip()
         session.touch()
 
-    def delModelString(self, key: str) -> None:  # noqa: N802
+    def delModelString(self, key: str) -> None:
         """Remove a model string; nothing happens where there is none."""
         session.model_strings.pop(key.strip().upper(), None)
         session.touch()
@@ -265,7 +265,7 @@ class XspecSettings:
         """The open log file, or None."""
         return self._log
 
-    def openLog(self, fileName: str) -> TextIO:  # noqa: N802, N803
+    def openLog(self, fileName: str) -> TextIO:
         """Open a log file (closing the one that is open) and return it."""
         if not isinstance(fileName, str):
             raise XspecError("Error: setLog argument must be a file name string.")
@@ -277,7 +277,7 @@ class XspecSettings:
         object.__setattr__(self, "_log", handle)
         return handle
 
-    def closeLog(self) -> None:  # noqa: N802
+    def closeLog(self) -> None:
         """Close the log file, if one is open."""
         if self._log is not None:
             self._log.close()
@@ -295,7 +295,7 @@ class XspecSettings:
         ]
         report("\n".join(lines))
 
-    def save(self, fileName: str, info: str = "a") -> None:  # noqa: N803
+    def save(self, fileName: str, info: str = "a") -> None:
         """Write the session as an .xcm file that real XSPEC restores, too.
 
         Parameters
@@ -321,7 +321,7 @@ class XspecSettings:
             )
         xcm.save(path, data=info[0] in "af", model=info[0] in "am")
 
-    def restore(self, fileName: str) -> None:  # noqa: N803
+    def restore(self, fileName: str) -> None:
         """Restore data, models and settings from an .xcm file; on any error the session is as before.
 
         Raises

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from xspec_sixsa.result import Result
 
-__all__ = ["DemoReport", "TRUTH", "make_demo_data", "run_demo"]
+__all__ = ["TRUTH", "DemoReport", "make_demo_data", "run_demo"]
 
 log = logging.getLogger(__name__)
 

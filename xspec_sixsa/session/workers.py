@@ -273,7 +273,7 @@ def _child(pool: WorkerPool, ours: Any, theirs: Any, block: np.ndarray, done: np
         for descriptor in (0, 1, 2):
             os.dup2(null, descriptor)
         # Notebooks and test runners put streams of their own in these places.
-        sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+        sys.stdout = sys.stderr = open(os.devnull, "w")
         while True:
             limit, theta = theirs.recv()
             for k, row in enumerate(theta):

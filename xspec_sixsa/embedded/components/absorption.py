@@ -69,12 +69,12 @@ def _transmission(
     return torch.exp(-nh * sigma)
 
 
-def TBabs(edges: torch.Tensor, p: torch.Tensor, settings: Any) -> torch.Tensor:  # noqa: N802  (XSPEC's names)
+def TBabs(edges: torch.Tensor, p: torch.Tensor, settings: Any) -> torch.Tensor:
     """The interstellar medium of Wilms, Allen & McCray (2000, ApJ 542, 914): gas, H2 and dust."""
     return _transmission("TBabs", edges, column(p, 0), None, settings)
 
 
-def zTBabs(edges: torch.Tensor, p: torch.Tensor, settings: Any) -> torch.Tensor:  # noqa: N802
+def zTBabs(edges: torch.Tensor, p: torch.Tensor, settings: Any) -> torch.Tensor:
     """The same in the emitter's frame, without dust."""
     return _transmission("zTBabs", edges, column(p, 0), column(p, 1), settings)
 

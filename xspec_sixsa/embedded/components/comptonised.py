@@ -87,7 +87,7 @@ def _index(beta: torch.Tensor, theta: torch.Tensor) -> torch.Tensor:
     return value.clamp_max(STEEPEST)
 
 
-def compTT(edges: torch.Tensor, p: torch.Tensor, settings: Any = None) -> torch.Tensor:  # noqa: N802  (XSPEC's name)
+def compTT(edges: torch.Tensor, p: torch.Tensor, settings: Any = None) -> torch.Tensor:
     """Thermal Comptonisation of a Wien spectrum of temperature T0 in a plasma of kT and depth taup (Titarchuk 1994).
 
     ``approx <= 1``: a disk, above: a sphere; beta from Titarchuk's analytic approximation (XSPEC's other choice,

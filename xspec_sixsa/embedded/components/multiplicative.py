@@ -66,7 +66,7 @@ def expabs(edges: torch.Tensor, p: torch.Tensor, settings: Any = None) -> torch.
 
 
 def plabs(edges: torch.Tensor, p: torch.Tensor, settings: Any = None) -> torch.Tensor:
-    """coef E**-index, averaged over each bin."""
+    """Coef E**-index, averaged over each bin."""
     x = edges.clamp_min(TINY_ENERGY).log()
     return column(p, 1) * power_integral(1.0 - column(p, 0), x[:-1], x[1:]) / (edges[1:] - edges[:-1])
 
