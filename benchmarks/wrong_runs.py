@@ -42,7 +42,7 @@ from xspec_sixsa.infer.rounds import HOPELESS
 from xspec_sixsa.infer.training import one_thread
 from xspec_sixsa.priors import Prior, bind
 from xspec_sixsa.products.calibration import uniform_rank
-from xspec_sixsa.products.calibration.spectra import simulated_observation
+from xspec_sixsa.products.calibration.observations import simulated_observation
 from xspec_sixsa.result import Result
 from xspec_sixsa.session import Session
 from xspec_sixsa.session.engine import load_engine
@@ -245,7 +245,7 @@ def under_trained(
 
 
 def of_weights(weights: Weights) -> dict[str, float]:
-    """What the verdict looks at (`rounds.Inference.verdict`)."""
+    """What the verdict looks at (`verdict.verdict`)."""
     return {"k_hat": weights.k_hat, "ess": weights.ess, "efficiency": weights.efficiency}
 
 

@@ -15,7 +15,9 @@ from small_session import fresh, power_law_run
 from xspec_sixsa import embedded
 from xspec_sixsa.common.observation import Observation, SpectrumData
 from xspec_sixsa.products.calibration import KINDS, Calibration, calibrate, uniform_rank
-from xspec_sixsa.products.calibration.spectra import Problem, Task, infer_all, simulated_observation
+from xspec_sixsa.products.calibration.box import Box
+from xspec_sixsa.products.calibration.observations import simulated_observation
+from xspec_sixsa.products.calibration.spectra import Task, infer_all
 
 BOX = np.array([[0.3, 0.5], [0.45, 0.55]])
 CELLS = 150  # a side
@@ -99,7 +101,7 @@ def test_ranks_are_those_of_the_exact_posterior_and_a_stopped_calibration_goes_o
     assert found.unreliable == 0
     records = [json.loads((folder / "spectra" / f"0000{k}.json").read_text()) for k in range(3)]
     assert found.evaluations["spectra"] == sum(r["evaluations"] for r in records) > 3 * 200
-    bound = Problem.of(run, priors, BOX, xspec)
+    bound = Box.of(run, priors, BOX, xspec)
     task = Task(bound, None, folder, 5, 200, 5000)
     grid = (np.arange(CELLS) + 0.5) / CELLS
     v = np.stack(np.meshgrid(grid, grid, indexing="ij"), axis=-1).reshape(-1, 2)
@@ -141,6 +143,6 @@ def test_a_process_that_dies_is_reported_with_what_to_do(problem: Any, tmp_path:
         def infer(self, k: int) -> None:
             os._exit(1)
 
-    task = Dying(Problem.of(run, priors, BOX, xspec), None, tmp_path, 5, 200, 5000)
+    task = Dying(Box.of(run, priors, BOX, xspec), None, tmp_path, 5, 200, 5000)
     with pytest.raises(RuntimeError, match="continue with --resume"):
         infer_all(task, [0, 1], 2, False)

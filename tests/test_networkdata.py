@@ -16,7 +16,9 @@ from xspec_sixsa.common.seeding import Streams
 from xspec_sixsa.infer import networkdata
 from xspec_sixsa.infer.compress import compressor
 from xspec_sixsa.infer.estimate.npe import NeuralPosterior
-from xspec_sixsa.infer.rounds import Inference, Settings
+from xspec_sixsa.infer.inference import Inference
+from xspec_sixsa.infer.problem import Problem
+from xspec_sixsa.infer.settings import Settings
 from xspec_sixsa.priors import JointPrior, loguniform, uniform
 from xspec_sixsa.products.diagnostics import cash_moments
 from xspec_sixsa.products.plots.learned import LEARNED
@@ -37,7 +39,9 @@ def made() -> tuple[Inference, Result]:
     with streams.torch("network"):
         compress.fit(first.counts, noise)
         network.fit(first.u, first.counts, noise, compress)
-    inference = Inference(2, toy.simulate, lambda: 0, noise, Settings(), streams, Progress(False), network=network)
+    settings = Settings(training="simulated")
+    inference = Inference(Problem(2, toy.simulate, lambda: 0, noise, settings, streams, Progress(False)))
+    inference.strategy.network = network
     energies = np.stack([toy.ENERGY[:-1], toy.ENERGY[1:]], axis=1)
     counts = toy.OBSERVED
     total = np.repeat(toy.expected_counts(TRUTH), 200, axis=0)

@@ -7,7 +7,7 @@ import torch
 
 from xspec_sixsa.common.observation import Observation, SpectrumData
 from xspec_sixsa.infer.noise import Noise
-from xspec_sixsa.infer.rounds import Simulations
+from xspec_sixsa.infer.simulations import Simulations
 
 ENERGY = np.geomspace(0.5, 8, 21)
 CENTRE = np.sqrt(ENERGY[1:] * ENERGY[:-1])

@@ -10,7 +10,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from xspec_sixsa.infer.rounds import Inference, Simulations
+    from xspec_sixsa.infer.draws import FinalDraws
+    from xspec_sixsa.infer.emulator import Emulator
+    from xspec_sixsa.infer.inference import Inference
+    from xspec_sixsa.infer.noise import Noise
+    from xspec_sixsa.infer.simulations import Simulations
     from xspec_sixsa.priors import JointPrior
     from xspec_sixsa.result import Result
 
@@ -45,29 +49,30 @@ def network_data(inference: Inference, first: Simulations, result: Result, prior
         `emulator_*`: ``errors`` (n,), emulated minus exact ln L over the posterior, and the ``limit`` asked for.
     """
     rows = np.flatnonzero(first.usable)[:PRIOR]
-    noise, network = inference.noise, inference.network
-    with torch.no_grad(), inference.streams.torch("pictures"):
+    noise, network = inference.problem.noise, inference.strategy.network
+    with torch.no_grad(), inference.problem.streams.torch("pictures"):
         recorded = noise.draw(first.counts[torch.as_tensor(rows)])
-        found = _coverage(recorded, inference, result)
-        if inference.search is not None and len(inference.u):
-            found |= _emulator(inference, result)
+        found = _coverage(recorded, noise, result)
+        if inference.strategy.emulator is not None and inference.draws is not None:
+            found |= _emulator(inference.strategy.emulator, inference.draws, result)
+            found["emulator_limit"] = np.array(inference.problem.settings.accuracy)
         if network is not None:
             expected = _posterior_counts(result)
             again = noise.draw(expected)
             found |= _latents(network.compressor, recorded, again, noise.observed)
             if hasattr(network.compressor, "reconstruct"):
-                found |= _reconstruction(network.compressor, again, noise.expected(expected), inference, result)
+                found |= _reconstruction(network.compressor, again, noise.expected(expected), noise, result)
             read = network.medians(recorded)
             found |= {"parameters_true": prior.transform(first.u[rows]), "parameters_read": prior.transform(read)}
     return {key: np.asarray(value, dtype=np.float32) for key, value in found.items()}
 
 
-def _coverage(recorded: Tensor, inference: Inference, result: Result) -> dict[str, Any]:
+def _coverage(recorded: Tensor, noise: Noise, result: Result) -> dict[str, Any]:
     energies = result.predictive_data[0].energies
     n = len(energies)
     return {
         "coverage_simulated": _thin(recorded[:, :n].numpy()),
-        "coverage_observed": _thin(inference.noise.observed[:n].numpy()),
+        "coverage_observed": _thin(noise.observed[:n].numpy()),
         "coverage_energies": _thin_edges(energies),
     }
 
@@ -84,26 +89,22 @@ def _latents(compress: Any, prior: Tensor, posterior: Tensor, observed: Tensor) 
 
 
 def _reconstruction(
-    compress: Any, recorded: Tensor, expected: Tensor, inference: Inference, result: Result
+    compress: Any, recorded: Tensor, expected: Tensor, noise: Noise, result: Result
 ) -> dict[str, Any]:
     made = compress.reconstruct(recorded)
     energies = result.predictive_data[0].energies
     n = len(energies)
     example = [_thin(x[0, :n].numpy()) for x in (recorded, expected, made)]
     return {
-        "reconstruction_model": inference.noise.statistic(recorded, expected),
-        "reconstruction_again": inference.noise.statistic(recorded, made),
+        "reconstruction_model": noise.statistic(recorded, expected),
+        "reconstruction_again": noise.statistic(recorded, made),
         "reconstruction_example": np.stack([*_thin_edges(energies).T, *example]),
     }
 
 
-def _emulator(inference: Inference, result: Result) -> dict[str, Any]:
+def _emulator(emulator: Emulator, draws: FinalDraws, result: Result) -> dict[str, Any]:
     chosen = result.resample(ERRORS, np.random.default_rng(0), return_index=True)
-    emulated = inference.search.emulator.log_likelihood(inference.u[chosen])
-    return {
-        "emulator_errors": emulated - inference.log_likelihood[chosen],
-        "emulator_limit": np.array(inference.settings.accuracy),
-    }
+    return {"emulator_errors": emulator.log_likelihood(draws.u[chosen]) - draws.log_likelihood[chosen]}
 
 
 def _posterior_counts(result: Result) -> Tensor:

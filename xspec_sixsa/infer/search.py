@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,12 +12,10 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 from xspec_sixsa.common.ensemble import stretch_moves
-from xspec_sixsa.common.progress import Progress
-from xspec_sixsa.common.seeding import Streams
 from xspec_sixsa.infer.coordinates import EDGE, Straightening, Whitening
 from xspec_sixsa.infer.emulator import Emulator, Recovery
 from xspec_sixsa.infer.importance import effective_sample_size, negligible_share, tempering_power, unseen_share
-from xspec_sixsa.infer.noise import Noise
+from xspec_sixsa.infer.problem import Problem
 from xspec_sixsa.infer.proposal import (
     EmulatedProposal,
     KernelProposal,
@@ -28,6 +25,7 @@ from xspec_sixsa.infer.proposal import (
     StudentProposal,
     temper,
 )
+from xspec_sixsa.infer.simulations import Simulations
 
 __all__ = ["Search"]
 
@@ -48,29 +46,23 @@ LEAST_WEIGHT = 1e-3  # of evaluations far from the posterior: they keep the emul
 TEMPERED_ESS = 60.0  # effective evaluations that the next temperature must rest on
 
 
-@dataclass
 class Search:
     """The loop of evaluations that teach an emulator.
 
     Parameters
     ----------
-    simulate, left : callable
-        As in `rounds.Inference`.
-    noise : Noise
-    streams : Streams
-    progress : Progress
+    problem : Problem
     simulations : Simulations
         What has been evaluated.
-    batch : int
-        Evaluations a step.
-    explore : float
-        Share of them drawn from the prior and from `explorer`.
-    accuracy : float
-        Error in log L over the emulated posterior that ends the search.
+    emulator : Emulator, optional
+        To begin with; default: one that is fitted to the simulations.
 
     Attributes
     ----------
+    simulations : Simulations
+        What has been evaluated so far.
     emulator : Emulator
+        That learned from them.
     explorer : Proposal or None
         A neural posterior that saw the whole prior: it finds modes that the evaluations so far do not show.
     error : float
@@ -80,44 +72,39 @@ class Search:
         Standard deviation of exact minus emulated log L there.
     unseen : float
         Share of the evidence that may hide where the emulator is far too low (`importance.unseen_share`).
+    power : float
+        Of the likelihood, in the last step.
     steps : list of dict
         ``power``, ``error`` (the `spread`), ``effective_error`` (the `error`), ``samples``, ``evaluations``.
     """
 
-    simulate: Callable[..., Any]
-    left: Callable[[], int]
-    noise: Noise
-    streams: Streams
-    progress: Progress
-    simulations: Any
-    batch: int
-    explore: float
-    accuracy: float
-    emulator: Emulator = field(init=False)
-    explorer: Proposal | None = None
-    error: float = np.inf
-    spread: float = np.inf
-    unseen: float = 1.0
-    power: float = 0.0
-    steps: list[dict[str, Any]] = field(default_factory=list)
+    def __init__(self, problem: Problem, simulations: Simulations, emulator: Emulator | None = None) -> None:
+        self._problem, self.simulations = problem, simulations
+        self.explorer: Proposal | None = None
+        self.error = self.spread = float("inf")
+        self.unseen, self.power = 1.0, 0.0
+        self.steps: list[dict[str, Any]] = []
+        self._beta = 1.0
+        if emulator is None:
+            self._learn(None)
+        else:
+            self.emulator = emulator
 
-    def __post_init__(self) -> None:
-        self._learn(None)
-
-    def add(self, simulations: Any) -> None:
+    def add(self, simulations: Simulations) -> None:
         """Take further evaluations into account."""
         self.simulations = self.simulations + simulations[simulations.usable]
 
     def run(self, most: int, reserve: int) -> None:
         """Search until the emulator is accurate, `most` steps were made, or only `reserve` evaluations are left."""
+        s = self._problem.settings
         for _ in range(most):
-            if self.left() - self.batch < reserve:
+            if self._problem.left - s.batch < reserve:
                 log.info("the search ends: the budget leaves no room for another step")
                 break
             self._step(len(self.steps) + 1)
             # a tempered posterior holds the posterior: an emulator that is right there needs no step at full power
-            limit = self.accuracy if self.power == 1 else 0.5 * self.accuracy
-            if self.power >= ENOUGH_POWER and self.error < limit and self.unseen < negligible_share(self.batch):
+            limit = s.accuracy if self.power == 1 else 0.5 * s.accuracy
+            if self.power >= ENOUGH_POWER and self.error < limit and self.unseen < negligible_share(s.batch):
                 break
             errors = [step["effective_error"] for step in self.steps if step["power"] == 1]
             if len(errors) > PATIENCE and min(errors[-PATIENCE:]) > 0.9 * min(errors[:-PATIENCE]):
@@ -132,23 +119,24 @@ class Search:
         depth = self._beta * (s.log_likelihood.max() - s.log_likelihood)
         # spectra far off differ by so much that their share must shrink as the square of the distance grows
         weights = np.exp(-0.5 * depth) + LEAST_WEIGHT / (1 + depth)
-        with self.progress.task(f"emulator: {len(s.u)} spectra", 1, "fit"):
-            self.emulator = Emulator(s.u, s.counts, weights, self.noise, previous)
+        with self._problem.progress.task(f"emulator: {len(s.u)} spectra", 1, "fit"):
+            self.emulator = Emulator(s.u, s.counts, weights, self._problem.noise, previous)
 
     def _step(self, number: int) -> None:
+        settings = self._problem.settings
         if number > 1:
             self._learn(self.emulator)
         # no further than the last step's error allows, nor than the evaluations so far reach
         self.power = min(1.0, max(4 * self._beta, 1 / max(self.spread, 1e-3)))
-        rng = self.streams.numpy("search", number)
-        with self.progress.task(f"search {number}: sampling the emulator", 1, "ensemble"):
-            exploring = int(self.explore * self.batch)
-            near = self.sample(self.power, rng)[: self.batch - exploring]
+        rng = self._problem.streams.numpy("search", number)
+        with self._problem.progress.task(f"search {number}: sampling the emulator", 1, "ensemble"):
+            exploring = int(settings.explore * settings.batch)
+            near = self.sample(self.power, rng)[: settings.batch - exploring]
         parts = [near, rng.random((exploring - exploring // 2, near.shape[1]))]
         if self.explorer is not None:
-            with self.streams.torch("explore", number):
+            with self._problem.streams.torch("explore", number):
                 parts.append(self.explorer.draw(exploring // 2))
-        new = self.simulate(np.concatenate(parts), "search")
+        new = self._problem.simulate(np.concatenate(parts), "search")
         emulated = self.emulator.log_likelihood(near)
         exact = new.log_likelihood[: len(near)]
         difference = exact - emulated
@@ -190,7 +178,7 @@ class Search:
             if step > MOVES // 2
         ]
         points = rng.permutation(np.concatenate(late))[:KEPT]
-        with self.streams.torch("sample", int(rng.integers(2**31))):
+        with self._problem.streams.torch("sample", int(rng.integers(2**31))):
             return _Cover(points).resample(lambda u: power * self.emulator.log_likelihood(u), KEPT)
 
     def _log_density(self, power: float) -> Callable[[Points], Points]:
@@ -200,10 +188,10 @@ class Search:
     def _candidates(self) -> tuple[Points, Points]:
         """Points to start walkers from, with log likelihoods: evaluated ones, and what explorer and inverse give."""
         s = self.simulations
-        with self.streams.torch("candidates", len(self.steps)):
+        with self._problem.streams.torch("candidates", len(self.steps)):
             found = [] if self.explorer is None else [self.explorer.draw(WALKERS)]
             if not self.steps:
-                found.append(self.emulator.parameters(self.noise.observed[None]))
+                found.append(self.emulator.parameters(self._problem.noise.observed[None]))
         if not found:
             return s.u, s.log_likelihood
         u = np.concatenate(found)
@@ -211,8 +199,8 @@ class Search:
 
     def recovery(self, n: int = 300) -> Recovery:
         """`Emulator.recovery`, against `n` spectra of the emulated posterior."""
-        points = self.sample(1.0, self.streams.numpy("recovery", len(self.steps)))[:n]
-        with self.streams.torch("recovery", len(self.steps)):
+        points = self.sample(1.0, self._problem.streams.numpy("recovery", len(self.steps)))[:n]
+        with self._problem.streams.torch("recovery", len(self.steps)):
             return self.emulator.recovery(points)
 
     def proposal(self) -> EmulatedProposal:
@@ -222,8 +210,10 @@ class Search:
         are about equally heavy (population Monte Carlo: Cappe et al. 2008, Stat. Comput. 18, 447).
         """
         number = len(self.steps)
-        with self.streams.torch("cover", number), self.progress.task("covering the emulated posterior", 1, "ensemble"):
-            points = self.sample(1.0, self.streams.numpy("cover", number))
+        streams = self._problem.streams
+        task = self._problem.progress.task("covering the emulated posterior", 1, "ensemble")
+        with streams.torch("cover", number), task:
+            points = self.sample(1.0, streams.numpy("cover", number))
             best, best_share = _Cover(points), 0.0
             for components in COMPONENTS:
                 cover = _Cover(points, components)

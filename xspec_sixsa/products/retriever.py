@@ -128,18 +128,18 @@ def retrieve_for(
     evaluations : int
         Made here, the probe of the model included.
     """
-    from xspec_sixsa.products.calibration.spectra import Problem
+    from xspec_sixsa.products.calibration.box import Box
 
-    problem = Problem.of(result, priors, np.tile([0.0, 1.0], (len(result.names), 1)), xspec)
-    streams, noise, chosen = Streams(seed), Noise(problem.session.observation), compressor(compress)
+    box = Box.of(result, priors, np.tile([0.0, 1.0], (len(result.names), 1)), xspec)
+    streams, noise, chosen = Streams(seed), Noise(box.session.observation), compressor(compress)
     u = streams.numpy("retriever").random((n, len(result.names)))
-    counts, _ = problem.evaluate(u, "retriever")
+    counts, _ = box.evaluate(u, "retriever")
     good = np.isfinite(counts).all(axis=1)
     expected = torch.tensor(counts[good], dtype=torch.float32)
     with streams.torch("retriever"), one_thread():
         chosen.fit(expected, noise)
-        found = retrieve(u[good], expected, noise, chosen, problem.session.labels)
-    return found, sum(problem.session.evaluations.values())
+        found = retrieve(u[good], expected, noise, chosen, box.session.labels)
+    return found, sum(box.session.evaluations.values())
 
 
 def retrieve(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from xspec_sixsa.common.files import write_json
+from xspec_sixsa.session.fingerprint import difference
 
 __all__ = ["CHECKPOINT", "prepare"]
 
@@ -21,9 +22,7 @@ OURS = (
 )  # fmt: skip
 
 
-def prepare(
-    output: str | os.PathLike[str], run: dict[str, Any], *, resume: bool, clobber: bool, difference: Any
-) -> dict[str, Any]:
+def prepare(output: str | os.PathLike[str], run: dict[str, Any], *, resume: bool, clobber: bool) -> dict[str, Any]:
     """Make the folder ready for a run, or for going on with one.
 
     Parameters
@@ -32,8 +31,6 @@ def prepare(
     run : dict
         ``seed`` (None: not asked for), ``fingerprint``, ``compressor``, ``training`` and ``settings`` of this run.
     resume, clobber : bool
-    difference : callable
-        ``difference(old, new) -> list of str``: what changed between two fingerprints.
 
     Returns
     -------

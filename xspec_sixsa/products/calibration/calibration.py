@@ -211,27 +211,29 @@ def calibrate(
         For input that cannot work, before anything is spent.
     """
     from xspec_sixsa.infer.training import one_thread
-    from xspec_sixsa.products.calibration.spectra import Problem, Task, Teacher, infer_all, name_of
+    from xspec_sixsa.products.calibration.box import Box
+    from xspec_sixsa.products.calibration.spectra import Task, infer_all, name_of
+    from xspec_sixsa.products.calibration.teacher import Teacher
 
     began = time.monotonic()
     if n < 2:
         raise ValueError(f"n is {n}: ranks need several spectra (200 are customary).")
-    problem = Problem.of(result, priors, box, xspec)
+    restricted = Box.of(result, priors, box, xspec)
     folder = Path(output)
-    setup = {"seed": seed, "target_ess": target_ess, "budget": budget, "box": problem.box.tolist()} | {
-        "fingerprint": problem.fingerprint
+    setup = {"seed": seed, "target_ess": target_ess, "budget": budget, "box": restricted.limits.tolist()} | {
+        "fingerprint": restricted.fingerprint
     }
     _prepare(folder, setup, resume)
     with one_thread():
-        teacher = Teacher.of(problem, folder, seed)
+        teacher = Teacher.of(restricted, folder, seed)
     missing = [k for k in range(n) if not (folder / SPECTRA / name_of(k)).is_file()]
     if missing:
-        infer_all(Task(problem, teacher, folder / SPECTRA, seed, target_ess, budget), missing, workers, progress)
+        infer_all(Task(restricted, teacher, folder / SPECTRA, seed, target_ess, budget), missing, workers, progress)
     records = [json.loads((folder / SPECTRA / name_of(k)).read_text()) for k in range(n)]
     calibration = Calibration(
-        names=problem.session.names,
-        labels=problem.session.labels,
-        box=problem.prior.transform(problem.box.T).T,
+        names=restricted.session.names,
+        labels=restricted.session.labels,
+        box=restricted.prior.transform(restricted.limits.T).T,
         truth=np.array([r["truth"] for r in records]),
         ranks={kind: np.array([r["ranks"][kind] for r in records]) for kind in KINDS},
         coverage={kind: np.array([r["coverage"][kind] for r in records]) for kind in KINDS},

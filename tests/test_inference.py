@@ -11,9 +11,13 @@ import toy
 from xspec_sixsa.common.progress import Progress
 from xspec_sixsa.common.seeding import Streams
 from xspec_sixsa.infer.coordinates import Whitening
+from xspec_sixsa.infer.draws import FinalDraws
+from xspec_sixsa.infer.inference import Inference
+from xspec_sixsa.infer.problem import Problem, Simulate
 from xspec_sixsa.infer.proposal import EmulatedProposal, StudentProposal
-from xspec_sixsa.infer.rounds import Inference, Settings, Simulations
 from xspec_sixsa.infer.search import Search
+from xspec_sixsa.infer.settings import Settings
+from xspec_sixsa.infer.simulations import Simulations
 
 SMALL = Settings(
     target_ess=400, budget=6000, first=800, later=400, pilot=200, compressor="pca", flow_steps=300, refine_steps=250
@@ -27,10 +31,19 @@ def run(settings: Settings = SMALL, seed: int = 1, simulate: Callable = toy.simu
         spent[0] += len(u)
         return simulate(u)
 
-    inference = Inference(2, counted, lambda: spent[0], toy.noise(), settings, Streams(seed), Progress(False))
-    inference.run(counted(inference.prior_draws(settings.first), "round 1"))
-    inference.total = spent[0]
+    return inferred(counted, lambda: spent[0], settings, seed)
+
+
+def inferred(simulate: Simulate, spent: Callable[[], int], settings: Settings, seed: int = 1) -> Inference:
+    problem = Problem(2, simulate, spent, toy.noise(), settings, Streams(seed), Progress(False))
+    inference = Inference(problem)
+    inference.run(simulate(problem.prior_draws(settings.first), "round 1"))
     return inference
+
+
+def draws(inference: Inference) -> FinalDraws:
+    assert inference.draws is not None
+    return inference.draws
 
 
 @pytest.fixture(scope="module")
@@ -39,30 +52,31 @@ def inference() -> Inference:
 
 
 def test_the_evidence_is_that_of_quadrature(inference: Inference) -> None:
-    w = inference.weights
+    w = draws(inference).weights
     assert inference.verdict() == []
     assert abs(w.log_z - toy.log_evidence_by_quadrature()) < 4 * w.log_z_err
     assert w.log_z_err < 0.1
 
 
 def test_the_run_stops_at_the_wanted_effective_sample_size_within_the_budget(inference: Inference) -> None:
-    assert SMALL.target_ess <= inference.weights.ess < 2.5 * SMALL.target_ess
-    assert inference.total <= SMALL.budget
+    assert SMALL.target_ess <= draws(inference).weights.ess < 2.5 * SMALL.target_ess
+    assert inference.problem.spent() <= SMALL.budget
 
 
 def test_weights_are_likelihood_over_density_of_the_draws_themselves(inference: Inference) -> None:
-    assert inference.log_likelihood == pytest.approx(toy.log_likelihood(inference.u))
-    assert inference.weights.log_weights == pytest.approx(inference.log_likelihood - inference.log_density)
+    final = draws(inference)
+    assert final.log_likelihood == pytest.approx(toy.log_likelihood(final.u))
+    assert final.weights.log_weights == pytest.approx(final.log_likelihood - final.log_density)
 
 
 def test_the_same_seed_gives_the_same_draws(inference: Inference) -> None:
-    assert np.array_equal(inference.u, run().u)
+    assert np.array_equal(draws(inference).u, draws(run()).u)
 
 
 def test_a_spent_budget_is_said() -> None:
     settings = dataclasses.replace(SMALL, target_ess=100000, budget=1500, rounds=1, refinements=0, attempts=1)
     inference = run(settings)
-    assert inference.total <= 1500
+    assert inference.problem.spent() <= 1500
     assert any("budget of 1500" in reason for reason in inference.verdict())
 
 
@@ -84,12 +98,11 @@ def test_draws_that_are_worth_little_teach_instead_of_going_on(monkeypatch: pyte
     monkeypatch.setattr(Search, "proposal", proposal)
     settings = dataclasses.replace(SMALL, target_ess=2000, first=240, explorer_steps=100)
     spent = lambda: sum(drawn.values())  # noqa: E731
-    inference = Inference(2, simulate, spent, toy.noise(), settings, Streams(1), Progress(False))
-    inference.run(simulate(inference.prior_draws(settings.first), "round 1"))
+    inference = inferred(simulate, spent, settings)
     assert drawn["final"] == 400 and "final 2" in drawn
-    assert len(inference.u) == drawn["final 2"] < 2000 / 0.7
+    assert len(draws(inference)) == drawn["final 2"] < 2000 / 0.7
     assert inference.verdict() == []
-    w = inference.weights
+    w = draws(inference).weights
     assert abs(w.log_z - toy.log_evidence_by_quadrature()) < 4 * w.log_z_err
 
 
@@ -104,6 +117,6 @@ def test_final_draws_that_do_not_pass_are_followed_by_another_compressor(trainin
         explorer_steps=50, refine_steps=20, accuracy=1e-6, budget=3000, attempts=2,
     )  # fmt: skip
     inference = run(settings, simulate=lambda u: toy.simulate(folded(u)))
-    names = [r["compressor"] for r in inference.rounds if "compressor" in r]
+    names = [r["compressor"] for r in inference.strategy.rounds.records if "compressor" in r]
     assert names == ["pca", "autoencoder"]
     assert inference.verdict()  # and none of it helped: said, not hidden

@@ -16,14 +16,14 @@ from test_tablemodel import write_table
 
 import xspec_sixsa as sixsa
 import xspec_sixsa.embedded as xspec
-from xspec_sixsa.infer.rounds import Inference
+from xspec_sixsa.infer.inference import Inference
 
 QUICK = {"first": 500, "later": 300, "pilot": 150, "flow_steps": 150, "refine_steps": 120}
 OPTIONS = {"target_ess": 200, "budget": 6000, "compressor": "pca", "seed": 3, "progress": False, "settings": QUICK}
 SCRIPT = """
 import sys
 sys.path.insert(0, {tests!r})
-import test_pipeline as t
+import test_run as t
 import xspec_sixsa as sixsa
 import xspec_sixsa.embedded as xspec
 sixsa.fit(t.load(), xspec=xspec, output="run", **t.OPTIONS)
@@ -154,7 +154,7 @@ def test_another_problem_is_not_resumed_and_the_message_says_what_changed(priors
 def test_an_interrupted_run_keeps_what_it_has_and_the_session(priors, monkeypatch) -> None:
     before = state()
 
-    def interrupt(self, attempt, gives_up):
+    def interrupt(self, draws, stage, gives_up):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:

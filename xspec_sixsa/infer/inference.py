@@ -1,0 +1,111 @@
+"""From the first simulations to exact weights: a strategy finds a proposal, and fresh draws from it are the result.
+
+*Final draws* come from the proposal that the strategy (`emulated`, `simulated`) found, frozen; only these enter the
+result. Where they do not pass the verdict they teach the next proposal, and flow and another compressor are trained
+anew.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Callable
+
+import numpy as np
+
+from xspec_sixsa.infer.draws import FinalDraws
+from xspec_sixsa.infer.emulated import Emulated
+from xspec_sixsa.infer.problem import Problem
+from xspec_sixsa.infer.simulated import Simulated
+from xspec_sixsa.infer.simulations import Simulations
+from xspec_sixsa.infer.strategy import Strategy
+from xspec_sixsa.infer.verdict import verdict
+
+__all__ = ["STRATEGIES", "Inference"]
+
+log = logging.getLogger(__name__)
+
+STRATEGIES: dict[str, Callable[[Problem], Strategy]] = {"emulated": Emulated, "simulated": Simulated}
+"""By `Settings.training`."""
+FIRST_DRAWS = 400  # of a proposal that has not been tried
+HOPELESS = 0.05  # effective samples per draw below which a better proposal is sought at once
+LEARNED = 0.85  # effective samples per draw of an emulator that has learned from draws of its own posterior
+RELEARNED = 2  # most sets of final draws that are given up because learning from them is cheaper than going on
+
+
+class Inference:
+    """One run of the method on one problem.
+
+    Parameters
+    ----------
+    problem : Problem
+    strategy : Strategy, optional
+        Default: the one that the problem's settings name.
+
+    Attributes
+    ----------
+    draws : FinalDraws or None
+        The final draws, which are the result; an interrupt leaves those drawn so far, and none between two sets.
+    """
+
+    def __init__(self, problem: Problem, strategy: Strategy | None = None) -> None:
+        self.problem = problem
+        self.strategy = strategy or STRATEGIES[problem.settings.training](problem)
+        self.draws: FinalDraws | None = None
+
+    def run(self, first: Simulations) -> None:
+        """Find a proposal from prior-wide simulations, and draw from it until the verdict is good or all is spent."""
+        problem, s = self.problem, self.problem.settings
+        self.strategy.begin(first)
+        judged = 0
+        for attempt in itertools.count(1):
+            last = judged == s.attempts - 1
+            frozen = self.strategy.propose(attempt, last_resort=last and judged > 0)
+            learning = frozen.teachable and attempt - judged <= RELEARNED
+            gives_up = self._worth_learning if learning else None if last else self._hopeless
+            self.draws = draws = FinalDraws(frozen, problem.dimension)
+            finished = self._draw(draws, "final" if attempt == 1 else f"final {attempt}", gives_up)
+            if finished or not learning:
+                judged += 1
+                reasons = self.verdict()
+                if not reasons or judged == s.attempts or problem.left < 2 * s.target_ess:
+                    return
+                log.info("the draws do not pass (%s): they now teach a better proposal", "; ".join(reasons))
+                if judged == 1:
+                    self.strategy.change_compressor()
+            else:
+                log.info(
+                    "%.0f %% of the first draws are effective: they now teach a better proposal",
+                    100 * draws.weights.efficiency,
+                )
+            self.strategy.learn(draws)
+            self.draws = None
+
+    def _draw(self, draws: FinalDraws, stage: str, gives_up: Callable[[FinalDraws], bool] | None) -> bool:
+        """Draw until there are enough, or the budget is spent; False if given up."""
+        wanted = self.problem.settings.target_ess
+        while True:
+            ess = draws.weights.ess
+            missing = wanted - ess
+            if missing <= 0 or self.problem.left <= 0:
+                return True
+            if len(draws) and gives_up is not None and gives_up(draws):
+                return False
+            rate = max(ess / len(draws), 0.01) if len(draws) else 1.0
+            size = int(np.clip(1.05 * missing / rate, 100, 1000 if len(draws) else FIRST_DRAWS))
+            draws.extend(self.problem, stage, size)
+
+    def _hopeless(self, draws: FinalDraws) -> bool:
+        return draws.weights.efficiency < HOPELESS
+
+    def _worth_learning(self, draws: FinalDraws) -> bool:
+        """Whether a new set of draws, after a step in which these teach the emulator, is cheaper than going on."""
+        s, rate = self.problem.settings, max(draws.weights.efficiency, 1e-3)
+        again = s.target_ess / LEARNED + s.batch
+        return s.target_ess / rate - len(draws) > again and self.problem.left > 2 * again
+
+    def verdict(self) -> list[str]:
+        """Reasons not to trust the final draws; empty for a reliable posterior."""
+        if self.draws is None:
+            return ["there are no final draws"]
+        return verdict(self.draws, self.problem, self.strategy.emulator_error(self.draws))

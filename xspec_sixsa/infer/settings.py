@@ -1,0 +1,92 @@
+"""What a run may spend and when it stops."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+__all__ = ["COMPRESSORS", "TRAINING", "Settings"]
+
+COMPRESSORS = ("autoencoder", "pca", "bands", "none")
+TRAINING = ("emulated", "simulated")
+
+
+@dataclass
+class Settings:
+    """What a run may spend and when it stops.
+
+    Attributes
+    ----------
+    target_ess : float
+        Effective samples wanted.
+    budget : int
+        Evaluations that may be spent in all.
+    compressor : str
+        "autoencoder", "pca", "bands" or "none".
+    training : {"emulated", "simulated"}
+        What compressor and flow are trained on: emulated spectra, or XSPEC's simulations only (SIXSA III).
+    first : int
+        Prior-wide simulations to begin with; 0: 120 per parameter (emulated), 3000 (simulated).
+    batch : int
+        Evaluations of a search step; 0: 40 per parameter, at least 100.
+    explore : float
+        Share of a search step that is drawn from the prior and from the flow.
+    accuracy : float
+        Error of the emulator in log L over the posterior that ends the search: about ``exp(-error^2)`` of the draws
+        are effective. 0: ``sqrt(0.8 batch / target_ess)``, within 0.1-0.4: a step that halves the error saves as
+        many draws as it costs at ``sqrt(1.3 batch / target_ess)``, and the error is known from a few points only.
+    searches : int
+        Most search steps before each set of final draws.
+    emulated : int
+        Emulated spectra that compressor and flow are trained on.
+    rounds : int
+        Most rounds of neural posterior estimation on simulations.
+    later : int
+        Most simulations of a round after the first.
+    pilot : int
+        Draws with exact weights that judge a proposal.
+    refinements : int
+        Most refinements after the rounds, and before each further attempt.
+    attempts : int
+        Sets of final draws that are judged: those that fail the verdict only teach the next proposal.
+    flow_steps, explorer_steps, refine_steps : int
+        Training steps of a round's flow, of the flow that explores for the emulator, and of a refinement's.
+    truncation : float
+        Mass left outside the highest-density region (SIXSA III: 1e-4).
+    enough_to_refine, good_enough : float
+        Effective samples per pilot draw that end the rounds, and the refinements.
+    teachers : float
+        Effective draws per parameter that a final proposal must have been fitted to.
+    """
+
+    target_ess: float = 1000
+    budget: int = 20000
+    compressor: str = "autoencoder"
+    training: str = "emulated"
+    first: int = 0
+    batch: int = 0
+    explore: float = 0.1
+    accuracy: float = 0.0
+    searches: int = 25
+    emulated: int = 4000
+    rounds: int = 5
+    later: int = 1500
+    pilot: int = 400
+    refinements: int = 6
+    attempts: int = 3
+    flow_steps: int = 1000
+    explorer_steps: int = 500
+    refine_steps: int = 300
+    truncation: float = 1e-4
+    enough_to_refine: float = 0.2
+    good_enough: float = 0.75
+    teachers: float = 100
+
+    def sized(self, dimension: int) -> Settings:
+        """A copy whose sizes are set for `dimension` free parameters."""
+        first = self.first or (120 * dimension if self.training == "emulated" else 3000)
+        first = min(first, max(self.budget // 3, 100))
+        batch = self.batch or max(40 * dimension, 100)
+        accuracy = self.accuracy or float(np.clip(np.sqrt(0.8 * batch / self.target_ess), 0.1, 0.4))
+        return replace(self, first=first, batch=batch, accuracy=accuracy)

@@ -1,0 +1,52 @@
+"""What a way to a proposal has to do: the seam between the loop of `inference` and its two strategies."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from xspec_sixsa.infer.draws import FinalDraws, Frozen
+from xspec_sixsa.infer.emulator import Emulator
+from xspec_sixsa.infer.estimate.npe import NeuralPosterior
+from xspec_sixsa.infer.refinement import Pilots
+from xspec_sixsa.infer.rounds import Rounds
+from xspec_sixsa.infer.simulations import Simulations
+
+__all__ = ["Strategy"]
+
+
+class Strategy(Protocol):
+    """A way to a proposal.
+
+    Attributes
+    ----------
+    rounds : Rounds
+    pilots : Pilots
+    network : NeuralPosterior or None
+        The one that was trained on spectra of the whole prior.
+    emulator : Emulator or None
+    """
+
+    rounds: Rounds
+    pilots: Pilots
+    network: NeuralPosterior | None
+
+    @property
+    def emulator(self) -> Emulator | None: ...
+
+    def begin(self, first: Simulations) -> None:
+        """Learn from prior-wide simulations."""
+
+    def propose(self, attempt: int, *, last_resort: bool) -> Frozen:
+        """Freeze the best proposal there is for this set of final draws; `last_resort`: the last, others failed."""
+
+    def learn(self, draws: FinalDraws) -> None:
+        """Take final draws that did not pass as teachers of the next proposal."""
+
+    def change_compressor(self) -> None:
+        """Train on the same spectra through another compressor."""
+
+    def emulator_error(self, draws: FinalDraws) -> float | None:
+        """Standard deviation of exact minus emulated log L over the posterior; None without an emulator."""
+
+    def emulator_summary(self, draws: FinalDraws) -> dict[str, Any]:
+        """What the emulator is worth, and whether the observation looks like a simulated one; empty without one."""

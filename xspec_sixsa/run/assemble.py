@@ -1,0 +1,188 @@
+"""From an inference that has ended, or was stopped, to a `Result`."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xspec_sixsa import __version__
+from xspec_sixsa.infer.draws import FinalDraws
+from xspec_sixsa.infer.importance import Weights
+from xspec_sixsa.infer.inference import Inference
+from xspec_sixsa.infer.networkdata import network_data
+from xspec_sixsa.infer.normalisation import common_norm
+from xspec_sixsa.infer.simulations import Simulations
+from xspec_sixsa.result import Result, SpectrumPredictive
+from xspec_sixsa.run.model import RecordedModel
+
+__all__ = ["assemble"]
+
+log = logging.getLogger(__name__)
+
+PREDICTIVE_DRAWS = 200
+COMPONENT_DRAWS = 30
+
+Points = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class _Draws:
+    """The draws that make the result, and why they must not be trusted."""
+
+    u: Points
+    log_likelihood: Points
+    log_density: Points
+    weights: Weights
+    reasons: list[str]
+
+
+def assemble(
+    inference: Inference, model: RecordedModel, first: Simulations, record: dict[str, Any], interrupted: str
+) -> Result:
+    """The result of a run, with what its pictures show; `seconds` is left to the caller.
+
+    Parameters
+    ----------
+    inference : Inference
+    model : RecordedModel
+    first : Simulations
+        The prior-wide ones.
+    record : dict
+        ``seed`` and ``fingerprint`` of the run.
+    interrupted : str
+        By what; empty for a run that came to its end.
+    """
+    session, prior = model.session, model.prior
+    draws = _draws(inference, first, interrupted)
+    samples = prior.transform(draws.u)
+    best = int(np.argmax(draws.log_likelihood))
+    result = Result(
+        names=session.names,
+        labels=session.labels,
+        units=session.units,
+        samples=samples,
+        log_weights=draws.weights.log_weights,
+        log_likelihood=draws.log_likelihood,
+        log_proposal=draws.log_density,
+        log_z=draws.weights.log_z,
+        log_z_err=draws.weights.log_z_err,
+        ess=draws.weights.ess,
+        k_hat=draws.weights.k_hat,
+        evaluations={},
+        seconds={},
+        status="unreliable" if draws.reasons else "reliable",
+        reasons=draws.reasons,
+        best_fit=samples[best],
+        best_statistic=float(-2 * draws.log_likelihood[best]),
+        seed=record["seed"],
+        versions=_versions(),
+        fingerprint=record["fingerprint"],
+        rounds=[
+            entry | {"samples": prior.transform(entry["samples"]) if len(entry["samples"]) else entry["samples"]}
+            for entry in inference.strategy.rounds.records
+        ],
+        emulator=_emulator(inference, model),
+        common_norm=_common_norm(inference, model, draws.weights, interrupted),
+    )
+    if draws.weights.ess > 0 and inference.draws is not None and len(inference.draws):
+        result.predictive_data = _predictive(result, inference.draws, model)
+        result.network_data = _network_data(result, inference, model, first)
+    result.evaluations = model.evaluations
+    return result
+
+
+def _draws(inference: Inference, first: Simulations, interrupted: str) -> _Draws:
+    """The final draws; where the run never came to them, the best exactly weighted ones that there are."""
+    final, pilots = inference.draws, inference.strategy.pilots.tried
+    if final is not None and len(final):
+        reasons = [interrupted] if interrupted else inference.verdict()
+        return _Draws(final.u, final.log_likelihood, final.log_density, final.weights, reasons)
+    if pilots:
+        pilot = max(pilots, key=lambda p: p.ess)
+        u, log_likelihood, log_density = pilot.u, pilot.log_likelihood, pilot.log_density
+        reason = "stopped before the final draws: a pilot's stand in"
+    else:
+        u, log_likelihood, log_density = first.u, first.log_likelihood, np.zeros(len(first.u))
+        reason = "stopped before the first posterior: draws from the prior stand in"
+    weights = Weights(log_likelihood - log_density, np.zeros(len(u), int))
+    return _Draws(u, log_likelihood, log_density, weights, [*filter(None, [interrupted]), reason])
+
+
+def _emulator(inference: Inference, model: RecordedModel) -> dict[str, Any]:
+    if inference.draws is None:
+        return {}
+    found = inference.strategy.emulator_summary(inference.draws)
+    if found:
+        found["start"] = model.prior.transform(found["start"][None])[0].tolist()
+    return found
+
+
+def _common_norm(inference: Inference, model: RecordedModel, weights: Weights, interrupted: str) -> dict[str, Any]:
+    """The weights once more with the model's scale integrated out: reported beside the result, not in it."""
+    draws = inference.draws
+    if interrupted or weights.ess == 0 or draws is None or not len(draws):
+        return {"why_not": "the run has no final draws that it finished"}
+    try:
+        with model.progress.task("the common normalisation", 1, "common norm"):
+            found = common_norm(
+                model.session, model.prior, draws.u, draws.log_likelihood, draws.counts.numpy(),
+                draws.frozen.proposal, weights,
+            )  # fmt: skip
+    except Exception as error:  # a number beside the result must not cost a finished posterior
+        log.warning("The common normalisation is not integrated: %s", error)
+        return {"why_not": f"it failed: {error}"}
+    if "why_not" in found:
+        log.info("the common normalisation is not integrated: %s", found["why_not"])
+    return found
+
+
+def _predictive(result: Result, draws: FinalDraws, model: RecordedModel) -> list[SpectrumPredictive]:
+    """Posterior-predictive spectra: the final draws' own, and a few evaluated component by component."""
+    counts, session = draws.counts.numpy(), model.session
+    rng = np.random.default_rng([(result.seed or 0) % 2**32, 1])
+    chosen = result.resample(PREDICTIVE_DRAWS, rng, return_index=True)
+    components: dict[str, NDArray[np.float64]] = {}
+    try:
+        with model.progress.task("component curves", 1, "evaluation"):
+            components = session.component_counts(result.samples[chosen[:COMPONENT_DRAWS]])
+    except Exception as error:  # a curve in a picture must not cost a finished posterior
+        log.warning("No component curves in predictive.png: %s", error)
+    spectra = []
+    for s, part in zip(session.observation.spectra, session.observation.slices, strict=True):
+        background = None if s.background is None else s.expected_background
+        spectra.append(
+            SpectrumPredictive(
+                name=s.name,
+                energies=s.energies,
+                exposure=s.exposure,
+                counts=s.counts,
+                counts_error=np.sqrt(np.maximum(s.counts, 1.0)) if s.sigma is None else s.sigma,
+                background=background,
+                total=counts[chosen][:, part].astype(float) + (0.0 if background is None else background),
+                components={label: curve[:, part] for label, curve in components.items()},
+                statistic=s.statistic,
+                background_ratio=s.background_ratio,
+            )
+        )
+    return spectra
+
+
+def _network_data(
+    result: Result, inference: Inference, model: RecordedModel, first: Simulations
+) -> dict[str, np.ndarray]:
+    try:
+        with model.progress.task("what the networks know", 1, "network pictures"):
+            return network_data(inference, first, result, model.prior)
+    except Exception as error:  # a picture must not cost a finished posterior
+        log.warning("No pictures of networks and emulator: %s", error)
+        return {}
+
+
+def _versions() -> dict[str, str]:
+    names = ("numpy", "scipy", "torch", "sbi", "zuko")
+    return {"xspec_sixsa": __version__} | {name: importlib.metadata.version(name) for name in names}

@@ -1,0 +1,39 @@
+"""What a user may ask of a run, checked before anything is spent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from xspec_sixsa.infer.settings import COMPRESSORS, TRAINING
+
+__all__ = ["SETTINGS", "checked"]
+
+POSITIVE = ("target_ess", "budget")
+SETTINGS = (*POSITIVE, "compressor", "training")
+"""Options that are fields of `infer.settings.Settings`."""
+
+
+def checked(options: dict[str, Any]) -> dict[str, Any]:
+    """Those of the options that are `SETTINGS`, whole numbers as such.
+
+    Raises
+    ------
+    ValueError
+        For one that cannot work.
+    """
+    chosen = {k: v for k, v in options.items() if k in SETTINGS}
+    for key in POSITIVE:
+        if key in chosen:
+            if not (chosen[key] > 0 and int(chosen[key]) == chosen[key]):
+                raise ValueError(f"{key} is {chosen[key]}: it must be a whole number above zero.")
+            chosen[key] = int(chosen[key])
+    if chosen.get("training", "emulated") not in TRAINING:
+        raise ValueError(f"Unknown training {chosen['training']!r}: type one of {', '.join(TRAINING)}.")
+    if chosen.get("compressor", "autoencoder") not in COMPRESSORS:
+        raise ValueError(f"Unknown compressor {chosen['compressor']!r}: type one of {', '.join(COMPRESSORS)}.")
+    if "target_ess" in chosen and "budget" in chosen and chosen["budget"] < chosen["target_ess"]:
+        raise ValueError(
+            f"A budget of {chosen['budget']} evaluations cannot give {chosen['target_ess']:g} effective samples: each "
+            "needs at least one. Raise budget or ask for fewer."
+        )
+    return chosen

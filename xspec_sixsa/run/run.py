@@ -1,0 +1,163 @@
+"""One run: prior-wide simulations, inference, the result, and what it leaves in XSPEC and in its folder."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xspec_sixsa.common.progress import Progress
+from xspec_sixsa.common.seeding import Streams
+from xspec_sixsa.infer.checkpoint import Checkpoint
+from xspec_sixsa.infer.coverage import check_coverage
+from xspec_sixsa.infer.inference import Inference
+from xspec_sixsa.infer.noise import Noise
+from xspec_sixsa.infer.problem import Problem
+from xspec_sixsa.infer.settings import Settings
+from xspec_sixsa.infer.simulations import Simulations
+from xspec_sixsa.infer.training import one_thread
+from xspec_sixsa.priors import JointPrior, save_toml
+from xspec_sixsa.products.report import illustrate
+from xspec_sixsa.result import Result
+from xspec_sixsa.run.assemble import assemble
+from xspec_sixsa.run.folder import CHECKPOINT, begin
+from xspec_sixsa.run.model import CHUNK, RecordedModel
+from xspec_sixsa.session import Session
+
+__all__ = ["Run"]
+
+log = logging.getLogger(__name__)
+
+MOSTLY_USABLE = 0.9  # of the parameter sets drawn from the prior; with fewer something is said
+
+
+class Run:
+    """One run on the session that XSPEC holds.
+
+    Parameters
+    ----------
+    session : Session
+    prior : JointPrior
+    record : dict
+        What identifies the run (`folder.prepare`); its seed is drawn here where it is None.
+    options, settings : dict
+        Fields of `infer.settings.Settings`: the user's, and further ones for studies.
+    folder : Path or None
+        Where its files go.
+    resume : bool
+        Whether the folder holds a stopped run to go on with.
+    progress : bool
+        Bars on a terminal.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        prior: JointPrior,
+        record: dict[str, Any],
+        options: dict[str, Any],
+        settings: dict[str, Any],
+        folder: Path | None,
+        *,
+        resume: bool,
+        progress: bool,
+    ) -> None:
+        streams = Streams(record["seed"])
+        self.record = record | {"seed": streams.seed}
+        self.options, self.folder = options, folder
+        self.progress = Progress(progress)
+        # nothing is written before the first evaluations have shown that the problem is one
+        checkpoint = Checkpoint(folder / CHECKPOINT if resume and folder is not None else None, resume)
+        self.model = RecordedModel(session, prior, checkpoint, self.progress)
+        self.inference = Inference(
+            Problem(
+                session.n_free,
+                self.model,
+                self.model.spent,
+                Noise(session.observation),
+                Settings(**(options | settings)),
+                streams,
+                self.progress,
+            )
+        )
+
+    def result(self, *, polish: bool, replace_chains: bool) -> Result:
+        """Do it; parameters as for `fit`."""
+        began = time.monotonic()
+        with self.model.session, one_thread():
+            first = self._first()
+            result = assemble(self.inference, self.model, first, self.record, self._infer(first))
+            if self.folder is not None:
+                # the posterior first: neither a native fit nor a picture may cost it
+                result.save(self.folder)
+                self._hand_over(result, self.folder, replace_chains)
+            # whatever is set after the native fit would make XSPEC forget it: nothing is
+            if polish and np.isfinite(result.best_statistic):
+                self._polish(result)
+            seconds = self.progress.seconds
+            result.seconds = seconds | {"other": time.monotonic() - began - sum(seconds.values())}
+            if self.folder is not None:
+                self._write(result, self.folder)
+        return result
+
+    def _first(self) -> Simulations:
+        """Prior-wide simulations, the first of which show whether the problem is one that can be worked on."""
+        problem, session = self.inference.problem, self.model.session
+        u = problem.prior_draws(problem.settings.first)
+        first = self.model(u[:CHUNK], "round 1")
+        _check_usable(first, session)
+        check_coverage(first.counts.numpy()[first.usable], session.observation)
+        if self.folder is not None:
+            begin(self.folder, self.record)
+            self.model.checkpoint.keep(self.folder / CHECKPOINT)
+        return first + self.model(u[CHUNK:], "round 1") if len(u) > CHUNK else first
+
+    def _infer(self, first: Simulations) -> str:
+        """What stopped the inference; empty where it came to its end."""
+        try:
+            self.inference.run(first)
+        except KeyboardInterrupt:
+            log.warning("Interrupted: what there is is kept%s.", "" if self.folder is None else ", and can be resumed")
+            return f"interrupted after {len(self.model.checkpoint)} evaluations"
+        return ""
+
+    def _hand_over(self, result: Result, folder: Path, replace_chains: bool) -> None:
+        """Load the posterior into XSPEC as a chain, where XSPEC takes one."""
+        session = self.model.session
+        if session.why_no_chain:
+            log.warning("No chain.fits: %s.", session.why_no_chain)
+            result.reasons.append(f"no chain.fits: {session.why_no_chain}")
+        elif result.ess > 0:
+            session.load_chain(result.save_chain(folder / "chain.fits"), replace=replace_chains)
+
+    def _polish(self, result: Result) -> None:
+        """Leave XSPEC at the best fit, by a short fit of its own from the best draw."""
+        with self.progress.task("native fit", 1, "polish"):
+            theta, statistic = self.model.session.native_fit(result.best_fit)
+        if statistic <= result.best_statistic:
+            result.best_fit, result.best_statistic = np.asarray(theta), float(statistic)
+        result.evaluations = self.model.evaluations
+
+    def _write(self, result: Result, folder: Path) -> None:
+        self.model.session.save_xcm(folder / "session.xcm")
+        save_toml(folder / "priors.toml", self.model.prior, self.options | {"seed": self.record["seed"]})
+        result.save(folder)
+        illustrate(result, folder)
+
+
+def _check_usable(first: Simulations, session: Session) -> None:
+    usable = float(first.usable.mean())
+    if usable == 0:
+        reasons = sorted({reason for _, _, reason in session.failures})
+        raise ValueError(
+            f"The model failed for all {len(first.u)} parameter sets drawn from the prior ({'; '.join(reasons)}): "
+            "there is nothing to fit. Narrow the priors to where the model works, and try `show` there."
+        )
+    if usable < MOSTLY_USABLE:
+        log.warning(
+            "The model failed for %.0f %% of the parameter sets drawn from the prior; they get zero likelihood.",
+            100 * (1 - usable),
+        )
