@@ -34,6 +34,12 @@ def normalise(priors: Any) -> tuple[list[Prior], dict[str, Any]]:
     -------
     list of Prior, dict
         The options are those of a TOML file's ``[fit]`` table, else empty.
+
+    Examples
+    --------
+    >>> priors, options = normalise({"nH__1": ("uniform", 0.0, 0.5), "norm__2": ("loguniform", 1e-5, 1e-2)})
+    >>> [prior.describe() for prior in priors], options
+    (['uniform low 0 high 0.5', 'loguniform low 1e-05 high 0.01'], {})
     """
     if priors is None:
         return [], {}
@@ -138,6 +144,27 @@ def save_toml(
     ------
     PriorError
         If a prior's parameter is an object, not a name, or an option does not exist.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from xspec_sixsa import uniform
+    >>> path = Path(tempfile.mkdtemp(), "priors.toml")
+    >>> save_toml(path, [uniform("nH__1", 0.0, 0.5)], {"target_ess": 2000})
+    >>> print(path.read_text(encoding="utf-8"))
+    # Priors of a xspec_sixsa run: sixsa fit session.xcm --priors this-file
+    <BLANKLINE>
+    ["nH__1"]
+    kind = "uniform"
+    low = 0.0
+    high = 0.5
+    <BLANKLINE>
+    [fit]
+    target_ess = 2000
+    <BLANKLINE>
+    >>> priors, options = load_toml(path)
+    >>> priors[0].describe(), options
+    ('uniform low 0 high 0.5', {'target_ess': 2000})
     """
     path = Path(path)
     lines = ["# Priors of a xspec_sixsa run: sixsa fit session.xcm --priors this-file", ""]

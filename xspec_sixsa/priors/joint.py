@@ -37,6 +37,15 @@ class JointPrior:
     names : tuple of str
     priors : tuple of Prior
     limits : ndarray, shape (d, 2)
+
+    Examples
+    --------
+    >>> from xspec_sixsa import loguniform, uniform
+    >>> names = ["PhoIndex__1", "norm__2"]
+    >>> prior = JointPrior(names, [uniform(names[0], 1, 3), loguniform(names[1], 1e-4, 1e-2)])
+    >>> print(prior.transform([[0.5, 0.5], [0.0, 1.0]]))
+    [[2.e+00 1.e-03]
+     [1.e+00 1.e-02]]
     """
 
     def __init__(

@@ -36,17 +36,69 @@ ALIASES = {"jeffreys": "loguniform", "gauss": "normal", "gaussian": "normal", "e
 
 
 def uniform(parameter: Any, low: float, high: float) -> Prior:
-    """Equal probability everywhere in [low, high], in the parameter's unit."""
+    """Equal probability everywhere in [low, high], in the parameter's unit.
+
+    Parameters
+    ----------
+    parameter : object
+        A PyXspec Parameter, ``(model, index)``, or its name in XSPEC's chains.
+    low, high : float
+
+    Examples
+    --------
+    >>> prior = uniform("nH__1", 0.0, 0.5)
+    >>> prior.describe()
+    'uniform low 0 high 0.5'
+    >>> prior.ppf([0.0, 0.5, 1.0]).tolist()
+    [0.0, 0.25, 0.5]
+    """
     return _make(parameter, "uniform", {"low": low, "high": high})
 
 
 def loguniform(parameter: Any, low: float, high: float) -> Prior:
-    """Equal probability for every order of magnitude in [low, high], low > 0 (Jeffreys' prior of a scale)."""
+    """Equal probability for every order of magnitude in [low, high], low > 0 (Jeffreys' prior of a scale).
+
+    Parameters
+    ----------
+    parameter : object
+        As for `uniform`.
+    low, high : float
+
+    Examples
+    --------
+    Half of the probability lies in each of the two decades:
+
+    >>> prior = loguniform("norm__5", 1e-5, 1e-3)
+    >>> print(prior.ppf([0.25, 0.5, 0.75]))
+    [3.16227766e-05 1.00000000e-04 3.16227766e-04]
+
+    >>> loguniform("norm__5", 0.0, 1e-3)
+    Traceback (most recent call last):
+        ...
+    xspec_sixsa.priors.prior.PriorError: norm__5: low of the loguniform prior is 0: a logarithm has no lower end...
+    """
     return _make(parameter, "loguniform", {"low": low, "high": high})
 
 
 def normal(parameter: Any, mean: float, sd: float, low: float | None = None, high: float | None = None) -> Prior:
-    """A normal distribution truncated to [low, high] (default: the parameter's hard limits) and renormalised."""
+    """A normal distribution truncated to [low, high] (default: the parameter's hard limits) and renormalised.
+
+    Parameters
+    ----------
+    parameter : object
+        As for `uniform`.
+    mean, sd : float
+        Of the whole distribution, before it is cut.
+    low, high : float, optional
+
+    Examples
+    --------
+    A column density known from radio maps; it cannot be negative:
+
+    >>> prior = normal("nH__1", 0.02, 0.01, low=0.0)
+    >>> print(prior.ppf([0.0, 0.5, 0.9]).round(4))
+    [0.     0.0203 0.0329]
+    """
     return _make(parameter, "normal", {"mean": mean, "sd": sd, "low": low, "high": high})
 
 
@@ -55,8 +107,17 @@ def lognormal(parameter: Any, mean: float, sd: float, low: float | None = None, 
 
     Parameters
     ----------
+    parameter : object
+        As for `uniform`.
     mean, sd : float
         Of ln(value): ``mean=math.log(1e-4), sd=2.3`` is 1e-4 within about an order of magnitude.
+    low, high : float, optional
+
+    Examples
+    --------
+    >>> prior = lognormal("norm__3", math.log(1e-4), 2.3)
+    >>> print(prior.ppf([0.16, 0.5, 0.84]))
+    [1.01545010e-05 1.00000000e-04 9.84784975e-04]
     """
     return _make(parameter, "lognormal", {"mean": mean, "sd": sd, "low": low, "high": high})
 
@@ -65,6 +126,20 @@ def exponential(parameter: Any, scale: float, low: float | None = None, high: fl
     """Density proportional to exp(-value/scale) in [low, high] (default: the parameter's hard limits).
 
     This is XSPEC's ``bayes <par> exp <scale>`` (XSPEC manual, "bayes").
+
+    Parameters
+    ----------
+    parameter : object
+        As for `uniform`.
+    scale : float
+        Above 0, in the parameter's unit.
+    low, high : float, optional
+
+    Examples
+    --------
+    >>> prior = exponential("nH__1", 0.1, low=0.0)
+    >>> print(prior.ppf([0.0, 0.5, 0.95]).round(4))
+    [0.     0.0693 0.2996]
     """
     return _make(parameter, "exponential", {"scale": scale, "low": low, "high": high})
 
@@ -73,6 +148,24 @@ def custom(parameter: Any, frozen: Any) -> Prior:
     """Any scipy frozen distribution, or another object with ``ppf`` (and ``cdf``, where it can), vectorised.
 
     An infinite tail is cut at the parameter's hard limit and the rest renormalised; this needs ``cdf``.
+
+    Parameters
+    ----------
+    parameter : object
+        As for `uniform`.
+    frozen : object
+        For example ``scipy.stats.beta(2, 5)``.
+
+    Examples
+    --------
+    A covering fraction, most likely about a fifth:
+
+    >>> from scipy import stats
+    >>> prior = custom("CvrFract__2", stats.beta(2, 5))
+    >>> prior.describe()
+    'custom beta(2, 5)'
+    >>> print(prior.ppf([0.0, 0.5, 1.0]).round(3))
+    [0.    0.264 1.   ]
     """
     if not callable(getattr(frozen, "ppf", None)):
         raise PriorError(
@@ -115,6 +208,19 @@ def joint(
         above kT_1: ``lambda u: np.column_stack([5 * u[:, 0], 5 * u[:, 0] + (5 - 5 * u[:, 0]) * u[:, 1]])``.
     kind : str, default "joint"
         A word for tables and logs.
+
+    Examples
+    --------
+    Two temperatures below 5 keV, the second always the hotter one, so that the components cannot change places:
+
+    >>> def ordered(u):
+    ...     cool = 5 * u[:, 0]
+    ...     return np.column_stack([cool, cool + (5 - cool) * u[:, 1]])
+    >>> prior = joint(["kT__2", "kT__4"], ordered, "ordered")
+    >>> prior.describe()
+    'ordered prior of kT__2, kT__4'
+    >>> prior.function(np.array([[0.2, 0.5]])).tolist()
+    [[1.0, 3.0]]
     """
     if isinstance(parameters, str) or len(parameters) < 1:
         raise PriorError(f"joint(...) needs a list of parameters, got {parameters!r}.", value=parameters)
@@ -128,6 +234,8 @@ def joint(
 def from_words(parameter: Any, kind: str, numbers: Sequence[float | str]) -> Prior:
     """A prior from a kind and its numbers in order, as Tcl and the shell give them.
 
+    Examples
+    --------
     >>> from_words("nH__1", "uniform", ["0", "0.5"]).numbers
     {'low': 0.0, 'high': 0.5}
     """
@@ -146,7 +254,13 @@ def from_words(parameter: Any, kind: str, numbers: Sequence[float | str]) -> Pri
 
 
 def from_mapping(parameter: Any, table: Mapping[str, Any]) -> Prior:
-    """A prior from a mapping with `kind` and its numbers by name, as a TOML table gives it."""
+    """A prior from a mapping with `kind` and its numbers by name, as a TOML table gives it.
+
+    Examples
+    --------
+    >>> from_mapping("norm__5", {"kind": "loguniform", "low": 1e-5, "high": 1e-2}).describe()
+    'loguniform low 1e-05 high 0.01'
+    """
     if "kind" not in table:
         raise PriorError(
             f'{title_of(parameter)}: no kind. Write kind = "uniform" (or {", ".join(KINDS)}).', title_of(parameter)

@@ -50,6 +50,17 @@ class Prior:
         Of a joint prior: unit-cube columns (n, k) to physical values (n, k).
     origin : str
         Where the prior comes from, as shown to the user; empty where the user gave it.
+
+    Examples
+    --------
+    `ppf` goes from the unit interval to the parameter, `cdf` back:
+
+    >>> from xspec_sixsa import uniform
+    >>> prior = uniform("PhoIndex__2", 1.0, 3.0)
+    >>> prior.ppf(0.25).item(), prior.cdf(1.5).item()
+    (1.5, 0.25)
+    >>> prior.support
+    (1.0, 3.0)
     """
 
     parameter: Any
