@@ -40,6 +40,15 @@ def effective_sample_size(log_weights: ArrayLike) -> float:
     -------
     float
         Between 0 (no weight is positive) and n.
+
+    Examples
+    --------
+    >>> effective_sample_size(np.zeros(100))
+    100.0
+    >>> effective_sample_size(np.log([1.0, 1.0, 2.0]))
+    2.6666666666666665
+    >>> effective_sample_size([0.0, -np.inf, -np.inf])
+    1.0
     """
     log_weights = np.asarray(log_weights, dtype=float)
     if log_weights.size == 0 or np.all(np.isneginf(log_weights)):
@@ -91,6 +100,13 @@ def log_evidence(log_weights: ArrayLike) -> tuple[float, float]:
     log_z, log_z_err : float
         ``log(mean w)`` and ``sqrt((N - ESS) / (N ESS))``, the relative standard error of the mean weight.
         ``(-inf, inf)`` where no weight is positive.
+
+    Examples
+    --------
+    Half of the draws lie outside the prior; the others have a weight of two:
+
+    >>> log_evidence([np.log(2), np.log(2), -np.inf, -np.inf])
+    (0.0, 0.5)
     """
     log_weights = np.asarray(log_weights, dtype=float)
     n, ess = log_weights.size, effective_sample_size(log_weights)
@@ -161,6 +177,17 @@ def pareto_k(log_weights: ArrayLike) -> float:
     float
         ``inf`` with fewer than 25 draws or five positive tail weights, where a tail cannot be judged; ``-inf`` where
         all tail weights are equal.
+
+    Examples
+    --------
+    A normal distribution drawn from one that is half as wide again has bounded weights. Drawn from one of half its
+    width, the weights have a tail that cannot be trusted:
+
+    >>> x = np.random.default_rng(1).normal(size=4000)
+    >>> def log_weights(width):
+    ...     return -0.5 * (width * x) ** 2 + 0.5 * x**2
+    >>> print(f"{pareto_k(log_weights(1.5)):.2f} {pareto_k(log_weights(0.5)):.2f}")
+    -1.75 0.74
     """
     return pareto_tail(log_weights).k
 
@@ -224,6 +251,15 @@ class Weights:
         The batch of every draw; the batches' separate evidences are compared in `batch_chi2`.
     density_err : float, default 0
         Relative error of the proposal density's norm, which all weights share: it adds to `log_z_err`.
+
+    Examples
+    --------
+    The integral of ``exp(-x^2/2)`` over [0, 1] is 0.8556, by 1,000 uniform draws in two batches:
+
+    >>> x = np.random.default_rng(1).random(1000)
+    >>> weights = Weights(-0.5 * x**2, np.arange(1000) // 500)
+    >>> print(f"{np.exp(weights.log_z):.3f} +- {weights.log_z_err:.3f}, {weights.ess:.0f} of 1000 effective")
+    0.854 +- 0.005, 980 of 1000 effective
     """
 
     log_weights: NDArray[np.float64]

@@ -84,6 +84,22 @@ def write_chain(
     ------
     ValueError
         If shapes do not fit together, a name is not a chain name or comes twice, or a value is not finite.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp(), "chain.fits")
+    >>> draws = np.array([[0.10, 1.9], [0.12, 2.0], [0.11, 2.1], [0.09, 1.8]])
+    >>> written = write_chain(path, ["nH__1", "PhoIndex__2"], ["10^22", ""], draws, [30.5, 29.9, 30.1, 31.0])
+    >>> chain = read_chain(path)
+    >>> chain.names, chain.units
+    (['nH__1', 'PhoIndex__2'], ['10^22', ''])
+    >>> chain.samples.shape, chain.statistic.min().item()
+    ((4, 2), 29.9)
+    >>> write_chain(path, ["nH"], [""], draws[:, :1], [30.5, 29.9, 30.1, 31.0])
+    Traceback (most recent call last):
+        ...
+    ValueError: ...
     """
     from astropy.io import fits
 

@@ -66,6 +66,39 @@ class Result(WeightedDraws, ResultMethods):
         What networks and emulator have learned, for pictures (`networkdata.network_data`); empty without.
     output : Path or None
         The folder it was saved to.
+
+    Examples
+    --------
+    `fit` makes results. This one is made by hand, of five draws, to show how to read one; the last draw lies outside
+    the prior.
+
+    >>> log_weights = np.log([1.0, 2.0, 2.0, 1.0, 1e-300])
+    >>> log_weights[-1] = -np.inf
+    >>> result = Result(
+    ...     names=["PhoIndex__1"], labels=["powerlaw PhoIndex"], units=[""],
+    ...     samples=[[1.8], [1.9], [2.0], [2.1], [9.0]],
+    ...     log_weights=log_weights, log_likelihood=log_weights, log_proposal=np.zeros(5),
+    ...     log_z=0.18, log_z_err=0.26, ess=3.6, k_hat=0.1, evaluations={"final": 5}, seconds={},
+    ...     status="reliable", reasons=[], best_fit=[1.95], best_statistic=12.0, seed=1,
+    ... )
+    >>> print(result.mean, result.quantile(0.5))
+    [1.95] [1.95]
+    >>> print(result.interval(0.68).round(3))
+    [[1.831 2.069]]
+    >>> print(result.upper_limit(0.9).round(3))
+    [2.093]
+
+    Draws of equal weight, for whatever knows no weights; the same seed gives the same ones:
+
+    >>> print(result.resample(6, rng=1).ravel())
+    [2.1 1.8 1.9 2.  1.9 2. ]
+
+    It is stored as numbers and text, without pickle:
+
+    >>> import tempfile
+    >>> folder = result.save(tempfile.mkdtemp())
+    >>> Result.load(folder).reliable
+    True
     """
 
     names: list[str]

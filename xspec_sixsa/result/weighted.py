@@ -74,6 +74,15 @@ def weighted_quantile(values: np.ndarray, q: float | Iterable[float], weights: n
         Draws and non-negative weights, not necessarily normalised; zero weights have no influence.
     q : float or array
         Probabilities in [0, 1].
+
+    Examples
+    --------
+    The last draw counts as much as the other three together:
+
+    >>> weighted_quantile([1.0, 2.0, 3.0, 4.0], 0.5, [1.0, 1.0, 1.0, 3.0]).item()
+    3.25
+    >>> weighted_quantile([1.0, 2.0, 3.0, 4.0], [0.25, 0.75], [1.0, 1.0, 1.0, 1.0]).tolist()
+    [1.5, 3.5]
     """
     values, weights = np.asarray(values, dtype=float), np.asarray(weights, dtype=float)
     keep = weights > 0
