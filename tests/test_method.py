@@ -275,7 +275,7 @@ def test_a_killed_worker_costs_one_evaluation_and_disturbs_nothing(real: ModuleT
     theta = start * (1 + 0.01 * np.random.default_rng(1).standard_normal((2000, session.n_free)))
     with session:
         session.evaluate(theta[:10], "first")
-        victim = session._pool.pids[0]
+        victim = session._backend.pool.pids[0]
         timer = threading.Timer(0.05, os.kill, (victim, signal.SIGKILL))
         timer.start()
         found = session.evaluate(theta, "second")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from xspec_sixsa.session.evaluations import Evaluations
 from xspec_sixsa.session.fingerprint import difference
 from xspec_sixsa.session.freeparameter import FreeParameter
-from xspec_sixsa.session.session import Evaluations, Session
+from xspec_sixsa.session.session import Session
 
 __all__ = ["Evaluations", "FreeParameter", "Session", "difference"]

@@ -7,7 +7,6 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
@@ -17,7 +16,9 @@ from numpy.typing import ArrayLike
 
 from xspec_sixsa.common.observation import Observation
 from xspec_sixsa.embedded import pick
-from xspec_sixsa.session import components, files, fitting, measure, norms
+from xspec_sixsa.session import components, files, fitting, norms
+from xspec_sixsa.session.backends import Backend, EmbeddedBackend, ForkedBackend
+from xspec_sixsa.session.evaluations import Evaluations
 from xspec_sixsa.session.evaluator import Evaluator, outside_limits
 from xspec_sixsa.session.fingerprint import difference, fingerprint
 from xspec_sixsa.session.freeparameter import FreeParameter
@@ -25,43 +26,12 @@ from xspec_sixsa.session.gain import WHY_NO_CHAIN
 from xspec_sixsa.session.observe import observe
 from xspec_sixsa.session.parameters import find, free_parameters
 from xspec_sixsa.session.settings import Silence, interruptible
-from xspec_sixsa.session.workers import WorkerPool
 
-__all__ = ["Evaluations", "Session"]
+__all__ = ["Session"]
 
 log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True, eq=False)
-class Evaluations:
-    """What a batch of parameter sets gave.
-
-    Attributes
-    ----------
-    theta : ndarray (n, d)
-        Physical parameter values.
-    counts : ndarray (n, n_bins)
-        Expected source counts, all spectra one after the other; NaN or meaningless where not `ok`.
-    statistic : ndarray (n,)
-        XSPEC's fit statistic; NaN where not `ok`.
-    ok : ndarray of bool (n,)
-    reasons : list of str
-        Why a row is not `ok`; empty where it is.
-    """
-
-    theta: np.ndarray
-    counts: np.ndarray
-    statistic: np.ndarray
-    ok: np.ndarray
-    reasons: list[str]
-
-    @property
-    def log_likelihood(self) -> np.ndarray:
-        """Minus half the statistic (up to a constant), -inf where the evaluation failed; (n,)."""
-        return np.where(self.ok, -0.5 * self.statistic, -np.inf)
-
-    def __len__(self) -> int:
-        return len(self.theta)
+Evaluate = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, list[str]]]
 
 
 class Session:
@@ -113,11 +83,10 @@ class Session:
         with Silence(self.module):
             self.parameters: list[FreeParameter] = free_parameters(self.module)
             self.observation: Observation = observe(self.module)
-            self._evaluator = Evaluator(self.module, self.parameters, self.observation)
+            self._make_handles()
             self._fingerprint = fingerprint(self.module, self.parameters, self.observation)
         self._settings = contextlib.ExitStack()
         self._depth = 0
-        self._pool: WorkerPool | None = None
         self._start: np.ndarray | None = None
         self._keep = False
         self._probed = False
@@ -191,12 +160,18 @@ class Session:
             return
         settings, self._settings = self._settings, contextlib.ExitStack()
         with settings:
-            if self._pool is not None:
-                self._pool.close()
-                self._pool = None
+            self._backend.close()
             if not self._keep and self._start is not None and not np.array_equal(self._start, self._evaluator.get()):
                 # Nothing is set where nothing changed: setting a parameter would end the validity of the user's fit.
                 self._evaluator.set(self._start)
+
+    def _make_handles(self) -> None:
+        self._evaluator = Evaluator(self.module, self.parameters, self.observation)
+        self._backend: Backend = (
+            EmbeddedBackend(self.module, self._evaluator, self.observation)
+            if self.is_embedded
+            else ForkedBackend(self.module, self._evaluator, self.observation.n_bins, self.workers, self.time_limit)
+        )
 
     def _check_unchanged(self) -> None:
         parameters = free_parameters(self.module)
@@ -208,7 +183,7 @@ class Session:
                 f"hold: {'; '.join(changes)}. Make a new Session."
             )
         # Model handles are made anew, so that a model redefined identically is used and not a dead one.
-        self._evaluator = Evaluator(self.module, parameters, self.observation)
+        self._make_handles()
 
     # ----------------------------------------------------------------------------------------------- evaluations
 
@@ -244,9 +219,9 @@ class Session:
         with self:
             if not self._probed:
                 self._probe()
-            return self._evaluate(theta, stage)
+            return self._evaluate(theta, stage, self._backend.evaluate)
 
-    def _evaluate(self, theta: np.ndarray, stage: str) -> Evaluations:
+    def _evaluate(self, theta: np.ndarray, stage: str, by: Evaluate) -> Evaluations:
         n = len(theta)
         reasons = outside_limits(theta, self.parameters)
         counts, statistic = np.full((n, self.observation.n_bins), np.nan), np.full(n, np.nan)
@@ -255,7 +230,7 @@ class Session:
         self.evaluations[stage] += n
         if inside.any():
             rows = np.flatnonzero(inside)
-            counts[rows], statistic[rows], why = self._run(theta[rows])
+            counts[rows], statistic[rows], why = by(theta[rows])
             for row, reason in zip(rows, why, strict=True):
                 reasons[row] = reason
         ok = np.array([not reason for reason in reasons], dtype=bool)
@@ -264,38 +239,9 @@ class Session:
             self.failures.append((stage, theta[row].copy(), reasons[row]))
         return Evaluations(theta, counts, statistic, ok, reasons)
 
-    def _run(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[str]]:
-        if self.is_embedded:
-            counts, statistic = self.module.evaluate_batch(theta)
-            return counts, statistic, [_why(c, s) for c, s in zip(counts, statistic, strict=True)]
-        if self.workers > 1 or self._pool is not None:
-            if self._pool is None:
-                self._pool = WorkerPool(self._evaluator, self.observation.n_bins, self.workers, self.time_limit)
-            self._pool.time_limit = self.time_limit
-            return self._pool.evaluate(theta)
-        counts, statistic = np.full((len(theta), self.observation.n_bins), np.nan), np.full(len(theta), np.nan)
-        reasons = []
-        for k, row in enumerate(theta):
-            try:
-                counts[k], statistic[k], reason = self._evaluator(row)
-            except Exception as error:  # PyXspec raises plain Exception; one bad row is no reason to stop
-                reason = f"{type(error).__name__}: {error}"
-            reasons.append(reason)
-        return counts, statistic, reasons
-
     def _probe(self) -> None:
         """Evaluate the present values once: XSPEC often gives zeros, not an error, where model data are missing."""
-        present = self._evaluator.get()[None]
-        if self.workers == 1 and not self.is_embedded:
-            # a model that cannot work must not take this process with it
-            with WorkerPool(self._evaluator, self.observation.n_bins, 1, self.time_limit) as pool:
-                self._pool = pool
-                try:
-                    first = self._evaluate(present, "probe")
-                finally:
-                    self._pool = None
-        else:
-            first = self._evaluate(present, "probe")
+        first = self._evaluate(self._evaluator.get()[None], "probe", self._backend.probe)
         empty = [
             data.name
             for data, where in zip(self.observation.spectra, self.observation.slices, strict=True)
@@ -329,16 +275,9 @@ class Session:
         if bad:
             raise ValueError(f"Components cannot be computed: {bad[0]}.")
         with self:
-            if self.is_embedded:
-                result = components.embedded_components(theta, self.observation)
-                self.evaluations["components"] += len(theta) * len(result)
-            else:
-                result, spent = components.forked_components(
-                    self.module, self._evaluator, theta, self._evaluator.counts, self.observation.n_bins,
-                    self.workers, self.time_limit,
-                )  # fmt: skip
-                self.evaluations["components"] += spent
-        return result
+            found, spent = self._backend.component_counts(theta)
+            self.evaluations["components"] += spent
+        return found
 
     def measure(
         self,
@@ -372,10 +311,7 @@ class Session:
         theta = np.array(theta, dtype=np.float64, ndmin=2)
         with self:
             self.evaluations[stage] += len(theta)
-            arguments = (self._evaluator, theta, function, width, prepare)
-            if self.is_embedded:
-                return measure.embedded_measure(self.module, *arguments)
-            return measure.forked_measure(*arguments, self.workers, self.time_limit)
+            return self._backend.measure(theta, function, width, prepare)
 
     def measure_components(
         self, theta: ArrayLike, function: Callable[[], ArrayLike], width: int, stage: str
@@ -383,11 +319,9 @@ class Session:
         """As `measure` with each additive component alone, on real XSPEC only: (n, width) by component name."""
         theta = np.array(theta, dtype=np.float64, ndmin=2)
         with self:
-            result, spent = components.forked_components(
-                self.module, self._evaluator, theta, function, width, self.workers, self.time_limit
-            )
+            found, spent = self._backend.measure_components(theta, function, width)
             self.evaluations[stage] += spent
-        return result
+        return found
 
     def set(self, theta: ArrayLike, stage: str = "set") -> None:
         """Leave the model at `theta`, also after the context; one evaluation, as XSPEC computes the model there."""
@@ -454,9 +388,3 @@ class Session:
         """Load a chain file; refuses when chains are there already, unless `replace`; see `files.load_chain`."""
         with self:
             files.load_chain(self.module, Path(path), replace)
-
-
-def _why(counts: np.ndarray, statistic: float) -> str:
-    if not np.isfinite(counts).all():
-        return f"{int((~np.isfinite(counts)).sum())} expected counts are not finite"
-    return "" if np.isfinite(statistic) else f"the fit statistic is {statistic}"

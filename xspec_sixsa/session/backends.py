@@ -1,0 +1,157 @@
+"""How parameter sets are evaluated: in processes forked from this one, or in batches by the embedded engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import ModuleType
+from typing import Protocol
+
+import numpy as np
+
+from xspec_sixsa.common.observation import Observation
+from xspec_sixsa.session import components, measure
+from xspec_sixsa.session.evaluator import Evaluator
+from xspec_sixsa.session.workers import WorkerPool
+
+__all__ = ["Backend", "EmbeddedBackend", "ForkedBackend"]
+
+Measure = Callable[[], np.ndarray]
+Values = tuple[np.ndarray, list[str]]
+
+
+class Backend(Protocol):
+    """The seam between a `Session` and what evaluates for it."""
+
+    def evaluate(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[str]]:
+        """Counts (n, n_bins), statistic (n,), and why a row failed, of parameter sets (n, d) inside the limits."""
+
+    def probe(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[str]]:
+        """As `evaluate`, where the first evaluation may end the process that makes it."""
+
+    def component_counts(self, theta: np.ndarray) -> tuple[dict[str, np.ndarray], int]:
+        """Expected counts (k, n_bins) by additive component alone, and the evaluations that it took."""
+
+    def measure_components(self, theta: np.ndarray, function: Measure, width: int) -> tuple[dict[str, np.ndarray], int]:
+        """As `component_counts`, of what `function` gives (width,)."""
+
+    def measure(
+        self, theta: np.ndarray, function: Measure, width: int, prepare: Callable[[], None] | None
+    ) -> Values:
+        """What `function` gives (n, width) at parameter sets, and why it gave nothing where it did not."""
+
+    def close(self) -> None:
+        """End processes."""
+
+
+class ForkedBackend:
+    """Real XSPEC, in forked processes; with one worker, evaluations are made in this process.
+
+    Parameters
+    ----------
+    module : module
+    evaluator : Evaluator
+    n_bins, workers : int
+    time_limit : float
+        Seconds that one evaluation may take in a worker.
+    """
+
+    def __init__(
+        self, module: ModuleType, evaluator: Evaluator, n_bins: int, workers: int, time_limit: float
+    ) -> None:
+        self._module, self._evaluator = module, evaluator
+        self._n_bins, self._workers, self._time_limit = n_bins, workers, time_limit
+        self.pool: WorkerPool | None = None
+
+    def evaluate(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[str]]:
+        """By the pool, which is made when first needed; see `Backend`."""
+        if self._workers > 1:
+            if self.pool is None:
+                self.pool = WorkerPool(self._evaluator, self._n_bins, self._workers, self._time_limit)
+            return self.pool.evaluate(theta)
+        counts, statistic = np.full((len(theta), self._n_bins), np.nan), np.full(len(theta), np.nan)
+        reasons = []
+        for k, row in enumerate(theta):
+            try:
+                counts[k], statistic[k], reason = self._evaluator(row)
+            except Exception as error:  # PyXspec raises plain Exception; one bad row is no reason to stop
+                reason = f"{type(error).__name__}: {error}"
+            reasons.append(reason)
+        return counts, statistic, reasons
+
+    def probe(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[str]]:
+        """In a worker always: a model that cannot work must not take this process with it."""
+        if self._workers > 1:
+            return self.evaluate(theta)
+        with WorkerPool(self._evaluator, self._n_bins, 1, self._time_limit) as pool:
+            return pool.evaluate(theta)
+
+    def component_counts(self, theta: np.ndarray) -> tuple[dict[str, np.ndarray], int]:
+        """See `Backend`."""
+        return self.measure_components(theta, self._evaluator.counts, self._n_bins)
+
+    def measure_components(self, theta: np.ndarray, function: Measure, width: int) -> tuple[dict[str, np.ndarray], int]:
+        """See `Backend`."""
+        return components.forked_components(
+            self._module, self._evaluator, theta, function, width, self._workers, self._time_limit
+        )
+
+    def measure(
+        self, theta: np.ndarray, function: Measure, width: int, prepare: Callable[[], None] | None
+    ) -> Values:
+        """See `Backend`."""
+        return measure.forked_measure(
+            self._evaluator, theta, function, width, prepare, self._workers, self._time_limit
+        )
+
+    def close(self) -> None:
+        """End the workers."""
+        if self.pool is not None:
+            self.pool.close()
+            self.pool = None
+
+
+class EmbeddedBackend:
+    """The embedded engine, which evaluates whole batches in this process.
+
+    Parameters
+    ----------
+    module : module
+    evaluator : Evaluator
+    observation : Observation
+    """
+
+    def __init__(self, module: ModuleType, evaluator: Evaluator, observation: Observation) -> None:
+        self._module, self._evaluator, self._observation = module, evaluator, observation
+
+    def evaluate(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[str]]:
+        """See `Backend`."""
+        counts, statistic = self._module.evaluate_batch(theta)
+        return counts, statistic, [_why(c, s) for c, s in zip(counts, statistic, strict=True)]
+
+    def probe(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[str]]:
+        """As `evaluate`: the engine ends no process."""
+        return self.evaluate(theta)
+
+    def component_counts(self, theta: np.ndarray) -> tuple[dict[str, np.ndarray], int]:
+        """See `Backend`."""
+        found = components.embedded_components(theta, self._observation)
+        return found, len(theta) * len(found)
+
+    def measure_components(self, theta: np.ndarray, function: Measure, width: int) -> tuple[dict[str, np.ndarray], int]:
+        """Not needed: the engine's plots have `addComp`."""
+        raise NotImplementedError("The embedded engine gives components by Plot.addComp and component_counts.")
+
+    def measure(
+        self, theta: np.ndarray, function: Measure, width: int, prepare: Callable[[], None] | None
+    ) -> Values:
+        """See `Backend`."""
+        return measure.embedded_measure(self._module, self._evaluator, theta, function, width, prepare)
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+
+def _why(counts: np.ndarray, statistic: float) -> str:
+    if not np.isfinite(counts).all():
+        return f"{int((~np.isfinite(counts)).sum())} expected counts are not finite"
+    return "" if np.isfinite(statistic) else f"the fit statistic is {statistic}"
