@@ -15,7 +15,7 @@ import pytest
 from small_session import fake_spectra, fresh
 
 import xspec_sixsa.embedded as xspec
-from xspec_sixsa.embedded import XspecError, chains
+from xspec_sixsa.embedded import XspecError, loadedchain
 from xspec_sixsa.result.chainfile import read_chain, write_chain
 
 HERE = Path(__file__).parent
@@ -99,12 +99,12 @@ def test_walkers_stay_inside_the_hard_limits(engine: ModuleType) -> None:
 def test_interval_is_central_and_of_the_wanted_probability(engine: ModuleType) -> None:
     samples = some_chain("c.fits", rows=1000)
     engine.AllChains += "c.fits"
-    low, high = chains.interval(2, 1.0)
+    low, high = loadedchain.interval(2, 1.0)
     # Delta statistic 1 with one parameter holds 68.27 %: XSPEC counts 158.66 rows off on either side.
     ordered = np.sort(samples[:, 0])
     assert (low, high) == (ordered[159], ordered[840])
     with pytest.raises(XspecError, match="Cannot find parameter 1 in chains"):
-        chains.interval(1, 1.0)
+        loadedchain.interval(1, 1.0)
 
 
 def test_error_uses_a_chain_in_sync_only(engine: ModuleType) -> None:
@@ -112,11 +112,11 @@ def test_error_uses_a_chain_in_sync_only(engine: ModuleType) -> None:
     profile = engine.AllModels(1)(2).error[:2]
     some_chain("c.fits")
     engine.AllChains += "c.fits"
-    assert chains.in_sync()
+    assert loadedchain.in_sync()
     engine.Fit.error("1.0 2")
-    assert engine.AllModels(1)(2).error == (*chains.interval(2, 1.0), "FFFFFFFFF")
+    assert engine.AllModels(1)(2).error == (*loadedchain.interval(2, 1.0), "FFFFFFFFF")
     engine.AllModels(1)(1).frozen = False
-    assert not chains.in_sync()
+    assert not loadedchain.in_sync()
     engine.AllModels(1)(1).frozen = True
     engine.AllChains.clear()
     engine.Fit.error("1.0 2")
@@ -150,7 +150,7 @@ def test_chain_of_other_parameters_is_loaded_but_not_used(
     some_chain("c.fits", names, units)
     engine.AllChains += "c.fits"
     assert len(engine.AllChains) == 1
-    assert not chains.in_sync()
+    assert not loadedchain.in_sync()
 
 
 def test_units_of_the_model_are_in_the_file(engine: ModuleType) -> None:
@@ -158,7 +158,7 @@ def test_units_of_the_model_are_in_the_file(engine: ModuleType) -> None:
     engine.Chain("gw.fits", runLength=100)
     assert read_chain("gw.fits").names == ["nH__1", "PhoIndex__2", "norm__3"]
     assert read_chain("gw.fits").units == ["10^22", "", ""]
-    assert chains.in_sync()
+    assert loadedchain.in_sync()
 
 
 def test_loaded_chains_are_ordered_unloaded_and_cleared(engine: ModuleType) -> None:
@@ -198,7 +198,7 @@ def test_statistics_over_chains(engine: ModuleType) -> None:
 def test_draws_are_rows_of_the_chains(engine: ModuleType) -> None:
     samples = some_chain("a.fits")
     engine.AllChains += "a.fits"
-    rows = chains.draw(50)
+    rows = loadedchain.draw(50)
     assert all((samples == row).all(axis=1).any() for row in rows)
 
 

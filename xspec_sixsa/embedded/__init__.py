@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import logging
+import os
 import sys
 from types import ModuleType
 from typing import Any
@@ -91,8 +92,6 @@ def pick() -> ModuleType:
     if present is not None:
         return present
     if _real_xspec() is not None:
-        import os
-
         if not os.environ.get("HEADAS"):
             log.warning("PyXspec is there but HEADAS is not set (source headas-init.sh): using the embedded engine")
             return module

@@ -4,143 +4,29 @@ from __future__ import annotations
 
 import logging
 import os
-import re
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
-from scipy.stats import chi2
 
+from xspec_sixsa.embedded.console import report
+from xspec_sixsa.embedded.goodman_weare import goodman_weare
+from xspec_sixsa.embedded.loadedchain import (
+    LoadedChain,
+    free_parameter_ids,
+    in_sync,
+    load_file,
+    loaded_chains,
+    position,
+)
 from xspec_sixsa.embedded.state import XspecError, session
-from xspec_sixsa.embedded.xset import random_generator, report
+from xspec_sixsa.result.chainfile import write_chain
 
-__all__ = ["AllChains", "Chain", "ChainManager", "LoadedChain", "ParameterId", "draw", "in_sync", "interval"]
+__all__ = ["AllChains", "Chain", "ChainManager"]
 
 log = logging.getLogger(__name__)
 
-_COLUMN = re.compile(r"^\s*(?P<name>.+?)__(?:(?P<model>.+)__)?(?P<index>\d+)$")
 ALGORITHMS = ("gw", "mh")
 STATISTIC_NAMES = {"chi": "Chi-Squared", "cstat": "C-Statistic", "pstat": "Pearson", "pgstat": "PG-Statistic"}
-
-
-@dataclass(frozen=True)
-class ParameterId:
-    """What XSPEC compares to see whether a chain belongs to the present free parameters."""
-
-    name: str
-    model: str
-    index: int
-    unit: str
-
-    @property
-    def column(self) -> str:
-        """Column name in a chain file: ``<par>__[<model>__]<index>``."""
-        return f"{self.name}__{self.model}__{self.index}" if self.model else f"{self.name}__{self.index}"
-
-
-@dataclass(frozen=True)
-class LoadedChain:
-    """A chain in memory: where it came from, its parameters, `samples` (n, d) physical, `statistic` (n,)."""
-
-    file_name: str
-    parameters: tuple[ParameterId, ...]
-    samples: np.ndarray
-    statistic: np.ndarray
-    walkers: int
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-
-def free_parameter_ids() -> tuple[ParameterId, ...]:
-    """The free parameters in XSPEC's order."""
-    from xspec_sixsa.embedded.evaluate import free_parameters
-
-    return tuple(ParameterId(s.name, s.record.name, s.global_index, s.unit) for s in free_parameters())
-
-
-def in_sync() -> bool:
-    """Whether the loaded chains are those of the free parameters: names, order, indices and units, as XSPEC demands.
-
-    False without a chain. Only then do `error` and the like take their answers from the chains.
-    """
-    return bool(AllChains._chains) and AllChains._chains[0].parameters == free_parameter_ids()
-
-
-def interval(parameter: int, delta: float = 2.706, model: str = "") -> tuple[float, float]:
-    """Central interval of a parameter over all loaded chains, as XSPEC's `error` reports it.
-
-    Parameters
-    ----------
-    parameter : int
-        Global parameter index within its model.
-    delta : float
-        Delta statistic; the interval holds the probability of chi-squared with one degree of freedom below it (2.706:
-        90 %), centred on the median.
-    model : str
-        Name of the model, empty for the unnamed one.
-
-    Raises
-    ------
-    XspecError
-        If no chain is loaded, or the parameter is not in it.
-    """
-    if not delta > 0:
-        raise XspecError(f"Delta-stat confidence value must be > 0.0, not {delta:g}.")
-    values = np.sort(np.concatenate([chain.samples[:, _position(parameter, model)] for chain in _loaded()]))
-    if len(values) < 2:
-        raise XspecError("Sample array size not large enough to get a confidence range: a chain of one row.")
-    tail = len(values) * (1 - float(chi2.cdf(delta, 1))) / 2
-    return float(values[int(tail + 0.5)]), float(values[int(len(values) - tail - 0.5)])
-
-
-def draw(n: int) -> np.ndarray:
-    """Rows (n, d) drawn at random from the loaded chains, e.g. for the error of a flux."""
-    samples = np.concatenate([chain.samples for chain in _loaded()])
-    return samples[random_generator().integers(len(samples), size=n)]
-
-
-def _loaded() -> list[LoadedChain]:
-    if not AllChains._chains:
-        raise XspecError("No chains loaded. Load one with AllChains += 'chain.fits', or run Chain('new.fits').")
-    return AllChains._chains
-
-
-def _position(parameter: int, model: str) -> int:
-    for i, known in enumerate(_loaded()[0].parameters):
-        if (known.index, known.model) == (parameter, model):
-            return i
-    label = f"{model}:{parameter}" if model else str(parameter)
-    raise XspecError(f"Cannot find parameter {label} in chains. The loaded chains have "
-                     f"{', '.join(p.column for p in _loaded()[0].parameters)}.")  # fmt: skip
-
-
-def load_file(path: str) -> LoadedChain:
-    """Read a chain file, refusing what XSPEC would refuse."""
-    from xspec_sixsa.result.chainfile import read_chain
-
-    try:
-        data = read_chain(path)
-    except (FileNotFoundError, ValueError) as error:
-        raise XspecError(f"Chain {path} cannot be loaded: {error}") from error
-    header = data.header
-    if len(data.samples) == 0:
-        raise XspecError(f"Chain {path} has no length, it will not be loaded.")
-    if str(header.get("CHAINTYP", "")) == "GoodmanWeare":
-        walkers = int(header.get("NWALKERS", 0))
-        if not walkers:
-            raise XspecError(f"Chain {path} is of type GoodmanWeare and lacks the keyword NWALKERS.")
-    else:
-        walkers = 0
-        if not float(header.get("TEMPR001", 0)) > 0 or "STROW001" not in header:
-            raise XspecError(f"At least 1 pair of TEMPR001 (> 0) and STROW001 keywords is required in {path}.")
-    parameters = []
-    for name, unit in zip(data.names, data.units, strict=True):
-        match = _COLUMN.match(name)
-        if match is None:
-            raise XspecError(f"Column {name!r} of {path} is not <parameter>__[<model>__]<index>, e.g. nH__1.")
-        parameters.append(ParameterId(match["name"], match["model"] or "", int(match["index"]), unit))
-    return LoadedChain(str(path), tuple(parameters), data.samples, data.statistic, walkers)
 
 
 class ChainManager:
@@ -152,11 +38,27 @@ class ChainManager:
         Defaults of `Chain`: gw, 0, fits, 100, gaussian fit, False, 1.0, 10.
     """
 
-    _DEFAULTS = {"defAlgorithm": "gw", "defBurn": 0, "defFileType": "fits", "defLength": 100,
-                 "defProposal": "gaussian fit", "defRand": False, "defTemperature": 1.0, "defWalkers": 10}  # fmt: skip
+    _DEFAULTS: ClassVar[dict[str, Any]] = {
+        "defAlgorithm": "gw",
+        "defBurn": 0,
+        "defFileType": "fits",
+        "defLength": 100,
+        "defProposal": "gaussian fit",
+        "defRand": False,
+        "defTemperature": 1.0,
+        "defWalkers": 10,
+    }
+
+    defAlgorithm: str
+    defBurn: int
+    defFileType: str
+    defLength: int
+    defProposal: str
+    defRand: bool
+    defTemperature: float
+    defWalkers: int
 
     def __init__(self) -> None:
-        object.__setattr__(self, "_chains", [])
         for name, value in self._DEFAULTS.items():
             object.__setattr__(self, name, value)
 
@@ -169,10 +71,10 @@ class ChainManager:
         """The loaded chain of an index; chains are in the order of their file names, as in XSPEC."""
         if isinstance(index, bool) or not isinstance(index, int) or index < 1:
             raise XspecError("Error: Argument must be an integer > 0")
-        if index > len(self._chains):
+        if index > len(session.chains):
             raise XspecError(f"Error: Chain index number: {index} is out of range. "
-                             f"{len(self._chains)} chains are currently loaded.")  # fmt: skip
-        return Chain._of_loaded(self._chains[index - 1])
+                             f"{len(session.chains)} chains are currently loaded.")  # fmt: skip
+        return Chain._of_loaded(session.chains[index - 1])
 
     def __iadd__(self, chain: Chain | str) -> ChainManager:
         """Load a chain file or a `Chain`; a name of no file runs a new chain with the default settings."""
@@ -191,33 +93,33 @@ class ChainManager:
     def __isub__(self, chain: Chain | str | int) -> ChainManager:
         """Unload by index, file name, `Chain`, or ``"*"`` for all."""
         if isinstance(chain, int) and not isinstance(chain, bool):
-            if not 1 <= chain <= len(self._chains):
-                raise XspecError(f"Error: there is no chain {chain}: {len(self._chains)} are loaded.")
-            del self._chains[chain - 1]
+            if not 1 <= chain <= len(session.chains):
+                raise XspecError(f"Error: there is no chain {chain}: {len(session.chains)} are loaded.")
+            del session.chains[chain - 1]
         elif isinstance(chain, (Chain, str)):
             name = chain.fileName if isinstance(chain, Chain) else chain
             if name.startswith("*"):
                 self.clear()
-            elif not any(known.file_name == name for known in self._chains):
+            elif not any(known.file_name == name for known in session.chains):
                 report(f"***Error: Chain with fileName: {name} is not currently loaded.")
-            self._chains[:] = [known for known in self._chains if known.file_name != name]
+            session.chains[:] = [known for known in session.chains if known.file_name != name]
         else:
             raise XspecError("Error: Invalid type for -= operator")
         return self
 
     def __len__(self) -> int:
-        return len(self._chains)
+        return len(session.chains)
 
     def clear(self) -> None:
         """Unload all chains; the files stay."""
-        self._chains.clear()
+        session.chains.clear()
 
     def show(self) -> None:
         """Print the defaults and the loaded chains, and whether they fit the present free parameters."""
         lines = [f"{name.removeprefix('def')}: {getattr(self, name)}" for name in self._DEFAULTS]
-        lines.append("Currently loaded chains:" if self._chains else "No chains are currently loaded.")
-        lines += [f"{i}  {chain.file_name}  length {len(chain)}" for i, chain in enumerate(self._chains, start=1)]
-        if self._chains and not in_sync():
+        lines.append("Currently loaded chains:" if session.chains else "No chains are currently loaded.")
+        lines += [f"{i}  {chain.file_name}  length {len(chain)}" for i, chain in enumerate(session.chains, start=1)]
+        if session.chains and not in_sync():
             lines.append("They do not match the current fit parameters and are not used.")
         report("\n".join(lines))
 
@@ -232,8 +134,8 @@ class ChainManager:
         model, _, index = str(parIdx).rpartition(":")
         if not index.strip().isdigit():
             raise XspecError(f"AllChains.stat({parIdx!r}): give a parameter index, or 'model:index'.")
-        column = _position(int(index), model)
-        chains = _loaded()
+        column = position(int(index), model)
+        chains = loaded_chains()
         length = len(chains[0])
         if length < 2:
             raise XspecError("Chain lengths not large enough to calculate stats.")
@@ -241,7 +143,7 @@ class ChainManager:
         within = sum(chain.samples[:, column].var() * length for chain in chains) / (length * len(chains) - 1)
         between = float(means.var(ddof=1)) if len(chains) > 1 else 0.0
         rhat = ((length - 1) * within / length + between * (1 + 1 / len(chains))) / within if within else float("nan")
-        repeats = [_repeats(chain) for chain in chains]
+        repeats = [chain.repeats for chain in chains]
         lines = [" Means in chains : " + "  ".join(f"{mean:.8g}" for mean in means)]
         if len(chains) > 1:
             lines.append(f" Mean over all chains : {means.mean():.8g} and variance of chain means : {between:.8g}")
@@ -255,7 +157,7 @@ class ChainManager:
 
     def best(self) -> tuple[list[float], float]:
         """The row of smallest statistic over all chains: (parameter values, statistic)."""
-        chain = min(_loaded(), key=lambda loaded: loaded.statistic.min())
+        chain = min(loaded_chains(), key=lambda loaded: loaded.statistic.min())
         row = int(chain.statistic.argmin())
         return chain.samples[row].tolist(), float(chain.statistic[row])
 
@@ -265,14 +167,14 @@ class ChainManager:
                          "(xspec_sixsa.result.chainfile.read_chain), or use real XSPEC.")  # fmt: skip
 
     def _load(self, chain: LoadedChain) -> None:
-        others = [known for known in self._chains if known.file_name != chain.file_name]
+        others = [known for known in session.chains if known.file_name != chain.file_name]
         if others and [p.column for p in others[0].parameters] != [p.column for p in chain.parameters]:
             raise XspecError(f"{chain.file_name} contains different pars than the already loaded chain(s). Therefore, "
                              "it cannot be loaded at this time: AllChains.clear() first.")  # fmt: skip
         if others and len(others[0]) != len(chain):
             raise XspecError(f"{chain.file_name} has {len(chain)} rows, the loaded chains have {len(others[0])} (XSPEC "
                              "would ask whether to go on): AllChains.clear() first.")  # fmt: skip
-        self._chains[:] = sorted([*others, chain], key=lambda known: known.file_name)
+        session.chains[:] = sorted([*others, chain], key=lambda known: known.file_name)
         report(f"  New chain {chain.file_name} is now loaded.")
         if not in_sync():
             log.info("chain %s does not match the free parameters (names, order, units): loaded but not used",
@@ -299,6 +201,17 @@ class Chain:
     """
 
     _SETTINGS = ("burn", "runLength", "proposal", "rand", "temperature", "algorithm", "walkers")
+
+    fileName: str
+    fileType: str
+    totalLength: int
+    burn: int
+    runLength: int
+    proposal: str
+    rand: bool
+    temperature: float
+    algorithm: str
+    walkers: int
 
     def __init__(
         self,
@@ -353,9 +266,6 @@ class Chain:
         XspecError
             For settings the engine lacks, or where there is nothing free to sample.
         """
-        from xspec_sixsa.embedded.goodman_weare import goodman_weare
-        from xspec_sixsa.result.chainfile import write_chain
-
         if self.algorithm != "gw":
             raise XspecError("Chain algorithm 'mh' (Metropolis-Hastings) is not in the embedded engine: use 'gw'.")
         if self.proposal.split() != ["gaussian", "fit"]:
@@ -386,20 +296,13 @@ class Chain:
             history=["Created by xspec_sixsa.embedded, Chain (Goodman-Weare)"],
         )  # fmt: skip
         self.__dict__["totalLength"] = len(samples)
-        AllChains._chains[:] = [known for known in AllChains._chains if known.file_name != self.fileName]
+        session.chains[:] = [known for known in session.chains if known.file_name != self.fileName]
         AllChains._load(load_file(self.fileName))
 
     def show(self) -> None:
         """Print the settings."""
         names = ("fileName", "fileType", *self._SETTINGS, "totalLength")
         report("\n".join(f"{name}: {getattr(self, name)}" for name in names))
-
-
-def _repeats(chain: LoadedChain) -> float:
-    """Fraction of rows equal to the same walker's row before."""
-    rows = np.column_stack([chain.samples, chain.statistic])
-    lag = chain.walkers or 1
-    return float((rows[lag:] == rows[:-lag]).all(axis=1).sum() / len(rows))
 
 
 def _validated(kind: str, value: Any) -> Any:

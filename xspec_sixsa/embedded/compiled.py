@@ -18,6 +18,7 @@ from xspec_sixsa.embedded import parameterstate as _states
 from xspec_sixsa.embedded.expression import Leaf, Node, Sum
 from xspec_sixsa.embedded.parameterstate import ParameterState
 from xspec_sixsa.embedded.record import ModelRecord, has_source
+from xspec_sixsa.embedded.scoring import fit_statistic
 from xspec_sixsa.embedded.state import session
 
 if TYPE_CHECKING:
@@ -220,8 +221,6 @@ class Program:
 
     def statistic(self, folded: list[Tensor], values: Values) -> Tensor:
         """Return the fit statistic of folded models, (n,)."""
-        from xspec_sixsa.embedded.scoring import fit_statistic
-
         total: Tensor | float = 0.0
         for number, rate in zip(self.modelled, folded, strict=True):
             spectrum = session.spectra[number - 1]
@@ -236,9 +235,7 @@ class Program:
 
     def prior_term(self, values: Values) -> Tensor | float:
         """Return -2 ln prior of the free parameters where `Fit.bayes` is on, else 0 (XSPEC manual, "bayes")."""
-        from xspec_sixsa.embedded.fit import Fit
-
-        if Fit.bayes != "on":
+        if not session.bayes:
             return 0.0
         total: Tensor | float = 0.0
         for state in self.free:

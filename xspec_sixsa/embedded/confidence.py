@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 import re
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xspec_sixsa.embedded.state import XspecError
-
-if TYPE_CHECKING:
-    from xspec_sixsa.embedded.compiled import Program
-    from xspec_sixsa.embedded.fit import FitManager
+from xspec_sixsa.embedded.compiled import Program
+from xspec_sixsa.embedded.console import report
+from xspec_sixsa.embedded.fitting import degrees_of_freedom, last_fit, present_statistic, ready, refit
+from xspec_sixsa.embedded.levenberg import minimise
+from xspec_sixsa.embedded.loadedchain import in_sync, interval
+from xspec_sixsa.embedded.parameterstate import ParameterState
+from xspec_sixsa.embedded.show import parameter_range
+from xspec_sixsa.embedded.state import XspecError, session
 
 __all__ = ["profile_bound", "run_error"]
 
@@ -56,8 +58,6 @@ def profile_bound(
     status : str
         ``""``, ``"limit"`` or ``"failed"``.
     """
-    from xspec_sixsa.embedded.levenberg import minimise
-
     state = program.free[k]
     limit = state.hard_min if direction < 0 else state.hard_max
     others = np.array([j for j in range(len(theta)) if j != k], dtype=int)
@@ -108,10 +108,10 @@ def profile_bound(
     return float(middle), "failed"
 
 
-def _arguments(fit: FitManager, text: str) -> tuple[float, float, int, float, str]:
+def _arguments(text: str) -> tuple[float, float, int, float, str]:
     """Read XSPEC's argument string: (delta, largest reduced chi, trials, tolerance, parameter ranges)."""
     words = text.replace(",", " , ").split()
-    delta, largest, trials, tolerance = fit._error_delta, 2.0, 20, TOLERANCE
+    delta, largest, trials, tolerance = session.error_delta, 2.0, 20, TOLERANCE
     place = 0
     while place < len(words):
         word = words[place].lower()
@@ -147,7 +147,7 @@ def _arguments(fit: FitManager, text: str) -> tuple[float, float, int, float, st
     return delta, largest, trials, tolerance, ranges
 
 
-def run_error(fit: FitManager, text: str) -> None:
+def run_error(text: str) -> None:
     """Carry out an `error` command: from the loaded chains where they are in sync, else by profiling the statistic.
 
     Raises
@@ -155,28 +155,20 @@ def run_error(fit: FitManager, text: str) -> None:
     XspecError
         Before a fit, for a parameter range that does not exist, or where the reduced chi-squared is too large.
     """
-    from xspec_sixsa.embedded import chains
-    from xspec_sixsa.embedded.show import parameter_range
-    from xspec_sixsa.embedded.xset import report
-
     try:
-        delta, largest, trials, tolerance, ranges = _arguments(fit, text)
+        delta, largest, trials, tolerance, ranges = _arguments(text)
     except ValueError:
         raise XspecError(f"Error: error {text!r} cannot be read: for instance \"2.706 1-3\".") from None
-    fit._error_delta = delta
-    program = fit._ready()
+    session.error_delta = delta
+    program = ready()
     wanted = [state for _, state in parameter_range(ranges or "1")]
-    from_chains = chains.in_sync()
+    from_chains = in_sync()
     if from_chains:
         report("Errors calculated from chains")
     else:
-        fit._last_fit()
-    if not from_chains and fit.statMethod == "chi" and fit.dof > 0 and fit.statistic / fit.dof > largest:
-        for state in wanted:
-            state.error = (0.0, 0.0, "FFFFFFFFT")
-        raise XspecError(f"Error: Cannot do error calc: Reduced Chi^2 (= {fit.statistic / fit.dof:.6g}) > maximum "
-                         f"({largest:g}). Use for instance "
-                         f"Fit.error(\"maximum {fit.statistic / fit.dof * 1.5:.3g} ...\").")
+        last_fit()
+    if not from_chains:
+        _check_reduced_chi(wanted, largest)
     report(f" Parameter   Confidence Range ({delta:g})")
     for state in wanted:
         if not state.free:
@@ -185,36 +177,45 @@ def run_error(fit: FitManager, text: str) -> None:
                    "and no confidence range is calculated.")
             continue
         if from_chains:
-            state.error = (*chains.interval(state.global_index, delta, state.record.name), "FFFFFFFFF")
+            state.error = (*interval(state.global_index, delta, state.record.name), "FFFFFFFFF")
         else:
             k = next(i for i, other in enumerate(program.free) if other is state)
-            state.error = _both_bounds(fit, program, k, delta, trials, tolerance)
+            state.error = _both_bounds(program, k, delta, trials, tolerance)
         low, high, _ = state.error
         value = state.value
         report(f" {state.global_index:>6} {low:>12.6g} {high:>12.6g}    "
                f"({low - value if low else 0.0:.6g},{high - value if high else 0.0:.6g})")
 
 
+def _check_reduced_chi(wanted: list[ParameterState], largest: float) -> None:
+    """Refuse, as XSPEC does, ranges about a fit so bad that they would mean nothing."""
+    dof = degrees_of_freedom()
+    if session.spectra[0].statMethod != "chi" or dof <= 0:
+        return
+    reduced = present_statistic() / dof
+    if reduced > largest:
+        for state in wanted:
+            state.error = (0.0, 0.0, "FFFFFFFFT")
+        raise XspecError(f"Error: Cannot do error calc: Reduced Chi^2 (= {reduced:.6g}) > maximum ({largest:g}). "
+                         f"Use for instance Fit.error(\"maximum {reduced * 1.5:.3g} ...\").")  # fmt: skip
+
+
 def _both_bounds(
-    fit: FitManager, program: Program, k: int, delta: float, trials: int, tolerance: float
+    program: Program, k: int, delta: float, trials: int, tolerance: float
 ) -> tuple[float, float, str]:
     found_new = False
     for _ in range(5):
         theta = np.array([state.value for state in program.free])
-        best = fit.statistic
+        best = present_statistic()
         state = program.free[k]
         step = state.sigma * np.sqrt(delta) if state.sigma > 0.0 else state.delta
         try:
             low, low_status = profile_bound(program, theta, best, k, -1, delta, step, trials, tolerance)
             high, high_status = profile_bound(program, theta, best, k, +1, delta, step, trials, tolerance)
         except _NewMinimum as better:
-            from xspec_sixsa.embedded.levenberg import minimise
-
             found_new = True
-            result = minimise(program, better.theta, max_iterations=200)
-            fit._store(program, result.theta)
-            fit._finish(program, result.pegged)
-            logger.warning("A new best fit was found while stepping %s: statistic %.6g.", state.label, result.statistic)
+            found = refit(program, better.theta, max_iterations=200)
+            logger.warning("A new best fit was found while stepping %s: statistic %.6g.", state.label, found.statistic)
             continue
         flags = [found_new, False, False, low_status == "limit", high_status == "limit", False,
                  low_status == "failed", high_status == "failed", False]

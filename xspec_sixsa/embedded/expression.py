@@ -10,12 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from xspec_sixsa.embedded.componenttype import ComponentType
 from xspec_sixsa.embedded.state import XspecError
-
-if TYPE_CHECKING:
-    from xspec_sixsa.embedded.components import ComponentType
 
 __all__ = ["Expression", "Leaf", "Node", "Product", "Sum", "attribute_names", "parse"]
 
@@ -105,15 +102,15 @@ def parse(
 
 
 def _lookup(name: str) -> ComponentType:
-    from xspec_sixsa.embedded import components
+    from xspec_sixsa.embedded.components import lookup
 
-    return components.lookup(name)
+    return lookup(name)
 
 
 def _load_table(kind: str, path: str) -> ComponentType:
-    from xspec_sixsa.embedded import components
+    from xspec_sixsa.embedded.tablemodel import load_table
 
-    return components.load_table(kind, path)
+    return load_table(kind, path)
 
 
 def attribute_names(names: list[str]) -> list[str]:

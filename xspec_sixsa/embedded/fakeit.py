@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from xspec_sixsa.embedded.grouping import GroupedSpectrum
+from xspec_sixsa.embedded.manager import AllModels
 from xspec_sixsa.embedded.ogip import PHA, read_pha, write_pha
-from xspec_sixsa.embedded.response import load_response
+from xspec_sixsa.embedded.response import load_response, load_rmf
 from xspec_sixsa.embedded.spectrum import Background, Spectrum
 from xspec_sixsa.embedded.state import XspecError, session
 
@@ -128,9 +129,7 @@ def fakeit(
         fakes.append(_from_original(original, record) if original else _from_response(record, i + 1))
         names.append(_file_name(original, record, i + 1, file_prefix))
     if rng is None:
-        from xspec_sixsa.embedded.xset import random_generator
-
-        rng = random_generator()
+        rng = session.generator
     try:
         session.spectra[:] = fakes
         session.touch()
@@ -189,9 +188,7 @@ def _from_response(record: FakeitSettings, number: int) -> Spectrum:
     if exposure is None:
         exposure = back.exposure if back else 1.0
     _check_exposure(exposure)
-    from xspec_sixsa.embedded.response import _read_rmf
-
-    rmf = _read_rmf(record.response, None)
+    rmf = load_rmf(record.response, None)
     n = rmf.detchans if back is None else back.values.size
     first = rmf.first_channel if back is None else back.first_channel
     start = first if back is None else int(back.channels[0])
@@ -234,8 +231,6 @@ def _file_name(original: Spectrum | None, record: FakeitSettings, number: int, p
 
 
 def _model_rates(fake: Spectrum) -> np.ndarray:
-    from xspec_sixsa.embedded.manager import AllModels
-
     rate = np.zeros(fake._grouping.size)
     for source, name in AllModels.sources.items():
         if source in fake._responses:

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 import numpy as np
+from scipy.stats import f as f_distribution
 
-from xspec_sixsa.embedded import parameterstate as _states
 from xspec_sixsa.embedded.choices import resolve, spectrum_numbers, words_of
+from xspec_sixsa.embedded.compiled import program
+from xspec_sixsa.embedded.confidence import run_error
+from xspec_sixsa.embedded.console import report
+from xspec_sixsa.embedded.fitting import (
+    degrees_of_freedom,
+    fit,
+    last_fit,
+    present_statistic,
+    present_test_statistic,
+    ready,
+)
+from xspec_sixsa.embedded.parameterstate import bump_structure
+from xspec_sixsa.embedded.renorm import scale_norms
+from xspec_sixsa.embedded.show import show_model
 from xspec_sixsa.embedded.state import XspecError, session
 
 __all__ = ["Fit", "FitManager"]
-
-logger = logging.getLogger(__name__)
 
 STATISTICS = ("chi", "cstat", "pstat", "pgstat")
 OTHER_STATISTICS = ("lstat", "whittle", "wstat")
@@ -37,17 +48,10 @@ class FitManager:
         Lower triangle, row by row, from the last fit.
     """
 
-    def __init__(self) -> None:
-        own = self.__dict__
-        own["_bayes"] = False
-        own["_query"] = "on"
-        own["_iterations"], own["_critical"] = 10, 0.01
-        own["_renorm"] = "prefit"
-        own["_fit"] = None
-        own["_error_delta"] = 2.706
+    __slots__ = ()
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if isinstance(getattr(type(self), name, None), property) or name in self.__dict__:
+        if isinstance(getattr(type(self), name, None), property):
             object.__setattr__(self, name, value)
             return
         raise XspecError(f"***Error: Attribute {name} does not exist in class FitManager  Did you misspell?\n")
@@ -55,7 +59,7 @@ class FitManager:
     @property
     def bayes(self) -> str:
         """``"on"`` adds -2 ln prior of the free parameters to the statistic; ``"cons"`` also clears all priors."""
-        return "on" if self._bayes else "off"
+        return "on" if session.bayes else "off"
 
     @bayes.setter
     def bayes(self, value: str) -> None:
@@ -66,50 +70,27 @@ class FitManager:
             for record in session.models.values():
                 for state in record.states:
                     state.prior = ("CONS",)
-        self._bayes = word != "off"
-        _states.bump_structure()
+        session.bayes = word != "off"
+        bump_structure()
 
     @property
     def statistic(self) -> float:
         """The fit statistic at the present values; 0 without data or model, as in PyXspec."""
-        from xspec_sixsa.embedded.evaluate import current
-
-        if not session.spectra or not session.models:
-            return 0.0
-        present = current()
-        if not present._program.parts:
-            return 0.0
-        return present.statistic
+        return present_statistic()
 
     @property
     def testStatistic(self) -> float:
         """The test statistic (`statTest`) at the present values; 0 without data or model."""
-        from xspec_sixsa.embedded.evaluate import current
-        from xspec_sixsa.embedded.scoring import fit_statistic
-
-        if not session.spectra or not session.models:
-            return 0.0
-        present = current()
-        total = 0.0
-        for number, rate in zip(present._program.modelled, present.rates(), strict=True):
-            total += float(fit_statistic(session.stat_test, session.spectra[number - 1], rate)[0])
-        return total
+        return present_test_statistic()
 
     @property
     def dof(self) -> int:
         """Noticed bins of all modelled spectra minus free parameters."""
-        from xspec_sixsa.embedded.evaluate import program
-
-        if not session.spectra or not session.models:
-            return 0
-        compiled = program()
-        return sum(compiled._groups(number) for number in compiled.modelled) - len(compiled.free)
+        return degrees_of_freedom()
 
     @property
     def nVarPars(self) -> int:
         """Number of free parameters."""
-        from xspec_sixsa.embedded.evaluate import program
-
         return len(program().free) if session.models else 0
 
     @property
@@ -187,7 +168,7 @@ class FitManager:
     @property
     def nIterations(self) -> int:
         """Iterations before XSPEC asks whether to go on (default 10); the bound itself where `query` is "no"."""
-        return self._iterations
+        return session.fit_iterations
 
     @nIterations.setter
     def nIterations(self, value: int) -> None:
@@ -195,12 +176,12 @@ class FitManager:
             raise XspecError("Error: nIteration argument must be an integer > 0")
         if value <= 0:
             raise XspecError("Error: nIterations value must be > 0")
-        self._iterations = value
+        session.fit_iterations = value
 
     @property
     def criticalDelta(self) -> float:
         """Change of the statistic below which a fit has converged (default 0.01; the engine goes on to 1e-6)."""
-        return self._critical
+        return session.critical_delta
 
     @criticalDelta.setter
     def criticalDelta(self, value: float) -> None:
@@ -208,7 +189,7 @@ class FitManager:
             raise XspecError("Error: Critical delta argument must be a float.")
         if value <= 0.0:
             raise XspecError("Error: Critical delta must be > 0.0")
-        self._critical = value
+        session.critical_delta = value
 
     @property
     def delta(self) -> float:
@@ -224,7 +205,7 @@ class FitManager:
     @property
     def query(self) -> str:
         """``"yes"``, ``"no"`` or ``"on"``; the engine never asks and goes on unless it is "no"."""
-        return self._query
+        return session.query
 
     @query.setter
     def query(self, value: str) -> None:
@@ -233,12 +214,12 @@ class FitManager:
         choices = {"o": "on", "y": "yes", "n": "no"}
         if value.lower()[0] not in choices:
             raise XspecError("Error: Valid query settings are 'yes' | 'no' | 'on'")
-        self._query = choices[value.lower()[0]]
+        session.query = choices[value.lower()[0]]
 
     @property
     def covariance(self) -> tuple[float, ...]:
         """Covariance of the free parameters from the last fit: lower triangle, row by row."""
-        matrix = self._last_fit()["covariance"]
+        matrix = last_fit().covariance
         return tuple(float(x) for x in matrix[np.tril_indices(len(matrix))])
 
     def perform(self) -> None:
@@ -250,19 +231,7 @@ class FitManager:
             Without data, model or free parameter, with more parameters than bins, or from a start where the
             statistic is not finite.
         """
-        from xspec_sixsa.embedded.levenberg import minimise
-
-        program = self._ready()
-        if self._renorm != "none":
-            self.renorm()
-        theta = np.array([state.value for state in program.free])
-        iterations = self._iterations if self._query == "no" else max(self._iterations, 200)
-        result = minimise(program, theta, max_iterations=iterations)
-        self._store(program, result.theta)
-        self._finish(program, result.pegged)
-        if not result.converged:
-            logger.warning("The fit stopped after %d iterations without convergence (statistic %.6g).",
-                           result.iterations, result.statistic)
+        fit()
         self.show()
 
     def renorm(self, setting: str | None = None) -> None:
@@ -274,11 +243,9 @@ class FitManager:
             if not isinstance(setting, str):
                 raise XspecError("Error: renorm argument must either be None, or one of the strings:\n"
                                  "      'auto', 'prefit', or 'none'")
-            self._renorm = resolve(setting.strip(), ("auto", "prefit", "none"), "renorm setting")
+            session.renorm = resolve(setting.strip(), ("auto", "prefit", "none"), "renorm setting")
             return
-        from xspec_sixsa.embedded.renorm import scale_norms
-
-        scale_norms(self._ready())
+        scale_norms(ready())
 
     def error(self, argString: str) -> None:
         """Find confidence ranges: ``"1-3"``, ``"2.706 1"``, ``"9.0"``, ``"maximum 3.0 1"``, ``"stop 20,,3"``.
@@ -287,9 +254,7 @@ class FitManager:
         """
         if not isinstance(argString, str):
             raise XspecError("Error: error function argument must be a string")
-        from xspec_sixsa.embedded.confidence import run_error
-
-        run_error(self, argString)
+        run_error(argString)
 
     def ftest(self, chisq2: float, dof2: int, chisq1: float, dof1: int) -> float:
         """Return the F-test probability for an added component (chisq2, dof2) over the simpler model."""
@@ -300,8 +265,6 @@ class FitManager:
         if not (dof1 > dof2 > 0 and chisq1 >= chisq2 > 0):
             raise XspecError(f"Error: the F-test needs dof1 > dof2 > 0 and chisq1 >= chisq2 > 0, not {chisq2}, {dof2}, "
                              f"{chisq1}, {dof1}.")
-        from scipy.stats import f as f_distribution
-
         return float(f_distribution.sf((chisq1 - chisq2) / (dof1 - dof2) / (chisq2 / dof2), dof1 - dof2, dof2))
 
     def improve(self) -> None:
@@ -322,9 +285,6 @@ class FitManager:
 
     def show(self) -> None:
         """Print statistic, degrees of freedom and parameters."""
-        from xspec_sixsa.embedded.show import show_model
-        from xspec_sixsa.embedded.xset import report
-
         if session.chatter < 10 and session.log_chatter < 10:
             return
         for record in session.models.values():
@@ -332,66 +292,6 @@ class FitManager:
         bins = self.dof + self.nVarPars
         report(f"Fit statistic : {self.statMethod} = {self.statistic:.6g} using {bins} PHA bins.\n"
                f"{'':14}and {self.dof} degrees of freedom.\n")
-
-    def _ready(self) -> Any:
-        """Return the compiled session, or raise what stands in the way of a fit."""
-        from xspec_sixsa.embedded.evaluate import program
-
-        if not session.spectra:
-            raise XspecError("Error executing command: fit. Cannot fit: no data defined: load a Spectrum first.")
-        compiled = program()
-        if not compiled.parts:
-            raise XspecError("Error executing command: fit. Cannot fit: No models are currently active: define "
-                             "a Model first.")
-        if not compiled.free:
-            raise XspecError("Error executing command: fit. Cannot fit: no variable parameters: thaw one "
-                             "(Parameter.frozen = False).")
-        if self.dof < 0:
-            raise XspecError(f"Error executing command: fit. Cannot fit: {len(compiled.free)} free parameters for "
-                             f"{self.dof + len(compiled.free)} bins.")
-        return compiled
-
-    @staticmethod
-    def _store(program: Any, theta: np.ndarray) -> None:
-        for state, value in zip(program.free, theta, strict=True):
-            state.value = float(value)
-        _states.bump_values()
-
-    def _finish(self, program: Any, pegged: np.ndarray) -> None:
-        """Compute covariance and sigmas at the present values."""
-        from xspec_sixsa.embedded.levenberg import curvature
-
-        theta = np.array([state.value for state in program.free])
-        covariance = np.zeros((len(theta), len(theta)))
-        vary = np.flatnonzero(~pegged)
-        if len(vary):
-            half = curvature(program, theta, vary)
-            scale = np.sqrt(np.where(np.diag(half) > 0.0, np.diag(half), 1.0))
-            # A singular value below 1e-12 of the largest is dropped, as XSPEC's fit does, rather than inverted.
-            inverse = np.linalg.pinv(half / np.outer(scale, scale), rcond=1.0e-12, hermitian=True)
-            covariance[np.ix_(vary, vary)] = inverse / np.outer(scale, scale)
-        for k, state in enumerate(program.free):
-            state.sigma = -1.0 if pegged[k] else float(np.sqrt(max(covariance[k, k], 0.0)))
-        self._fit = {"covariance": covariance, "theta": theta, "states": list(program.free),
-                     "generation": session.generation}
-
-    def _last_fit(self) -> dict[str, Any]:
-        if self._fit is None:
-            raise XspecError("Error: there is no covariance: run Fit.perform() first.")
-        return self._fit
-
-    def _simulated_parameters(self) -> tuple[float, ...]:
-        from xspec_sixsa.embedded.xset import random_generator
-
-        fit = self._last_fit()
-        draw = random_generator().multivariate_normal(fit["theta"], fit["covariance"])
-        columns = {id(state): float(np.clip(value, state.hard_min, state.hard_max))
-                   for state, value in zip(fit["states"], draw, strict=True)}
-
-        def of(state: Any) -> float:
-            return state.link.value(of) if state.link is not None else columns.get(id(state), state.value)
-
-        return tuple(float(of(state)) for record in session.models.values() for state in record.states)
 
 
 def _read_only(name: str, message: str) -> None:

@@ -6,10 +6,10 @@ import math
 
 import numpy as np
 
-from xspec_sixsa.embedded import evaluate
+from xspec_sixsa.embedded.console import report
+from xspec_sixsa.embedded.evaluate import current, current_components, dummy_edges
 from xspec_sixsa.embedded.record import ModelRecord, has_source
 from xspec_sixsa.embedded.state import XspecError, session
-from xspec_sixsa.embedded.xset import report
 
 __all__ = ["band_flux", "calculate", "equivalent_width", "luminosity_distance"]
 
@@ -99,11 +99,11 @@ def calculate(command: str, luminosity: bool) -> None:
     if not active:
         raise XspecError(f"{what.capitalize()} Command Error: No model has energies within requested range: "
                          "define a Model first.")
-    present = evaluate.current()
+    present = current()
     attribute = "lumin" if luminosity else "flux"
     if not session.spectra:
         for record in active:
-            ergs, photons = band_flux(evaluate.dummy_edges(), present.dummy_flux(record), low, high)
+            ergs, photons = band_flux(dummy_edges(), present.dummy_flux(record), low, high)
             setattr(record, attribute, (ergs * factor, 0.0, 0.0, photons, 0.0, 0.0))
         return
     lines: list[str] = []
@@ -141,13 +141,13 @@ def equivalent_width(record: ModelRecord, number: int, fraction: float) -> None:
     if not 1 <= number <= len(components) or components[number - 1].kind != "add":
         raise XspecError(f"Eqwidth Command Error: Component {number} is not an additive component.")
     place = sum(component.kind == "add" for component in components[: number - 1])
-    present = evaluate.current()
+    present = current()
     for group in record.groups:
         spectra = [(i, s) for i, s in session.spectra_of_group(group) if has_source(s, record.source)]
         peak = None
         for i, spectrum in spectra:
             edges = np.asarray(spectrum.folding(record.source).edges)
-            part = evaluate.current_components(record, group, i)[place]
+            part = current_components(record, group, i)[place]
             density = np.abs(part) / np.diff(edges)
             k = int(np.argmax(density))
             if peak is None or density[k] > peak[0]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 
 from xspec_sixsa.common.ensemble import stretch_moves
-from xspec_sixsa.embedded.state import XspecError
-from xspec_sixsa.embedded.xset import random_generator
+from xspec_sixsa.embedded.evaluate import evaluate, free_parameters
+from xspec_sixsa.embedded.state import XspecError, session
 
 __all__ = ["goodman_weare"]
+
 
 def goodman_weare(
     walkers: int, burn: int, steps: int, start: tuple[np.ndarray, np.ndarray] | None
@@ -28,11 +30,10 @@ def goodman_weare(
         In XSPEC's order of rows: all walkers of the first step, then of the second, ...
     statistic : ndarray (steps * walkers,)
     """
-    from xspec_sixsa.embedded.evaluate import free_parameters
-
-    rng = random_generator()
+    rng = session.generator
     limits = np.array([state.six()[2::3] for state in free_parameters()])
     positions, statistic = _first_walkers(walkers, limits, rng) if start is None else (start[0].copy(), start[1].copy())
+
     def log_density(theta: np.ndarray) -> np.ndarray:
         inside = ((theta >= limits[:, 0]) & (theta <= limits[:, 1])).all(axis=1)
         value = np.full(len(theta), -np.inf)
@@ -53,8 +54,6 @@ def _first_walkers(
     walkers: int, limits: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Walkers around the present values: with the fit's covariance where it is valid, else 10 deltas to either side."""
-    from xspec_sixsa.embedded.evaluate import free_parameters
-
     states = free_parameters()
     centre = np.array([state.current() for state in states])
     covariance = _fit_covariance()
@@ -67,7 +66,7 @@ def _first_walkers(
         else:
             offsets = 20 * deltas * (rng.random((len(todo), len(centre))) - 0.5)
         trial = centre + offsets
-        good = ((trial >= limits[:, 0]) & (trial <= limits[:, 1])).all(axis=1)
+        good: np.ndarray = ((trial >= limits[:, 0]) & (trial <= limits[:, 1])).all(axis=1)
         good[good] = np.isfinite(_statistic(trial[good])) if good.any() else False
         positions[todo[good]] = trial[good]
         todo = todo[~good]
@@ -79,22 +78,15 @@ def _first_walkers(
 
 def _fit_covariance() -> np.ndarray | None:
     """The last fit's covariance (d, d), if it was a fit of the present free parameters."""
-    from xspec_sixsa.embedded.evaluate import free_parameters
-    from xspec_sixsa.embedded.fit import Fit
-
-    fit = Fit._fit
-    if fit is None or [id(state) for state in fit["states"]] != [id(state) for state in free_parameters()]:
+    fit = session.last_fit
+    if fit is None or [id(state) for state in fit.states] != [id(state) for state in free_parameters()]:
         return None
-    matrix = fit["covariance"]
+    matrix = fit.covariance
     # A pegged parameter has no variance: the walkers would never leave its limit.
     return matrix if np.isfinite(matrix).all() and (np.diag(matrix) > 0).all() else None
 
 
 def _statistic(theta: np.ndarray) -> np.ndarray:
-    import torch
-
-    from xspec_sixsa.embedded.evaluate import evaluate
-
     with torch.no_grad():
         values = evaluate(theta).statistic.numpy()
     return np.where(np.isfinite(values), values, np.inf)

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from xspec_sixsa.embedded.compiled import Program
 from xspec_sixsa.embedded.evaluate import area_time, evaluate
+from xspec_sixsa.embedded.scoring import fit_statistic
 from xspec_sixsa.embedded.state import XspecError, session
 
 __all__ = ["Minimum", "curvature", "minimise"]
@@ -77,8 +78,6 @@ def _linearise(program: Program, theta: np.ndarray, vary: np.ndarray) -> tuple[l
 
 def _statistic_derivatives(number: int, rate: Tensor) -> tuple[Tensor, Tensor]:
     """Return first and second derivatives of one spectrum's statistic in its folded rates, bin by bin."""
-    from xspec_sixsa.embedded.scoring import fit_statistic
-
     spectrum = session.spectra[number - 1]
     with torch.enable_grad():
         variable = rate.detach().clone().requires_grad_(True)

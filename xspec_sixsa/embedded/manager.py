@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from xspec_sixsa.embedded.model import Model, collate
+from xspec_sixsa.embedded.model import Model, collate, model_of
 from xspec_sixsa.embedded.record import ModelRecord, apply_changes, create_record, has_source
+from xspec_sixsa.embedded.show import show_all
 from xspec_sixsa.embedded.state import XspecError, session
 
 __all__ = ["AllModels", "ModelManager"]
@@ -29,14 +30,14 @@ class ModelManager:
         """Return the model object of a data group (from 1), of the unnamed model or a named one."""
         if not isinstance(groupNum, int) or groupNum < 1:
             raise XspecError("Error: Must enter integer >= 1 for data group number.")
-        return _record("" if modName.isspace() else modName).handle(groupNum)
+        return model_of(_record("" if modName.isspace() else modName), groupNum)
 
     def __iadd__(self, modelInfo: str | tuple[Any, ...]) -> ModelManager:
         """Define a model: an expression, or (expression, name[, source number])."""
         if isinstance(modelInfo, str):
             modelInfo = (modelInfo,)
         record = create_record(*modelInfo[:3])
-        record.handle(min(record.groups)).show()
+        model_of(record, min(record.groups)).show()
         return self
 
     def __isub__(self, modName: str) -> ModelManager:
@@ -56,7 +57,7 @@ class ModelManager:
         for record in list(session.models.values()):
             record.sync()
             for group in sorted(record.groups):
-                yield record.handle(group)
+                yield model_of(record, group)
 
     @property
     def sources(self) -> dict[int, str]:
@@ -125,15 +126,13 @@ class ModelManager:
 
     def show(self, parIDs: str | None = None) -> None:
         """Show all parameters, or a range such as ``"1-3"`` of the unnamed model or ``"bkg:1-3"`` of a named one."""
-        from xspec_sixsa.embedded.show import show_all
-
         show_all(parIDs)
 
     def simpars(self) -> tuple[float, ...]:
         """Return one draw of the free parameters from the last fit's covariance, linked and frozen ones included."""
-        from xspec_sixsa.embedded.fit import Fit
+        from xspec_sixsa.embedded.fitting import simulated_parameters
 
-        return Fit._simulated_parameters()
+        return simulated_parameters()
 
     def setEnergies(self, arg1: str, arg2: str | None = None) -> None:
         """Only ``"reset"`` is available: the engine always uses the responses' energies."""

@@ -8,12 +8,14 @@ from typing import Any
 
 from xspec_sixsa.embedded.parameter import Parameter
 from xspec_sixsa.embedded.parameterstate import ParameterState
-from xspec_sixsa.embedded.record import ModelRecord, apply_changes, create_record, find_parameter, has_source
+from xspec_sixsa.embedded.record import ModelRecord, apply_changes, create_record, has_source
+from xspec_sixsa.embedded.show import show_components, show_model
 from xspec_sixsa.embedded.state import XspecError, session
 
-__all__ = ["Component", "Model", "ModelRecord", "apply_changes", "collate", "create_record", "find_parameter"]
+__all__ = ["Component", "Model", "collate", "model_of"]
 
 logger = logging.getLogger(__name__)
+
 
 class Component:
     """One component of a model: an attribute for each parameter, `name` and `parameterNames`."""
@@ -74,7 +76,7 @@ class Model:
         record = create_record(exprString, modName, sourceNum)
         group = min(record.groups)
         self._attach(record, group)
-        record._handles[group] = self
+        record.handles[group] = self
         if setPars is not None:
             try:
                 self.setPars(setPars)
@@ -166,45 +168,41 @@ class Model:
 
     def energies(self, spectrumIndex: int) -> list[float]:
         """Return the energies (keV) on which the model is evaluated for a spectrum; 0 for the dummy response's."""
-        from xspec_sixsa.embedded import evaluate
+        from xspec_sixsa.embedded.evaluate import dummy_edges
 
         self._check_index(spectrumIndex)
         if spectrumIndex == 0:
-            return evaluate.dummy_edges().tolist()
+            return dummy_edges().tolist()
         self._check_used(spectrumIndex)
         return session.spectra[spectrumIndex - 1].folding(self._record.source).edges.tolist()
 
     def values(self, spectrumIndex: int) -> list[float]:
         """Return the model (photons/cm2/s in each energy bin) for a spectrum; 0 when it serves none."""
-        from xspec_sixsa.embedded import evaluate
+        from xspec_sixsa.embedded.evaluate import current
 
         self._check_index(spectrumIndex)
         if spectrumIndex == 0 and not self._record.on:
             self.states()
-            return evaluate.current().dummy_flux(self._record).tolist()
+            return current().dummy_flux(self._record).tolist()
         self._check_used(spectrumIndex)
-        return evaluate.current().flux(self._record, spectrumIndex).tolist()
+        return current().flux(self._record, spectrumIndex).tolist()
 
     def folded(self, spectrumIndex: int) -> list[float]:
         """Return the folded model (counts/s in each noticed group) of a spectrum in this object's data group."""
-        from xspec_sixsa.embedded import evaluate
+        from xspec_sixsa.embedded.evaluate import current
 
         self._check_index(spectrumIndex)
         self._check_used(spectrumIndex)
-        return evaluate.current().folded(self._record, spectrumIndex).tolist()
+        return current().folded(self._record, spectrumIndex).tolist()
 
     def show(self) -> None:
         """Show this model's parameters."""
-        from xspec_sixsa.embedded.show import show_model
-
         self.states()
         show_model(self._record, self._group)
 
     @staticmethod
     def showList() -> None:
         """Show the components that the engine has."""
-        from xspec_sixsa.embedded.show import show_components
-
         show_components()
 
     @staticmethod
@@ -222,6 +220,23 @@ class Model:
                 f"{self!r} is not used with spectrum {index} of {len(session.spectra)}: "
                 "take the object of that spectrum's own data group, AllModels(spectrum.dataGroup, name)."
             )
+
+
+def model_of(record: ModelRecord, group: int) -> Model:
+    """Return the model object of one data group: the same one each time.
+
+    Raises
+    ------
+    XspecError
+        For a data group that the model does not serve.
+    """
+    record.sync()
+    if group not in record.groups:
+        shown = f"model name: {record.name}" if record.name else "unnamed model"
+        raise XspecError(f"Error: No model object exists for {shown}, data group {group}")
+    if group not in record.handles:
+        record.handles[group] = Model._of(record, group)
+    return record.handles[group]
 
 
 def collate(model: Model, arguments: Iterable[Any]) -> dict[int, float | int | str]:
@@ -261,12 +276,3 @@ def collate(model: Model, arguments: Iterable[Any]) -> dict[int, float | int | s
         else:
             raise XspecError(f"Error: Invalid parameter argument type: {type(argument).__name__}")
     return changes
-
-
-def __getattr__(name: str) -> Any:
-    # `manager` builds on this module, and people look for AllModels beside Model.
-    if name == "AllModels":
-        from xspec_sixsa.embedded.manager import AllModels
-
-        return AllModels
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -7,7 +7,7 @@ from typing import Any
 from xspec_sixsa.embedded.parameterstate import ParameterState, bump_structure
 from xspec_sixsa.embedded.state import XspecError
 
-__all__ = ["Parameter", "ParameterState", "bump_structure"]
+__all__ = ["Parameter"]
 
 _PRIORS = {"cons": 0, "exp": 1, "jeffreys": 0, "gauss": 2}
 """XSPEC's prior types and how many hyperparameters each takes."""

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from xspec_sixsa.embedded.console import report
+from xspec_sixsa.embedded.manager import AllModels
 from xspec_sixsa.embedded.plot_arrays import ERROR_TYPES, Axis, PlotArrays, Rebin, binned, component_fluxes, models_of
 from xspec_sixsa.embedded.plot_kinds import (
     ABSENT_PLOTS,
@@ -25,7 +27,6 @@ from xspec_sixsa.embedded.plot_kinds import (
 from xspec_sixsa.embedded.qdp import write_qdp
 from xspec_sixsa.embedded.state import XspecError, session
 from xspec_sixsa.embedded.units import ENERGY_UNITS, WAVE_UNITS
-from xspec_sixsa.embedded.xset import report
 
 __all__ = ["Plot", "PlotManager"]
 
@@ -359,8 +360,6 @@ class PlotManager:
         return binned(number, self._energy_axis(kind), rebin, counts, with_components)
 
     def _model_groups(self, kind: str, name: str) -> list[PlotArrays]:
-        from xspec_sixsa.embedded import AllModels
-
         if name not in AllModels.sources.values():
             what = f"named {name!r}" if name else "with the default name"
             raise XspecError(f"Plot({kind!r}): no model has been entered {what}.")
@@ -426,8 +425,6 @@ def _present() -> str:
 
 
 def _names() -> list[str]:
-    from xspec_sixsa.embedded import AllModels
-
     return list(AllModels.sources.values())
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from xspec_sixsa.embedded.manager import AllModels
 from xspec_sixsa.embedded.qdp import NO_DATA, Table
 from xspec_sixsa.embedded.state import XspecError, session
 from xspec_sixsa.embedded.units import ENERGY_UNITS, KEV_TO_ANGSTROM, KEV_TO_HZ, WAVE_UNITS
@@ -108,8 +109,6 @@ class PlotArrays:
 
 def models_of(number: int) -> list[tuple[int, Any]]:
     """(source number, model object) of every model folded for a spectrum."""
-    from xspec_sixsa.embedded import AllModels
-
     spectrum = session.spectra[number - 1]
     found = []
     for source, name in sorted(AllModels.sources.items()):
@@ -216,14 +215,14 @@ def component_fluxes(model: Any, number: int) -> tuple[np.ndarray, list[np.ndarr
     """
     import torch
 
-    from xspec_sixsa.embedded import evaluate
+    from xspec_sixsa.embedded.compiled import program
 
     edges = np.asarray(model.energies(number), dtype=float)
     record, group = model._record, model._group
     additive = [i for i, component in enumerate(record.expression.components) if component.kind == "add"]
     if len(additive) < 2:
         return edges, []
-    compiled = evaluate.program()
+    compiled = program()
     grid = compiled._grid(edges)
     with torch.no_grad():
         values, memo = compiled.values(None), {}

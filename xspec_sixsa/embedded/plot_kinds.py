@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from xspec_sixsa.embedded.manager import AllModels
 from xspec_sixsa.embedded.plot_arrays import Axis, PlotArrays, unfolded
 from xspec_sixsa.embedded.qdp import NO_DATA
 from xspec_sixsa.embedded.state import session
@@ -141,8 +142,6 @@ def _statistic(group: PlotArrays) -> str:
 
 
 def _systematic() -> float:
-    from xspec_sixsa.embedded import AllModels
-
     return float(AllModels.systematic)
 
 

@@ -50,6 +50,8 @@ class ModelRecord:
         Names as attributes: ``mekal``, ``mekal_5``.
     groups : dict of int to list of ParameterState
         By data group, ascending.
+    handles : dict of int to Model
+        The PyXspec objects given out so far, by data group; `model.model_of` makes them.
     """
 
     def __init__(self, name: str, source: int, expression: Expression) -> None:
@@ -68,7 +70,7 @@ class ModelRecord:
         self.flux: tuple[float, ...] = (0.0,) * 6
         self.lumin: tuple[float, ...] = (0.0,) * 6
         self._synced = -1
-        self._handles: dict[int, Model] = {}
+        self.handles: dict[int, Model] = {}
 
     @property
     def n_parameters(self) -> int:
@@ -122,7 +124,7 @@ class ModelRecord:
         kept_ids = {id(state) for states in kept.values() for state in states}
         dropped = {id(s) for states in self.groups.values() for s in states if id(s) not in kept_ids}
         release_links(dropped)
-        self._handles = {group: handle for group, handle in self._handles.items() if group in wanted}
+        self.handles = {group: handle for group, handle in self.handles.items() if group in wanted}
         self.groups = {}
         for group in wanted:
             if group not in kept:
@@ -136,18 +138,6 @@ class ModelRecord:
                 for mine, primary in zip(kept[group], kept[wanted[0]], strict=True):
                     mine.set_link(Link("p1", lambda name, index, primary=primary: primary))
         _states.bump_structure()
-
-    def handle(self, group: int) -> Model:
-        """Return the PyXspec object of one data group."""
-        from xspec_sixsa.embedded.model import Model
-
-        self.sync()
-        if group not in self.groups:
-            shown = f"model name: {self.name}" if self.name else "unnamed model"
-            raise XspecError(f"Error: No model object exists for {shown}, data group {group}")
-        if group not in self._handles:
-            self._handles[group] = Model._of(self, group)
-        return self._handles[group]
 
     def release(self) -> None:
         """Break the links of other models to this one, before it goes."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from xspec_sixsa.embedded.spectrum import Spectrum
 
-__all__ = ["Folding", "MultiResponse", "Response", "load_response"]
+__all__ = ["Folding", "MultiResponse", "Response", "load_response", "load_rmf", "make_folding"]
 
 # Below this many elements, or above this filling, a dense product is faster than a sparse one (measured, 2 cores).
 _DENSE_ELEMENTS = 3_000_000
@@ -34,7 +34,8 @@ def _cached_rmf(name: str, path: str, stamp: tuple[int, int]) -> RMF:
     return rmf
 
 
-def _read_rmf(name: str, beside: str | None) -> RMF:
+def load_rmf(name: str, beside: str | None) -> RMF:
+    """Read a response matrix, or take it from memory where the file is unchanged; `beside` is where else to look."""
     path = find_file(name, beside, "response")
     status = os.stat(path)
     return _cached_rmf(name, str(path.absolute()), (status.st_mtime_ns, status.st_size))
@@ -253,7 +254,7 @@ def load_response(
     spectrum: Spectrum, pha: PHA, rmf_name: str, arf_name: str = "", source: int = 1, beside: str | None = None
 ) -> Response:
     """Read a response (and ARF) and check that it fits the spectrum's channels."""
-    rmf = _read_rmf(rmf_name, beside)
+    rmf = load_rmf(rmf_name, beside)
     _check_channels(rmf, pha)
     arf = None
     if arf_name:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 
+from xspec_sixsa.embedded.console import report
 from xspec_sixsa.embedded.parameterstate import ParameterState
 from xspec_sixsa.embedded.record import ModelRecord
 from xspec_sixsa.embedded.state import XspecError, session
 
-__all__ = ["number_text", "show_all", "show_components", "show_model"]
+__all__ = ["number_text", "parameter_range", "show_all", "show_components", "show_model"]
 
 WIDTH = 72
 
@@ -44,8 +45,6 @@ def _line(record: ModelRecord, state: ParameterState) -> str:
 
 def show_model(record: ModelRecord, group: int | None = None) -> None:
     """Print one model's parameters; of one data group, or of all."""
-    from xspec_sixsa.embedded.xset import report
-
     record.sync()
     lines = _heading(record)
     groups = sorted(record.groups) if group is None else [group]
@@ -58,8 +57,6 @@ def show_model(record: ModelRecord, group: int | None = None) -> None:
 
 def show_all(ranges: str | None = None) -> None:
     """Print all models, or the parameters of ranges such as ``"1-3 bkg:2"``."""
-    from xspec_sixsa.embedded.xset import report
-
     if ranges is None or not ranges.strip():
         for record in session.models.values():
             show_model(record)
@@ -100,7 +97,6 @@ def parameter_range(text: str) -> list[tuple[ModelRecord, ParameterState]]:
 def show_components() -> None:
     """Print the components that the engine has."""
     from xspec_sixsa.embedded.components import REGISTRY
-    from xspec_sixsa.embedded.xset import report
 
     lines = []
     for kind, title in (("add", "Additive Models"), ("mul", "Multiplicative Models")):

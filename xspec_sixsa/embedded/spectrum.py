@@ -10,6 +10,7 @@ import numpy as np
 
 from xspec_sixsa.embedded.background import Background, Restricted, floats, scale_of
 from xspec_sixsa.embedded.grouping import GroupedSpectrum, Grouping, group_spectrum, make_grouping
+from xspec_sixsa.embedded.manager import AllModels
 from xspec_sixsa.embedded.ogip import PHA, read_pha
 from xspec_sixsa.embedded.ranges import ChannelRange, RangeMemory, channels_of_energies, compact, parse_ranges
 from xspec_sixsa.embedded.response import Folding, MultiResponse, Response, load_response, make_folding
@@ -321,8 +322,6 @@ class Spectrum(Restricted):
         return net, spread**0.5, total, self._model_rate()
 
     def _model_rate(self) -> float:
-        from xspec_sixsa.embedded.manager import AllModels
-
         if self not in session.spectra:
             return 0.0
         number, rate = self.index, 0.0

@@ -7,13 +7,40 @@ and `Xset` always speak about the same data, models and settings.  It imports ne
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, TextIO
 
-__all__ = ["EngineSession", "XspecError", "session"]
+import numpy as np
+
+if TYPE_CHECKING:
+    from xspec_sixsa.embedded.loadedchain import LoadedChain
+    from xspec_sixsa.embedded.parameterstate import ParameterState
+    from xspec_sixsa.embedded.record import ModelRecord
+    from xspec_sixsa.embedded.spectrum import Spectrum
+
+__all__ = ["EngineSession", "LastFit", "XspecError", "session"]
 
 
 class XspecError(Exception):
     """Raised where PyXspec raises a plain ``Exception``; the message says what to type next."""
+
+
+@dataclass(frozen=True)
+class LastFit:
+    """What the last fit found.
+
+    Attributes
+    ----------
+    states : list of ParameterState
+        The parameters that were free, in XSPEC's order.
+    theta : ndarray (d,)
+        Their best-fit values.
+    covariance : ndarray (d, d)
+        Rows and columns of pegged parameters are zero.
+    """
+
+    states: list[ParameterState]
+    theta: np.ndarray
+    covariance: np.ndarray
 
 
 @dataclass
@@ -22,18 +49,32 @@ class EngineSession:
 
     Attributes
     ----------
-    spectra : list
+    spectra : list of Spectrum
         Loaded spectra; spectrum number ``i`` (1-based, as in XSPEC) is ``spectra[i - 1]``.
-    models : dict
-        Models by name in the order of their definition (``""`` = the unnamed one); kept by `model.py`.
+    models : dict of str to ModelRecord
+        Models by name in the order of their definition (``""`` = the unnamed one); kept by `record.py`.
+    chains : list of LoadedChain
+        Loaded chains in the order of their file names.
     abund, xsect : str
         Abundance table and photoelectric cross-sections; XSPEC 12.9.1's own defaults (``Xspec.init``).
     cosmo : tuple of float
         H0 (km/s/Mpc), q0 and Lambda0.
     stat_method, stat_test, weight : str
         Fit statistic, test statistic and chi-squared weighting given to spectra loaded from now on.
+    bayes : bool
+        Whether -2 ln prior of the free parameters is part of the fit statistic.
+    fit_iterations, critical_delta : int, float
+        `Fit.nIterations` and `Fit.criticalDelta`.
+    query, renorm : str
+        `Fit.query`, and when `Fit.renorm` acts.
+    error_delta : float
+        Rise of the statistic that the last `Fit.error` looked for: the default of the next one.
+    last_fit : LastFit or None
+        None before the first fit.
     chatter, log_chatter : int
         How much is printed (0-25; 10 is XSPEC's default).
+    log_file : text file or None
+        The open log file.
     allow_prompting : bool
         Whether XSPEC would ask questions; the engine never does.
     allow_new_attributes : bool
@@ -46,27 +87,39 @@ class EngineSession:
         Half width of the continuum's range in `AllModels.eqwidth`, as a fraction of the energy (XSPEC's default 0.05).
     model_strings : dict
         What `Xset.addModelString` has set.
+    generator : numpy.random.Generator
+        What fakeit and chains draw from, restarted by `Xset.seed`; no global state is touched.
     generation : int
         Rises with every change of data, noticed channels, responses, statistics, settings or model structure:
         the key of every cache.  Call `touch` after such a change.
     """
 
-    spectra: list[Any] = field(default_factory=list)
-    models: dict[str, Any] = field(default_factory=dict)
+    spectra: list[Spectrum] = field(default_factory=list)
+    models: dict[str, ModelRecord] = field(default_factory=dict)
+    chains: list[LoadedChain] = field(default_factory=list)
     abund: str = "angr"
     xsect: str = "vern"
     cosmo: tuple[float, float, float] = (70.0, 0.0, 0.73)
     stat_method: str = "chi"
     stat_test: str = "chi"
     weight: str = "standard"
+    bayes: bool = False
+    fit_iterations: int = 10
+    critical_delta: float = 0.01
+    query: str = "on"
+    renorm: str = "prefit"
+    error_delta: float = 2.706
+    last_fit: LastFit | None = None
     chatter: int = 10
     log_chatter: int = 10
+    log_file: TextIO | None = None
     allow_prompting: bool = True
     allow_new_attributes: bool = False
     energy_unit: str = "keV"
     proportional_delta: float = 0.01
     eqwidth_range: float = 0.05
     model_strings: dict[str, str] = field(default_factory=dict)
+    generator: np.random.Generator = field(default_factory=np.random.default_rng)
     generation: int = 0
 
     def touch(self) -> int:
@@ -78,15 +131,15 @@ class EngineSession:
         """Return the data group numbers in use, ascending; ``[1]`` when no spectrum is loaded."""
         return sorted({int(s.dataGroup) for s in self.spectra}) or [1]
 
-    def spectra_of_group(self, group: int) -> list[tuple[int, Any]]:
+    def spectra_of_group(self, group: int) -> list[tuple[int, Spectrum]]:
         """Return ``(spectrum number, spectrum)`` of every spectrum in a data group."""
         return [(i, s) for i, s in enumerate(self.spectra, start=1) if int(s.dataGroup) == group]
 
     @property
-    def settings_key(self) -> tuple[Any, ...]:
+    def settings_key(self) -> tuple[object, ...]:
         """What a model's value depends on besides its parameters and energies."""
         return (self.abund, self.xsect, self.cosmo, tuple(sorted(self.model_strings.items())))
 
 
 session = EngineSession()
-"""The one session; import it as ``from .state import session``."""
+"""The one session; import it as ``from xspec_sixsa.embedded.state import session``."""

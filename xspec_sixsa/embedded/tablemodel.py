@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from astropy.io import fits
 
-from xspec_sixsa.embedded.components.component import ComponentType, ParameterInfo
 from xspec_sixsa.embedded.components.numerics import redshifted
+from xspec_sixsa.embedded.componenttype import ComponentType, ParameterInfo
 from xspec_sixsa.embedded.state import XspecError
 
 __all__ = ["TableModel", "load_table"]

@@ -14,12 +14,24 @@ from pathlib import Path
 from typing import Any
 
 from xspec_sixsa.common.files import working_directory
+from xspec_sixsa.embedded.chains import AllChains
+from xspec_sixsa.embedded.datamanager import AllData
+from xspec_sixsa.embedded.fit import Fit
+from xspec_sixsa.embedded.manager import AllModels
+from xspec_sixsa.embedded.parameterstate import bump_structure
+from xspec_sixsa.embedded.plot import Plot
+from xspec_sixsa.embedded.settings import (
+    add_model_string,
+    set_abundances,
+    set_cosmology,
+    set_cross_sections,
+    set_seed,
+)
 from xspec_sixsa.embedded.state import XspecError, session
 from xspec_sixsa.embedded.xcm_models import PARAMETER_COMMANDS, define_model
-from xspec_sixsa.embedded.xcm_save import save
 from xspec_sixsa.embedded.xcm_script import Statement, parse_ranges, parse_script
 
-__all__ = ["restore", "save"]
+__all__ = ["restore"]
 
 log = logging.getLogger(__name__)
 
@@ -74,18 +86,15 @@ def restore(path: str | os.PathLike[str]) -> None:
 @contextlib.contextmanager
 def _all_or_nothing() -> Iterator[None]:
     """Work on fresh containers; put the old objects back, as they were, if the block fails."""
-    from xspec_sixsa.embedded import AllChains, Fit, Plot
-    from xspec_sixsa.embedded.parameter import bump_structure
-
     settings = dict(vars(session))
-    objects = [(thing, dict(vars(thing))) for thing in (Fit, Plot, *session.spectra)]
+    objects = [(thing, dict(vars(thing))) for thing in (Plot, *session.spectra)]
     records = [(record, dict(vars(record)), {g: list(s) for g, s in record.groups.items()})
                for record in session.models.values()]  # fmt: skip
     states = [(state, [getattr(state, name, None) for name in state.__slots__])
               for _, _, groups in records for group in groups.values() for state in group]  # fmt: skip
-    chains = list(AllChains._chains)
     session.spectra = list(session.spectra)
     session.models = dict(session.models)
+    session.chains = list(session.chains)
     session.model_strings = dict(session.model_strings)
     try:
         yield
@@ -100,7 +109,6 @@ def _all_or_nothing() -> Iterator[None]:
         for state, values in states:
             for name, value in zip(state.__slots__, values, strict=True):
                 setattr(state, name, value)
-        AllChains._chains[:] = chains
         session.generation = generation
         session.touch()
         bump_structure()
@@ -134,8 +142,6 @@ class _Restorer:
         self.folder = Path.cwd()
 
     def run(self) -> None:
-        from xspec_sixsa.embedded import AllData, AllModels
-
         commands = {statement.command for statement in self.statements}
         if "data" in commands:
             session.spectra = []
@@ -192,8 +198,6 @@ class _Restorer:
     # -- data
 
     def _data(self, statement: Statement) -> None:
-        from xspec_sixsa.embedded import AllData
-
         for index, name in self._file_arguments(statement):
             if name.lower() == NONE:
                 continue
@@ -244,28 +248,20 @@ class _Restorer:
             self._spectrum(str(number), statement).cornorm = float(words[-1])
 
     def _ignore(self, statement: Statement) -> None:
-        from xspec_sixsa.embedded import AllData
-
         AllData.ignore(" ".join(statement.words))
 
     def _notice(self, statement: Statement) -> None:
-        from xspec_sixsa.embedded import AllData
-
         AllData.notice(" ".join(statement.words))
 
     # -- settings
 
     def _statistic(self, statement: Statement) -> None:
-        from xspec_sixsa.embedded import Fit
-
         if statement.words and "test".startswith(statement.words[0].lower()):
             Fit.statTest = " ".join(statement.words[1:])
         else:
             Fit.statMethod = " ".join(statement.words)
 
     def _method(self, statement: Statement) -> None:
-        from xspec_sixsa.embedded import Fit
-
         if not "leven".startswith(statement.words[0].lower()[:5]):
             log.warning("%s line %d: fit method %s is not in the embedded engine, leven is kept",
                         self.path, statement.line, statement.words[0])  # fmt: skip
@@ -273,14 +269,12 @@ class _Restorer:
         Fit.method = " ".join(statement.words)
 
     def _xset(self, statement: Statement) -> None:
-        from xspec_sixsa.embedded import Fit, Xset
-
         key, value = statement.words[0].lower(), " ".join(statement.words[1:])
         setting = next((name for name in _XSET if name.startswith(key)), None)
-        if setting in ("abund", "cosmo", "xsect"):
-            setattr(Xset, setting, value)
+        if setting in _SETTERS:
+            _SETTERS[setting](value)
         elif setting == "seed":
-            Xset.seed = int(value)
+            set_seed(int(value))
         elif setting == "weight":
             Fit.weight = value
         elif setting == "delta":
@@ -292,64 +286,44 @@ class _Restorer:
         elif setting == "mdatadir":
             log.info("%s line %d: mdatadir has no effect here", self.path, statement.line)
         else:
-            Xset.addModelString(statement.words[0], value)
+            add_model_string(statement.words[0], value)
 
     def _abund(self, statement: Statement) -> None:
-        from xspec_sixsa.embedded import Xset
-
-        Xset.abund = " ".join(statement.words)
+        set_abundances(" ".join(statement.words))
 
     def _xsect(self, statement: Statement) -> None:
-        from xspec_sixsa.embedded import Xset
-
-        Xset.xsect = " ".join(statement.words)
+        set_cross_sections(" ".join(statement.words))
 
     def _cosmo(self, statement: Statement) -> None:
-        from xspec_sixsa.embedded import Xset
-
-        Xset.cosmo = " ".join(statement.words)
+        set_cosmology(" ".join(statement.words))
 
     def _weight(self, statement: Statement) -> None:
-        from xspec_sixsa.embedded import Fit
-
         Fit.weight = " ".join(statement.words)
 
     def _systematic(self, statement: Statement) -> None:
-        from xspec_sixsa.embedded import AllModels
-
         AllModels.systematic = float(statement.words[0])
 
     def _query(self, statement: Statement) -> None:
-        from xspec_sixsa.embedded import Fit
-
         Fit.query = statement.words[0]
 
     def _renorm(self, statement: Statement) -> None:
-        from xspec_sixsa.embedded import Fit
-
         Fit.renorm(*statement.words)
 
     def _model(self, statement: Statement) -> None:
         define_model(statement, lambda name: self._file(name, statement))
 
     def _fit(self, statement: Statement) -> None:
-        from xspec_sixsa.embedded import Fit
-
         if statement.words:
             Fit.nIterations = int(statement.words[0])
         Fit.perform()
 
     def _chain(self, statement: Statement) -> None:
-        from xspec_sixsa.embedded import AllChains
-
         if len(statement.words) == 2 and "load".startswith(statement.words[0].lower()):
             AllChains.__iadd__(self._file(statement.words[1], statement))
         else:
             raise statement.error("of the chain commands only `chain load` is restored.")
 
     def _setplot(self, statement: Statement) -> None:
-        from xspec_sixsa.embedded import Plot
-
         word = statement.words[0].lower()
         if "energy".startswith(word):
             Plot.xAxis = statement.words[1] if len(statement.words) > 1 else "keV"
@@ -360,4 +334,6 @@ class _Restorer:
         else:
             log.info("%s line %d: `setplot %s` is not restored", self.path, statement.line, word)
 
+
+_SETTERS = {"abund": set_abundances, "cosmo": set_cosmology, "xsect": set_cross_sections}
 _XSET = ("abund", "cosmo", "delta", "mdatadir", "method", "seed", "statistic", "weight", "xsect")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from xspec_sixsa.embedded.model import ModelRecord, apply_changes, create_record, find_parameter
-from xspec_sixsa.embedded.parameter import ParameterState, bump_structure
+from xspec_sixsa.embedded.fit import Fit
+from xspec_sixsa.embedded.model import model_of
+from xspec_sixsa.embedded.parameterstate import ParameterState, bump_structure
+from xspec_sixsa.embedded.record import ModelRecord, apply_changes, create_record, find_parameter
 from xspec_sixsa.embedded.state import session
 from xspec_sixsa.embedded.xcm_script import Statement, parse_ranges
 
@@ -124,9 +126,6 @@ def _untie(statement: Statement) -> None:
 
 
 def _bayes(statement: Statement) -> None:
-    from xspec_sixsa.embedded import Fit
-    from xspec_sixsa.embedded.parameter import Parameter
-
     words = statement.words
     if words and words[0].lower() in ("on", "off"):
         Fit.bayes = words[0].lower()
@@ -135,8 +134,7 @@ def _bayes(statement: Statement) -> None:
     if not index.isdigit() or len(words) < 2:
         raise statement.error("only `bayes on|off` and `bayes <parameter> <prior> <numbers>` are restored.")
     state = _parameter(name, int(index), statement)
-    handle = state.record.handle(state.group)(state.index)
-    assert isinstance(handle, Parameter)
+    handle = model_of(state.record, state.group)(state.index)
     handle.prior = (words[1], *(float(word) for word in words[2:]))
     bump_structure()
 

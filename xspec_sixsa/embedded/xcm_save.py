@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from xspec_sixsa.embedded.fit import Fit
+from xspec_sixsa.embedded.manager import AllModels
 from xspec_sixsa.embedded.state import XspecError, session
 
 __all__ = ["save"]
@@ -74,8 +76,6 @@ def data_lines() -> list[str]:
 
 def setting_lines() -> list[str]:
     """`method`, `abund`, `xsect`, `cosmo`, `xset`, `systematic`, and `weight` where it is not XSPEC's default."""
-    from xspec_sixsa.embedded import AllModels, Fit, Xset
-
     lines = [
         f"method {Fit.method} {Fit.nIterations} {Fit.criticalDelta:g}",
         f"abund {session.abund}",
@@ -83,7 +83,7 @@ def setting_lines() -> list[str]:
         "cosmo " + " ".join(f"{value:g}" for value in session.cosmo),
         f"xset delta {Fit.delta:g}",
     ]
-    lines += [f"xset {key}  {value}" for key, value in Xset.modelStrings]
+    lines += [f"xset {key}  {value}" for key, value in sorted(session.model_strings.items())]
     lines.append(f"systematic {AllModels.systematic:g}")
     if Fit.weight != "standard":
         lines.append(f"weight {Fit.weight}")
@@ -95,8 +95,6 @@ def model_lines() -> list[str]:
 
     Inactive models come first, as XSPEC writes them, so that the active ones take their sources over.
     """
-    from xspec_sixsa.embedded import Fit
-
     lines, links, priors = [], [], []
     for record in sorted(session.models.values(), key=lambda record: (record.active, record.source)):
         prefix = f"{record.name}:" if record.name else ""

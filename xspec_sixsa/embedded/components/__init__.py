@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from xspec_sixsa.embedded.components import absorption, additive_thermal, comptonised, lines, multiplicative, powerlaws
-from xspec_sixsa.embedded.components.component import ComponentType, ParameterInfo
 from xspec_sixsa.embedded.components.names import XSPEC_NAMES, resolve
+from xspec_sixsa.embedded.componenttype import ComponentType
 from xspec_sixsa.embedded.state import XspecError
 
-__all__ = ["REGISTRY", "ComponentType", "ParameterInfo", "load_table", "lookup"]
+__all__ = ["REGISTRY", "lookup"]
 
 REGISTRY: dict[str, ComponentType] = {
     component.name: component
@@ -42,10 +42,3 @@ def lookup(name: str) -> ComponentType:
         f"{name!r} is not a valid model component name. The embedded engine has: {have}. "
         "Local models need HEASoft (https://heasarc.gsfc.nasa.gov/docs/software/heasoft/)."
     )
-
-
-def load_table(kind: str, path: str) -> ComponentType:
-    """Return the component of a table-model file; see `xspec_sixsa.embedded.tablemodel.load_table`."""
-    from xspec_sixsa.embedded.tablemodel import load_table as load  # astropy is imported only for those who have tables
-
-    return load(kind, path)

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 
-from xspec_sixsa.embedded.components.component import ComponentType, parameter
 from xspec_sixsa.embedded.components.crosssections import (
     BalucinskaChurch,
     check_xsect,
@@ -16,6 +15,7 @@ from xspec_sixsa.embedded.components.crosssections import (
     photoelectric,
 )
 from xspec_sixsa.embedded.components.numerics import as_key, column, differentiated, redshifted
+from xspec_sixsa.embedded.componenttype import ComponentType, parameter
 
 __all__ = ["COMPONENTS"]
 

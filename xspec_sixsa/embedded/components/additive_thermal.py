@@ -9,7 +9,6 @@ import numpy as np
 import torch
 
 from xspec_sixsa.embedded.components import gaunt
-from xspec_sixsa.embedded.components.component import ComponentType, parameter
 from xspec_sixsa.embedded.components.numerics import (
     TINY_ENERGY,
     column,
@@ -18,6 +17,7 @@ from xspec_sixsa.embedded.components.numerics import (
     smooth_energies,
     trapezoid,
 )
+from xspec_sixsa.embedded.componenttype import ComponentType, parameter
 
 __all__ = ["COMPONENTS"]
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from xspec_sixsa.embedded.components.component import ComponentType, parameter
 from xspec_sixsa.embedded.components.numerics import column, differentiated, lower_gamma, smooth_energies, trapezoid
+from xspec_sixsa.embedded.componenttype import ComponentType, parameter
 
 __all__ = ["COMPONENTS"]
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from xspec_sixsa.embedded.components.component import ComponentType, parameter
 from xspec_sixsa.embedded.components.numerics import column, redshifted
+from xspec_sixsa.embedded.componenttype import ComponentType, parameter
 
 __all__ = ["COMPONENTS"]
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from xspec_sixsa.embedded.components.component import ComponentType, parameter
 from xspec_sixsa.embedded.components.numerics import TINY_ENERGY, column, power_integral, simpson
+from xspec_sixsa.embedded.componenttype import ComponentType, parameter
 
 __all__ = ["COMPONENTS"]
 
