@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from scipy import stats
 from small_session import fresh
 from weighted import load_powerlaw, powerlaw_priors, save_run
 
 import xspec_sixsa as sixsa
 from xspec_sixsa import embedded
 from xspec_sixsa.compare import CompareError, rank
-from xspec_sixsa.compare.ranking import log_predictive, waic
+from xspec_sixsa.compare.leaveoneout import leave_one_out
 from xspec_sixsa.interfaces.cli import main
-from xspec_sixsa.result import Result, SpectrumPredictive
+from xspec_sixsa.result import Result
 
 
 @pytest.fixture(scope="module")
@@ -59,9 +57,15 @@ def test_the_true_model_comes_first_with_its_bayes_factor(runs: Path) -> None:
     assert second.delta_log_z_err == pytest.approx(np.hypot(one.log_z_err, other.log_z_err))
     assert best.probability / second.probability == pytest.approx(np.exp(one.log_z - other.log_z))
     assert best.delta_elpd == 0.0 and second.delta_elpd < 0
-    # two parameters, and both are determined: WAIC's count has an error of sqrt(2/200) a parameter
+    # two parameters, and both are determined: a count from 200 draws has an error of sqrt(2/200) a parameter
     assert best.effective_parameters == pytest.approx(2, abs=0.8)
     assert "powerlaw against bremss" in str(found)
+    scores = [leave_one_out(np.concatenate(result.log_predictive(), axis=1)) for result in (one, other)]
+    assert [m.elpd for m in found.models] == pytest.approx([score.elpd.sum() for score in scores])
+    assert [m.largest_k for m in found.models] == pytest.approx([score.k.max() for score in scores])
+    gain = scores[1].elpd - scores[0].elpd
+    errors = [gain.std(ddof=1) * np.sqrt(gain.size), scores[0].monte_carlo_err, scores[1].monte_carlo_err]
+    assert second.delta_elpd_err == pytest.approx(np.linalg.norm(errors)) and best.delta_elpd_err == 0.0
 
 
 def test_other_data_are_refused(runs: Path) -> None:
@@ -81,40 +85,32 @@ def test_the_shell_ranks(runs: Path, tmp_path: Path) -> None:
     assert ended.exit_code == 2 and "different data" in ended.output
 
 
-def test_waic_of_a_known_case() -> None:
-    # one Gaussian mean with a flat prior from n unit-variance data: elpd is that of N(mean, 1 + 1/n), less the optimism
-    rng = np.random.default_rng(4)
-    y = rng.normal(size=400)
-    draws = y.mean() + rng.normal(size=4000) / np.sqrt(y.size)
-    elpd, p = waic(stats.norm.logpdf(y, draws[:, None], 1.0))
-    assert p.sum() == pytest.approx(np.mean((y - y.mean()) ** 2), rel=0.05)  # sum (y-m)^2/n: sqrt(2/4000) and 1/n
-    left_out = (y.sum() - y) / (y.size - 1)
-    exact = stats.norm.logpdf(y, left_out, np.sqrt(1 + 1 / (y.size - 1))).sum()
-    assert elpd.sum() == pytest.approx(exact, abs=0.1)  # leave-one-out, which WAIC approaches as 1/n
+def test_a_bin_that_rules_the_posterior_is_named(runs: Path, tmp_path: Path) -> None:
+    result = Result.load(runs / "bremss")
+    (spectrum,) = result.predictive_data
+    # a bin with expected counts that vary over the posterior by twice their mean, and more counts than all draws expect
+    wild = np.random.default_rng(1).lognormal(0.0, 1.0, len(spectrum.total))
+    spectrum.total[:, 3], spectrum.counts[3] = 20.0 * wild, 400.0
+    result.save(tmp_path / "bremss")
+    found = rank([runs / "powerlaw", tmp_path / "bremss"])
+    spoilt = next(m for m in found.models if m.name == "bremss")
+    assert spoilt.doubtful_bins == 1 and spoilt.largest_k > 0.7
+    (note,) = [note for note in found.notes if note.startswith("bremss: its elpd is doubtful")]
+    low, high = spectrum.energies[3]
+    assert f"at {low:.4g}-{high:.4g} keV of {spectrum.name}" in note and "for 200 draws" in note
+    assert "(1 bad)" in str(found)
 
 
-def test_what_the_folder_does_not_hold_is_not_scored() -> None:
-    counts = np.array([3.0, 5.0])
-    total = np.array([[2.5, 5.5], [3.5, 4.5]])
-    spectrum = SpectrumPredictive("a", np.zeros((2, 2)), 1.0, counts, np.sqrt(counts), None, total)
-    np.testing.assert_allclose(log_predictive(spectrum), stats.poisson.logpmf(counts, total))
-    assert log_predictive(replace(spectrum, background=np.ones(2))) is None
-    assert log_predictive(replace(spectrum, background=np.ones(2), statistic="pgstat")) is None
-    np.testing.assert_allclose(
-        log_predictive(replace(spectrum, statistic="chi")), stats.norm.logpdf(counts, total, np.sqrt(counts))
-    )
+def test_a_notebook_shows_the_table_and_runs_no_markup_of_folder_names(runs: Path, tmp_path: Path) -> None:
+    Result.load(runs / "powerlaw").save(tmp_path / "<b>one")
+    page = rank([runs / "bremss", tmp_path / "<b>one"])._repr_html_()
+    assert "&lt;b&gt;one" in page and "<b>" not in page and "delta elpd" in page
 
 
-def test_with_a_background_the_score_is_that_of_source_and_background_counts() -> None:
-    source, background, ratio = np.array([3.0, 5.0, 0.0]), np.array([4.0, 8.0, 2.0]), 0.5
-    total = np.array([[1.5, 2.5, 0.7]]) + ratio * background
-    spectrum = SpectrumPredictive(
-        "a", np.zeros((3, 2)), 1.0, source, np.sqrt(source), ratio * background, total,
-        background_ratio=np.full(3, ratio),
-    )  # fmt: skip
-    # the background's intensity at its best in each bin, by looking
-    intensity = np.linspace(1e-3, 30, 300_001)[:, None]
-    both = stats.poisson.logpmf(background, intensity) + stats.poisson.logpmf(
-        source, total - ratio * background + ratio * intensity
-    )
-    np.testing.assert_allclose(log_predictive(spectrum)[0], both.max(axis=0), atol=1e-6)
+def test_runs_without_predictive_spectra_are_ranked_without_elpd(runs: Path, tmp_path: Path) -> None:
+    result = Result.load(runs / "bremss")
+    result.predictive_data = []
+    result.save(tmp_path / "bremss")
+    found = rank([runs / "powerlaw", tmp_path / "bremss"])
+    assert [m.name for m in found.models] == ["powerlaw", "bremss"] and np.isnan(found.models[0].elpd)
+    assert any("no predictive scores" in note for note in found.notes)

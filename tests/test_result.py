@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from xspec_sixsa.compare.leaveoneout import leave_one_out
 from xspec_sixsa.result import Result, SpectrumPredictive, weighted_quantile
 
 MEAN = np.array([0.1, 0.75, 2.6e-4])
@@ -190,6 +192,84 @@ def test_shapes_that_do_not_fit_are_refused() -> None:
         replace(gaussian_result(), units=["keV"])
 
 
+def test_the_rows_behind_the_spectra_are_kept_and_checked(tmp_path: Path) -> None:
+    result = pointwise_result()
+    result.save(tmp_path / "run")
+    assert np.array_equal(Result.load(tmp_path / "run").predictive_index, result.predictive_index)
+    gaussian_result().save(tmp_path / "run")  # where they are unknown, as in earlier versions
+    assert Result.load(tmp_path / "run").predictive_index.size == 0
+    for wrong, words in (
+        (np.arange(49), "49 rows, but pn.pha has 50"),
+        (np.arange(50) + 3990, "3990 to 4039; there are 4000"),
+        (np.arange(50) - 1, "-1 to 48"),
+        (np.arange(50.0), "float64"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            replace(result, predictive_index=wrong)
+        late = pointwise_result()
+        late.predictive_index = wrong
+        with pytest.raises(ValueError, match=words):
+            late.save(tmp_path / "late")
+    assert not (tmp_path / "late").exists()
+
+
+def test_a_notebook_shows_verdict_reasons_table_and_numbers() -> None:
+    result = gaussian_result()
+    page = checked_html(result._repr_html_())
+    assert page.index("RELIABLE") < page.index("TBabs nH") and "UNRELIABLE" not in page
+    # the same cells as the table of text has
+    rows = [line.split("  ") for line in result.summary().splitlines() if "(nH__1)" in line]
+    assert all(cell.strip() in page for cell in rows[0][1:] if cell)
+    for text in ("nH__1", "10^22", "-66.610 +- 0.020", "k-hat 0.21", "importance 4000"):
+        assert text in page, text
+    bad = checked_html(gaussian_result(status="unreliable", reasons=["k-hat 0.9 > 0.7", "stopped"])._repr_html_())
+    assert bad.index("UNRELIABLE") < bad.index("k-hat 0.9 > 0.7") < bad.index("stopped") < bad.index("TBabs nH")
+
+
+def test_a_notebook_runs_nothing_that_names_and_files_say(tmp_path: Path) -> None:
+    evil = "<script>alert('1')</script>"
+    priors = {"priors": {"priors": [{"parameters": [evil], "kind": "uniform", "low": MEAN[0], "high": 1.0}]}}
+    result = gaussian_result(
+        names=[evil, "b", "c"], labels=[evil, "<b>b", "c&c"], units=[evil, "keV", ""], reasons=[evil],
+        fingerprint=priors, evaluations={evil: 1}, output=tmp_path / evil.replace("/", ""),
+    )  # fmt: skip
+    result.log_weights[result.samples[:, 0] < MEAN[0]] = -np.inf  # cut by its prior, which is noted under its name
+    page = result._repr_html_()
+    text = checked_html(page)
+    assert len(result.prior_edges) == 1 and str(result.prior_edges[0]) in text
+    assert text.count(evil) >= 6 and "<b>b" in text and "c&c" in text
+    failed = gaussian_result(labels=[evil, "b", "c"], log_weights=np.full(4000, -np.inf), status="unreliable")
+    assert evil in checked_html(failed._repr_html_())
+
+
+def checked_html(page: str) -> str:
+    """The page's text; it must be well formed, of plain elements only, and load nothing."""
+    parser = Plain()
+    parser.feed(page)
+    parser.close()
+    assert parser.open == []
+    return "\n".join(parser.text)
+
+
+class Plain(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.text: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert tag in {"div", "p", "span", "ul", "li", "table", "tr", "th", "td"}, tag
+        assert {key for key, _ in attrs} <= {"style"}
+        assert "url(" not in "".join(value or "" for _, value in attrs)
+        self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
 def test_pandas_frame_carries_weights_and_units() -> None:
     pytest.importorskip("pandas")
     result = gaussian_result()
@@ -207,6 +287,56 @@ def test_arviz_gets_equal_weight_draws() -> None:
     table = arviz.summary(data, var_names=["kT__2"])
     assert float(table["mean"].iloc[0]) == pytest.approx(MEAN[1], abs=0.005)  # 5 standard errors
     assert data["posterior"].attrs["log_z"] == result.log_z
+
+
+def pointwise_result(spectra: int = 1, name: str = "pn.pha", **changes: object) -> Result:
+    """A result that knows which draws its spectra were made from."""
+    rng = np.random.default_rng(3)
+    sizes = [60 - 5 * i for i in range(spectra)]
+    data = [replace(spectrum_predictive(rng, n), name=name, background_ratio=np.full(n, 0.5)) for n in sizes]
+    result = gaussian_result(predictive_data=data, **changes)
+    result.predictive_index = result.resample(50, 1, return_index=True)
+    return result
+
+
+def arviz_group(data: object, name: str) -> dict[str, np.ndarray]:
+    return {str(key): values.values for key, values in data[name].data_vars.items()}
+
+
+def test_arviz_gets_the_draws_of_the_spectra_and_what_loo_takes() -> None:
+    arviz = pytest.importorskip("arviz")
+    result = pointwise_result()
+    data = result.to_arviz()
+    assert arviz_group(data, "posterior")["kT__2"][0] == pytest.approx(result.samples[result.predictive_index, 1])
+    assert arviz_group(data, "sample_stats")["lp"][0] == pytest.approx(result.log_likelihood[result.predictive_index])
+    (log_p,) = result.log_predictive()
+    assert data["log_likelihood"]["pn.pha"].dims == ("chain", "draw", "bin")
+    assert arviz_group(data, "log_likelihood")["pn.pha"][0] == pytest.approx(log_p)
+    assert arviz_group(data, "observed_data")["pn.pha"] == pytest.approx(result.predictive_data[0].counts)
+    loo = arviz.loo(data, pointwise=True)
+    found = loo.elpd_loo if hasattr(loo, "elpd_loo") else loo.elpd  # since 1.0
+    assert found == pytest.approx(leave_one_out(log_p).elpd.sum(), abs=1e-6)
+    assert len(arviz.compare({"one": data, "other": pointwise_result(seed=2).to_arviz()})) == 2
+
+
+def test_arviz_can_have_one_of_several_spectra_or_all_in_one() -> None:
+    arviz = pytest.importorskip("arviz")
+    result = pointwise_result(2, name="folder/pn.pha")
+    apart, joint = arviz_group(result.to_arviz(), "log_likelihood"), result.to_arviz(joint=True)
+    assert {name: values.shape for name, values in apart.items()} == {"1:pn.pha": (1, 50, 60), "2:pn.pha": (1, 50, 55)}
+    together = np.concatenate(list(apart.values()), axis=-1)
+    assert arviz_group(joint, "log_likelihood")["counts"] == pytest.approx(together)
+    assert np.isfinite(arviz.loo(joint).se)
+    assert np.isfinite(arviz.loo(result.to_arviz(), var_name="2:pn.pha").se)
+
+
+def test_arviz_gets_no_log_likelihood_where_there_is_none() -> None:
+    pytest.importorskip("arviz")
+    result = pointwise_result()
+    pgstat = replace(result, predictive_data=[replace(result.predictive_data[0], statistic="pgstat")])
+    for data in (gaussian_result().to_arviz(), pgstat.to_arviz(), result.to_arviz(round(result.ess))):
+        assert "log_likelihood" not in data
+        assert data["posterior"]["kT__2"].shape == (1, round(result.ess))
 
 
 def test_getdist_gives_the_same_mean_and_limits() -> None:

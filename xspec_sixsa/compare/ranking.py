@@ -9,25 +9,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from xspec_sixsa.common.files import write_json
-from xspec_sixsa.common.fitstatistic import FLOOR, wstat
+from xspec_sixsa.compare.leaveoneout import LeaveOneOut, leave_one_out
 from xspec_sixsa.compare.posterior import CompareError
 from xspec_sixsa.products.plots.style import BLUE, STYLE, VERMILION, new_figure, save_figure
 from xspec_sixsa.result import Result
+from xspec_sixsa.result.notebook import html_list, html_table
 from xspec_sixsa.session import difference
 
 if TYPE_CHECKING:
-    from xspec_sixsa.result import Result, SpectrumPredictive
+    from xspec_sixsa.result import SpectrumPredictive
 
-__all__ = ["RankedModel", "Ranking", "log_predictive", "rank", "waic"]
+__all__ = ["RankedModel", "Ranking", "rank"]
 
 FILE, PICTURE = "ranking.json", "ranking"
 DATA_KEYS = ("counts_sha256", "noticed", "exposure", "statistic", "systematic")
 """What of a spectrum's fingerprint is the data; the responses belong to the model."""
-LARGE_SPREAD = 0.4
-"""A variance of ln p above which WAIC is not to be trusted in a bin (Vehtari, Gelman & Gabry 2017)."""
 SCALE = ((1.0, "not worth more than a mention"), (3.0, "positive"), (5.0, "strong"), (np.inf, "very strong"))
 """Words for ln Bayes factors (Kass & Raftery 1995)."""
 SIGMAS = 3.0
@@ -51,10 +49,11 @@ class RankedModel:
     status : str
         The run's verdict on itself.
     elpd, delta_elpd, delta_elpd_err, effective_parameters : float
-        Expected log predictive density (WAIC), minus that of the model that predicts best, the error of the
-        difference, and how many parameters the data determine; NaN where the folder does not hold what it takes.
-    doubtful_bins : int
-        Bins whose ln p varies too much over the posterior for WAIC.
+        Expected log predictive density (leave-one-out, by bin), minus that of the model that predicts best, the error
+        of the difference (scatter over bins, and that of the draws), and how many parameters the data determine; NaN
+        where the folder does not hold what it takes.
+    largest_k, doubtful_bins : float, int
+        Largest Pareto k of a bin, and how many have one that is not to be trusted: see `leaveoneout.LeaveOneOut`.
     """
 
     name: str
@@ -71,6 +70,7 @@ class RankedModel:
     delta_elpd: float = np.nan
     delta_elpd_err: float = np.nan
     effective_parameters: float = np.nan
+    largest_k: float = np.nan
     doubtful_bins: int = 0
 
 
@@ -91,18 +91,30 @@ class Ranking:
     def __str__(self) -> str:
         from xspec_sixsa.compare.words import table
 
-        rows = [("run", "model", "free", "statistic", "log Z", "- ln B", "P", "elpd", "delta elpd", "verdict")]
+        lines = [*table(self._rows()), "", *self.verdict()]
+        return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        lines = [*self.verdict(), *(f"Note: {note}" for note in self.notes)]
+        return f"<div>{html_table(self._rows())}{html_list(lines)}</div>"
+
+    def _rows(self) -> list[tuple[str, ...]]:
+        rows: list[tuple[str, ...]] = [
+            ("run", "model", "free", "statistic", "log Z", "- ln B", "P", "elpd", "delta elpd", "k", "verdict")
+        ]
         for m in self.models:
             has = np.isfinite(m.elpd)
+            delta = "best" if m.delta_elpd == 0 else f"{m.delta_elpd:+.2f} +- {m.delta_elpd_err:.2f}"
+            doubtful = f" ({m.doubtful_bins} bad)" if m.doubtful_bins else ""
             rows.append((
                 m.name, m.expression, str(m.parameters), f"{m.best_statistic:.2f}",
                 f"{m.log_z:.3f} +- {m.log_z_err:.3f}",
                 f"{m.delta_log_z:+.3f} +- {m.delta_log_z_err:.3f}" if m is not self.models[0] else "best",
-                f"{m.probability:.3g}", f"{m.elpd:.2f}" if has else "",
-                f"{m.delta_elpd:+.2f} +- {m.delta_elpd_err:.2f}" if has else "", m.status,
+                f"{m.probability:.3g}", f"{m.elpd:.2f}" if has else "", delta if has else "",
+                f"{m.largest_k:.2f}{doubtful}" if has else "", m.status,
             ))  # fmt: skip
-        lines = [*table(rows), "", *self.verdict()]
-        return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
+        return rows
 
     def verdict(self) -> list[str]:
         """What the Bayes factors say, in words."""
@@ -128,7 +140,7 @@ class Ranking:
 
         columns = [("delta_log_z", "delta_log_z_err", r"$\Delta\,\ln Z$", BLUE)]
         if any(np.isfinite(m.elpd) for m in self.models):
-            columns.append(("delta_elpd", "delta_elpd_err", r"$\Delta$ elpd (WAIC)", VERMILION))
+            columns.append(("delta_elpd", "delta_elpd_err", r"$\Delta$ elpd (LOO)", VERMILION))
         with mpl.rc_context(STYLE):
             figure = new_figure(3.2 + 3.2 * len(columns), 1.4 + 0.45 * len(self.models))
             figure.set_layout_engine("constrained")
@@ -203,71 +215,44 @@ def rank(folders: Sequence[str | os.PathLike[str]]) -> Ranking:
     return Ranking(sorted(models, key=lambda m: -m.log_z), notes)
 
 
-def waic(log_p: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Expected log predictive density of each bin, and its effective parameters (Watanabe 2010; Gelman et al. 2014).
-
-    Parameters
-    ----------
-    log_p : ndarray (draws, bins)
-        ln p(observed bin | draw), for equal-weight draws of the posterior.
-
-    Returns
-    -------
-    elpd, p : ndarray (bins,)
-    """
-    top = log_p.max(axis=0)
-    density = top + np.log(np.exp(log_p - top).mean(axis=0))
-    p = log_p.var(axis=0, ddof=1)
-    return density - p, p
-
-
-def log_predictive(spectrum: SpectrumPredictive) -> NDArray[np.float64] | None:
-    """Ln p of each bin for each posterior draw that the folder holds, (k, n); None where it does not hold enough.
-
-    Poisson for cstat without background and for pstat, Gaussian for chi. With a background file cstat is W, the
-    likelihood of source and background counts at the best background rate of each bin: so is this. None for pgstat.
-    """
-    from scipy import stats
-
-    if spectrum.statistic == "chi":
-        return np.asarray(stats.norm.logpdf(spectrum.counts, spectrum.total, spectrum.counts_error))
-    if spectrum.statistic == "pstat" or (spectrum.statistic == "cstat" and spectrum.background is None):
-        # XSPEC's own floor of the expected counts
-        return np.asarray(stats.poisson.logpmf(np.round(spectrum.counts), np.maximum(spectrum.total, FLOOR)))
-    if spectrum.statistic == "cstat" and spectrum.background_ratio is not None:
-        b, ratio = spectrum.background / spectrum.background_ratio, spectrum.background_ratio
-        # W is zero where source and background are just as recorded
-        saturated = sum(stats.poisson.logpmf(np.round(x), np.round(x)) for x in (spectrum.counts, b))
-        expected = np.maximum(spectrum.total - spectrum.background, FLOOR)
-        return np.asarray(saturated - 0.5 * wstat(spectrum.counts, b, ratio, expected))
-    return None
-
-
 def _predictive_scores(models: list[RankedModel], results: list[Result], notes: list[str]) -> None:
     scores = []
     for result in results:
-        parts = [log_predictive(spectrum) for spectrum in result.predictive_data]
-        modelled = result.fingerprint.get("weight") == "model" and any(
-            s.statistic == "chi" for s in result.predictive_data
-        )
-        if not parts or modelled or any(part is None for part in parts):
+        parts = result.log_predictive()
+        if parts is None:
             notes.append(
                 "no predictive scores: the folders do not hold what they take (pgstat, model weighting, or "
                 "no posterior-predictive spectra)."
             )
             return
-        elpd, p = zip(*(waic(part) for part in parts if part is not None), strict=True)
-        scores.append((np.concatenate(elpd), np.concatenate(p)))
-    best = max(scores, key=lambda score: score[0].sum())[0]
-    for m, (elpd, p) in zip(models, scores, strict=True):
-        difference = elpd - best
-        m.elpd, m.effective_parameters = float(elpd.sum()), float(p.sum())
-        m.delta_elpd = float(difference.sum())
-        m.delta_elpd_err = float(np.sqrt(difference.size) * difference.std(ddof=1)) if difference.size > 1 else np.nan
-        m.doubtful_bins = int((p > LARGE_SPREAD).sum())
+        scores.append(leave_one_out(np.concatenate(parts, axis=1)))
+    best = max(scores, key=lambda score: score.elpd.sum())
+    for m, score, result in zip(models, scores, results, strict=True):
+        gain = score.elpd - best.elpd
+        m.elpd, m.effective_parameters = float(score.elpd.sum()), float(score.p.sum())
+        m.delta_elpd = float(gain.sum())
+        if score is best:
+            m.delta_elpd_err = 0.0
+        elif gain.size > 1:
+            over_bins = np.sqrt(gain.size) * gain.std(ddof=1)
+            m.delta_elpd_err = float(np.linalg.norm([over_bins, score.monte_carlo_err, best.monte_carlo_err]))
+        m.largest_k, m.doubtful_bins = float(score.k.max()), int(score.doubtful.sum())
         if m.doubtful_bins:
-            notes.append(f"{m.name}: WAIC is doubtful, ln p of {m.doubtful_bins} bins varies by more than "
-                         f"{LARGE_SPREAD:g} over the posterior.")  # fmt: skip
+            notes.append(f"{m.name}: {_doubt(score, result.predictive_data)}")
+
+
+def _doubt(score: LeaveOneOut, spectra: Sequence[SpectrumPredictive]) -> str:
+    worst = int(score.k.argmax())
+    energies = np.concatenate([s.energies for s in spectra])[worst]
+    owner = int(np.searchsorted(np.cumsum([len(s.counts) for s in spectra]), worst, side="right"))
+    count = int(score.doubtful.sum())
+    bins = "1 bin weighs" if count == 1 else f"{count} bins weigh"
+    return (
+        f"its elpd is doubtful: {bins} so much on the posterior that its draws do not tell what it were without "
+        f"(Pareto k up to {score.k[worst]:.2f}, at {energies[0]:.4g}-{energies[1]:.4g} keV of {spectra[owner].name}; "
+        f"trusted below {score.limit:.2f} for {score.draws} draws). Ignore such bins in all models, fit again, and see "
+        "whether the order stays."
+    )
 
 
 def _refuse_other_data(path: Path, result: Result, other_path: Path, other: Result) -> None:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
+    from xspec_sixsa.result.predictive import SpectrumPredictive
     from xspec_sixsa.result.result import Result
 
 __all__ = ["to_arviz", "to_getdist", "to_pandas"]
@@ -31,27 +35,48 @@ def to_pandas(result: Result) -> Any:
     return frame
 
 
-def to_arviz(result: Result, n: int | None = None) -> Any:
+def to_arviz(
+    result: Result, n: int | None = None, pointwise: Sequence[np.ndarray] | None = None, *, joint: bool = False
+) -> Any:
     """Equal-weight draws (ArviZ knows no weights) as one chain, with the log-likelihood beside them.
 
     Parameters
     ----------
     result : Result
     n : int, optional
-        Draws; default: the effective sample size.
+        Draws; default: the effective sample size. Of no account with `pointwise`.
+    pointwise : sequence of ndarray (k, bins), optional
+        Ln p of each spectrum's bins at the k rows `Result.predictive_index`, which then are the draws.
+    joint : bool
+        Make one variable of all spectra's bins.
     """
     arviz = _need("arviz", "arviz")
-    index = result.resample(n, return_index=True)
-    posterior = {name: result.samples[None, index, i] for i, name in enumerate(result.names)}
-    stats = {"lp": result.log_likelihood[None, index]}
+    index = result.resample(n, return_index=True) if pointwise is None else result.predictive_index
+    groups = {
+        "posterior": {name: result.samples[None, index, i] for i, name in enumerate(result.names)},
+        "sample_stats": {"lp": result.log_likelihood[None, index]},
+    }
+    dims = {}
+    if pointwise is not None:
+        names, counts = _variables(result.predictive_data), [s.counts for s in result.predictive_data]
+        if joint:
+            names, counts, pointwise = ["counts"], [np.concatenate(counts)], [np.concatenate(pointwise, axis=1)]
+        groups["log_likelihood"] = {name: log_p[None] for name, log_p in zip(names, pointwise, strict=True)}
+        groups["observed_data"] = dict(zip(names, counts, strict=True))
+        dims = {name: ["bin" if len(names) == 1 else f"bin_{i}"] for i, name in enumerate(names, 1)}
     attributes = {"log_z": result.log_z, "log_z_err": result.log_z_err, "ess": result.ess, "status": result.status}
     if int(arviz.__version__.split(".")[0]) >= 1:
-        data = arviz.from_dict({"posterior": posterior, "sample_stats": stats})
-        data["posterior"].attrs.update(attributes)
-        return data
-    data = arviz.from_dict(posterior=posterior, sample_stats=stats)
-    data.posterior.attrs.update(attributes)
+        data = arviz.from_dict(groups, dims=dims)
+    else:
+        data = arviz.from_dict(**groups, dims=dims)
+    data["posterior"].attrs.update(attributes)
     return data
+
+
+def _variables(spectra: Sequence[SpectrumPredictive]) -> list[str]:
+    """The spectra's file names, without folders, which are no names of variables; numbered where one comes twice."""
+    names = [spectrum.name.split("/")[-1] for spectrum in spectra]
+    return [f"{i}:{name}" if names.count(name) > 1 else name for i, name in enumerate(names, 1)]
 
 
 def to_getdist(result: Result) -> Any:
@@ -84,4 +109,3 @@ def _need(module: str, extra: str) -> Any:
         raise ImportError(
             f"{module} is not installed, so the result cannot be converted: pip install 'xspec_sixsa[{extra}]'."
         ) from error
-

@@ -30,6 +30,9 @@ def _above(room: str) -> ModuleType:
 class ResultMethods:
     """Methods of `Result` whose work is done in the rooms above it."""
 
+    best_fit: np.ndarray
+    evaluations: dict[str, int]
+
     def compare(self, *methods: str, **options: Any) -> Comparison:
         """Run other methods on the same session and priors, and say whether they agree.
 
@@ -108,6 +111,10 @@ class ResultMethods:
     def report(self, directory: str | os.PathLike[str] | None = None) -> Path:
         """Write `report.html`, one page that holds everything (`report.write_report`); default: to the run's folder."""
         return _above("products.report").write_report(self, directory)
+
+    def log_predictive(self) -> list[np.ndarray] | None:
+        """Ln p of every bin for each of the draws that `predictive_data` holds (`pointwise.log_predictives`)."""
+        return _above("products.pointwise").log_predictives(self)
 
     def to_latex(self, *, level: float = 0.68) -> str:
         """Parameters as a LaTeX table, with errors of the given content (`publish.latex_table`)."""

@@ -7,7 +7,11 @@ from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
-__all__ = ["SpectrumPredictive", "pack", "unpack"]
+__all__ = ["NO_ROWS", "SpectrumPredictive", "check_index", "pack", "unpack"]
+
+INDEX = "index"
+NO_ROWS = np.empty(0, dtype=np.int64)
+NO_ROWS.flags.writeable = False
 
 
 @dataclass(eq=False)
@@ -48,9 +52,9 @@ class SpectrumPredictive:
     background_ratio: np.ndarray | None = None
 
 
-def pack(spectra: list[SpectrumPredictive]) -> dict[str, np.ndarray]:
-    """Arrays of spectra, for one file; empty for none."""
-    arrays = {}
+def pack(spectra: list[SpectrumPredictive], index: np.ndarray) -> dict[str, np.ndarray]:
+    """Arrays of spectra and of their draws' rows, for one file; empty for no spectra."""
+    arrays = {INDEX: np.asarray(index, dtype=np.int64)} if spectra and len(index) else {}
     for i, spectrum in enumerate(spectra):
         for key, value in asdict(spectrum).items():
             if key == "components":
@@ -65,10 +69,10 @@ def pack(spectra: list[SpectrumPredictive]) -> dict[str, np.ndarray]:
     return arrays
 
 
-def unpack(arrays: Mapping[str, np.ndarray]) -> list[SpectrumPredictive]:
-    """The spectra that `pack` made the arrays of."""
+def unpack(arrays: Mapping[str, np.ndarray]) -> tuple[list[SpectrumPredictive], np.ndarray]:
+    """The spectra, and the rows of their draws, that `pack` made the arrays of; rows empty in files without them."""
     spectra = []
-    for i in range(1 + max((int(key.split(".")[0]) for key in arrays), default=-1)):
+    for i in range(1 + max((int(key.split(".")[0]) for key in arrays if key != INDEX), default=-1)):
         names = [str(name) for name in arrays[f"{i}.component_names"]]
         spectra.append(
             SpectrumPredictive(
@@ -84,4 +88,33 @@ def unpack(arrays: Mapping[str, np.ndarray]) -> list[SpectrumPredictive]:
                 background_ratio=arrays.get(f"{i}.background_ratio"),
             )
         )
-    return spectra
+    return spectra, arrays.get(INDEX, NO_ROWS)
+
+
+def check_index(index: np.ndarray, spectra: list[SpectrumPredictive], rows: int) -> np.ndarray:
+    """`index` as (k,) of int, if it can be the rows of the spectra's k draws among so many.
+
+    Raises
+    ------
+    ValueError
+        If it is not whole numbers, points at no draw, or is of another length than a spectrum's `total`.
+    """
+    index = np.asarray(index)
+    if index.size == 0:
+        return NO_ROWS
+    if index.ndim != 1 or not np.issubdtype(index.dtype, np.integer):
+        raise ValueError(
+            f"predictive_index is of shape {index.shape} and type {index.dtype}; it must be whole numbers (k,): the "
+            "rows of samples that predictive_data was made from."
+        )
+    if index.min() < 0 or index.max() >= rows:
+        raise ValueError(
+            f"predictive_index has rows {index.min()} to {index.max()}; there are {rows} draws, counted from 0."
+        )
+    for spectrum in spectra:
+        if len(spectrum.total) != index.size:
+            raise ValueError(
+                f"predictive_index has {index.size} rows, but {spectrum.name} has {len(spectrum.total)} draws of its "
+                "expected counts: both must be of the same draws. Leave predictive_index empty where they are unknown."
+            )
+    return index.astype(np.int64)

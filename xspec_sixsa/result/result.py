@@ -15,7 +15,8 @@ from xspec_sixsa.result import storage
 from xspec_sixsa.result.chainfile import write_chain
 from xspec_sixsa.result.export import to_arviz, to_getdist, to_pandas
 from xspec_sixsa.result.methods import ResultMethods
-from xspec_sixsa.result.predictive import SpectrumPredictive
+from xspec_sixsa.result.notebook import summary_html
+from xspec_sixsa.result.predictive import NO_ROWS, SpectrumPredictive, check_index
 from xspec_sixsa.result.prioredges import PriorEdge, prior_edges
 from xspec_sixsa.result.summary import summary_text
 from xspec_sixsa.result.weighted import WeightedDraws
@@ -62,6 +63,8 @@ class Result(WeightedDraws, ResultMethods):
         ``why_not`` alone (`normalisation`).
     predictive_data : list of SpectrumPredictive
         One per spectrum; empty when the run was told to make none.
+    predictive_index : ndarray of int (k,)
+        Rows of `samples` that the k draws of `predictive_data` are; empty where unknown (runs of earlier versions).
     network_data : dict of str to ndarray
         What networks and emulator have learned, for pictures (`networkdata.network_data`); empty without.
     output : Path or None
@@ -125,6 +128,7 @@ class Result(WeightedDraws, ResultMethods):
     emulator: dict[str, Any] = field(default_factory=dict)
     common_norm: dict[str, Any] = field(default_factory=dict)
     predictive_data: list[SpectrumPredictive] = field(default_factory=list)
+    predictive_index: np.ndarray = field(default_factory=lambda: NO_ROWS)
     network_data: dict[str, np.ndarray] = field(default_factory=dict)
     output: Path | None = None
 
@@ -143,6 +147,7 @@ class Result(WeightedDraws, ResultMethods):
         for key in ("names", "labels", "units", "best_fit"):
             if len(getattr(self, key)) != width:
                 raise ValueError(f"{key} has {len(getattr(self, key))} entries for {width} parameters.")
+        self.predictive_index = check_index(self.predictive_index, self.predictive_data, rows)
         if self.status not in (RELIABLE, UNRELIABLE):
             raise ValueError(f"status is {self.status!r}; it must be 'reliable' or 'unreliable'.")
 
@@ -222,6 +227,10 @@ class Result(WeightedDraws, ResultMethods):
     def __str__(self) -> str:
         return self.summary()
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return summary_html(self)
+
     def as_dict(self) -> dict[str, Any]:
         """What `summary.json` holds (numbers only, no draws)."""
         parameters = {}
@@ -265,7 +274,13 @@ class Result(WeightedDraws, ResultMethods):
         """Write `summary.json` and `posterior.npz`; `predictive`, `rounds`, `networks` where they hold something.
 
         Each file is replaced as a whole; the folder is made when it does not exist.
+
+        Raises
+        ------
+        ValueError
+            If `predictive_index` was set to rows that `predictive_data` cannot have been made from.
         """
+        self.predictive_index = check_index(self.predictive_index, self.predictive_data, len(self.samples))
         self.output = storage.write(self, directory)
         return self.output
 
@@ -310,9 +325,26 @@ class Result(WeightedDraws, ResultMethods):
         """Weighted draws as a `pandas.DataFrame` (needs pandas)."""
         return to_pandas(self)
 
-    def to_arviz(self, n: int | None = None) -> Any:
-        """Equal-weight draws as ArviZ's InferenceData (needs arviz)."""
-        return to_arviz(self, n)
+    def to_arviz(self, n: int | None = None, *, joint: bool = False) -> Any:
+        """Equal-weight draws for ArviZ, with what `arviz.loo` and `arviz.compare` take (needs arviz).
+
+        Parameters
+        ----------
+        n : int, optional
+            So many draws, and no log likelihood by bin. Default: the draws of `predictive_data`, with that; where
+            there are none, or for pgstat, the effective sample size.
+        joint : bool
+            All spectra's bins as one variable, ``counts``, for `arviz.loo` and `arviz.compare` of the whole fit.
+            Default: each spectrum's under its own name, of which `arviz.loo` asks one as ``var_name``.
+
+        Returns
+        -------
+        InferenceData, or DataTree from ArviZ 1.0 on
+            Groups ``posterior``, ``sample_stats`` (``lp``), ``log_likelihood`` (chain, draw, bin), ``observed_data``.
+        """
+        known = n is None and self.predictive_index.size > 0
+        pointwise = self.log_predictive() if known else None
+        return to_arviz(self, n, pointwise, joint=joint)
 
     def to_getdist(self) -> Any:
         """Weighted draws as GetDist's `MCSamples` (needs getdist)."""

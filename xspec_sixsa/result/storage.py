@@ -45,7 +45,7 @@ def write(result: Result, directory: str | os.PathLike[str]) -> Path:
     )
     draws = {f"round{i}": r["samples"] for i, r in enumerate(result.rounds) if r.get("samples") is not None}
     for name, arrays in (
-        (PREDICTIVE, predictive.pack(result.predictive_data)),
+        (PREDICTIVE, predictive.pack(result.predictive_data, result.predictive_index)),
         (ROUNDS, {key: np.asarray(value) for key, value in draws.items()}),
         (NETWORKS, result.network_data),
     ):
@@ -85,9 +85,8 @@ def read(directory: str | os.PathLike[str]) -> dict[str, Any]:
     if (directory / ROUNDS).is_file():
         for key, value in _load_arrays(directory / ROUNDS).items():
             rounds[int(key.removeprefix("round"))]["samples"] = value
-    spectra = []
-    if (directory / PREDICTIVE).is_file():
-        spectra = predictive.unpack(_load_arrays(directory / PREDICTIVE))
+    stored = _load_arrays(directory / PREDICTIVE) if (directory / PREDICTIVE).is_file() else {}
+    spectra, index = predictive.unpack(stored)
     kept = ("evaluations", "seconds", "status", "reasons", "seed", "versions", "fingerprint")
     return {
         **{key: [str(s) for s in arrays[key]] for key in ("names", "labels", "units")},
@@ -98,6 +97,7 @@ def read(directory: str | os.PathLike[str]) -> dict[str, Any]:
         "emulator": summary.get("emulator", {}),
         "common_norm": summary.get("common_norm", {}),
         "predictive_data": spectra,
+        "predictive_index": index,
         "network_data": _load_arrays(directory / NETWORKS) if (directory / NETWORKS).is_file() else {},
         "output": directory,
     }
@@ -105,7 +105,7 @@ def read(directory: str | os.PathLike[str]) -> dict[str, Any]:
 
 def _save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     with atomic_path(path) as temporary, open(temporary, "wb") as stream:
-        np.savez_compressed(stream, **arrays)
+        np.savez_compressed(stream, **dict[str, Any](arrays))
 
 
 def _load_arrays(path: Path) -> dict[str, np.ndarray]:

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from xspec_sixsa.result.result import Result
 
-__all__ = ["format_value", "summary_text"]
+__all__ = ["HEAD", "NO_POSTERIOR", "format_value", "numbers", "parameter_rows", "summary_text"]
 
 WIDTH = 118  # characters of a note's line
+HEAD = ("unit", "median", "68 %", "90 %", "best fit")
+NO_POSTERIOR = "No draw has a finite likelihood: there is no posterior to describe."
 
 
 def summary_text(result: Result) -> str:
@@ -21,20 +23,50 @@ def summary_text(result: Result) -> str:
     lines += _table(result)
     for edge in result.prior_edges:
         lines += textwrap.wrap(f"Note: {edge}", WIDTH, subsequent_indent="  ")
+    return "\n".join([*lines, "", *(f"{name:<31}{text}" for name, text in numbers(result))])
+
+
+def parameter_rows(result: Result) -> list[tuple[str, ...]]:
+    """Label, chain name, unit, median, 68 %, 90 %, best fit of every parameter; without draws, label and name alone."""
+    if not (result.weights > 0).any():
+        return [*zip(result.labels, result.names, strict=True)]
+    median, inner, outer = result.quantile(0.5), result.interval(0.68), result.interval(0.90)
+    rows: list[tuple[str, ...]] = []
+    for i, (label, name) in enumerate(zip(result.labels, result.names, strict=True)):
+        scale = (inner[i, 1] - inner[i, 0]) / 2
+
+        def text(value: float, scale: float = scale) -> str:
+            return format_value(float(value), float(scale))
+
+        rows.append(
+            (
+                label,
+                name,
+                result.units[i],
+                text(median[i]),
+                f"{text(inner[i, 0])} .. {text(inner[i, 1])}",
+                f"{text(outer[i, 0])} .. {text(outer[i, 1])}",
+                text(result.best_fit[i]),
+            )
+        )
+    return rows
+
+
+def numbers(result: Result) -> list[tuple[str, str]]:
+    """Name and text of what the table does not hold: statistic, evidence, effective sample size, cost, folder."""
     total = sum(result.evaluations.values())
-    lines += [
-        "",
-        f"Fit statistic at the best fit  {result.best_statistic:.2f}",
-        f"log Z                          {result.log_z:.3f} +- {result.log_z_err:.3f}",
-        f"Effective sample size          {result.ess:.0f} of {len(result.samples)} draws; k-hat {result.k_hat:.2f}",
+    lines = [
+        ("Fit statistic at the best fit", f"{result.best_statistic:.2f}"),
+        ("log Z", f"{result.log_z:.3f} +- {result.log_z_err:.3f}"),
+        ("Effective sample size", f"{result.ess:.0f} of {len(result.samples)} draws; k-hat {result.k_hat:.2f}"),
         *_common_norm(result.common_norm),
         *_emulator(result.emulator),
-        f"Evaluations                    {total:d}{_by_stage(result.evaluations, 'd')}",
-        f"Seconds                        {sum(result.seconds.values()):.1f}{_by_stage(result.seconds, '.1f')}",
+        ("Evaluations", f"{total:d}{_by_stage(result.evaluations, 'd')}"),
+        ("Seconds", f"{sum(result.seconds.values()):.1f}{_by_stage(result.seconds, '.1f')}"),
     ]
     if result.output is not None:
-        lines.append(f"Saved in                       {result.output}")
-    return "\n".join(lines)
+        lines.append(("Saved in", str(result.output)))
+    return lines
 
 
 def format_value(value: float, scale: float) -> str:
@@ -55,48 +87,37 @@ def _verdict(result: Result) -> str:
     return "UNRELIABLE: " + "\n  ".join(result.reasons or ["no reason was recorded"])
 
 
-def _emulator(emulator: Mapping[str, float]) -> list[str]:
+def _emulator(emulator: Mapping[str, float]) -> list[tuple[str, str]]:
     if not emulator:
         return []
     looks = "like" if emulator["inside"] else "NOT like"
     return [
-        f"Emulator                       off by {emulator['error']:.2f} in log L; the observation looks {looks} a "
-        f"simulated one (RRE {emulator['rre']:.3g}, limit {emulator['rre_limit']:.3g}; RMA {emulator['rma']:.3g}, "
-        f"limit {emulator['rma_limit']:.3g})"
+        (
+            "Emulator",
+            f"off by {emulator['error']:.2f} in log L; the observation looks {looks} a simulated one (RRE "
+            f"{emulator['rre']:.3g}, limit {emulator['rre_limit']:.3g}; RMA {emulator['rma']:.3g}, limit "
+            f"{emulator['rma_limit']:.3g})",
+        )
     ]
 
 
-def _common_norm(found: Mapping[str, float]) -> list[str]:
+def _common_norm(found: Mapping[str, float]) -> list[tuple[str, str]]:
     if "ess" not in found:
         return []
     return [
-        f"Common norm integrated         ESS {found['ess']:.0f} ({100 * found['gain']:+.1f} %), log Z "
-        f"{found['log_z']:.3f} +- {found['log_z_err']:.3f}; apart, not used above"
+        (
+            "Common norm integrated",
+            f"ESS {found['ess']:.0f} ({100 * found['gain']:+.1f} %), log Z {found['log_z']:.3f} +- "
+            f"{found['log_z_err']:.3f}; apart, not used above",
+        )
     ]
 
 
 def _table(result: Result) -> list[str]:
-    shown = [f"{label} ({name})" for label, name in zip(result.labels, result.names, strict=True)]
+    rows: list[tuple[str, ...]] = [(f"{label} ({name})", *cells) for label, name, *cells in parameter_rows(result)]
     if not (result.weights > 0).any():
-        return ["No draw has a finite likelihood: there is no posterior to describe.", *("  " + s for s in shown)]
-    median, inner, outer = result.quantile(0.5), result.interval(0.68), result.interval(0.90)
-    rows = [("parameter", "unit", "median", "68 %", "90 %", "best fit")]
-    for i, label in enumerate(shown):
-        scale = (inner[i, 1] - inner[i, 0]) / 2
-
-        def text(value: float, scale: float = scale) -> str:
-            return format_value(float(value), float(scale))
-
-        rows.append(
-            (
-                label,
-                result.units[i],
-                text(median[i]),
-                f"{text(inner[i, 0])} .. {text(inner[i, 1])}",
-                f"{text(outer[i, 0])} .. {text(outer[i, 1])}",
-                text(result.best_fit[i]),
-            )
-        )
+        return [NO_POSTERIOR, *(f"  {row[0]}" for row in rows)]
+    rows.insert(0, ("parameter", *HEAD))
     widths = [max(len(row[k]) for row in rows) for k in range(6)]
     lines = []
     for row in rows:

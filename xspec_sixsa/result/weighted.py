@@ -18,7 +18,8 @@ class WeightedDraws:
     if TYPE_CHECKING:
 
         @property
-        def weights(self) -> np.ndarray: ...
+        def weights(self) -> np.ndarray:  # noqa: D102
+            ...
 
     @property
     def mean(self) -> np.ndarray:
@@ -89,4 +90,5 @@ def weighted_quantile(values: np.ndarray, q: float | Iterable[float], weights: n
     order = np.argsort(values[keep], kind="stable")
     v, w = values[keep][order], weights[keep][order]
     middle = (np.cumsum(w) - 0.5 * w) / w.sum()
-    return np.interp(np.asarray(q if np.isscalar(q) else list(q), dtype=float), middle, v)
+    wanted = list(q) if isinstance(q, Iterable) else q
+    return np.interp(np.asarray(wanted, dtype=float), middle, v)
