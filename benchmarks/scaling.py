@@ -65,6 +65,7 @@ class Slow:
         return getattr(embedded, name)
 
     def evaluate_batch(self, theta: np.ndarray) -> Any:
+        """As the engine's, but slow."""
         time.sleep(self._seconds * len(theta))
         return embedded.evaluate_batch(theta)
 

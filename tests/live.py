@@ -1,5 +1,4 @@
-"""Live sessions for tests: an empty XSPEC in a folder of small spectra, all of its state as a dictionary, and a
-posterior without networks.
+"""Live sessions for tests: an empty XSPEC among small spectra, its state as a dictionary, and a quick posterior.
 
 The posterior is importance sampling about XSPEC's own fit: real evaluations, exact weights, seconds instead of minutes.
 """

@@ -167,7 +167,7 @@ def agrees(found: np.ndarray, draws: list[float]) -> None:
 
 
 def test_the_file_can_be_loaded_again(run: Any, capfd: pytest.CaptureFixture[str]) -> None:
-    xspec, session, result, path, _ = run
+    xspec, session, _result, path, _ = run
     xspec.AllChains.clear()
     xspec.Xset.chatter = 10
     xspec.AllChains += str(path)

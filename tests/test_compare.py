@@ -190,9 +190,9 @@ def test_what_cannot_be_compared_is_refused_before_anything_runs(embedded: Modul
         result.compare(xspec=embedded)
     with pytest.raises(CompareError, match="Metropolis-Hastings is XSPEC's own"):
         result.compare("mh", xspec=embedded, progress=False)
+    model = embedded.AllModels(1)
+    others = [sixsa.uniform((model, 1), -1.0, 3.0), sixsa.loguniform((model, 2), 1e-5, 1e-1)]
     with pytest.raises(CompareError, match="not those of the run"):
-        model = embedded.AllModels(1)
-        others = [sixsa.uniform((model, 1), -1.0, 3.0), sixsa.loguniform((model, 2), 1e-5, 1e-1)]
         result.compare("mcmc", xspec=embedded, priors=others, progress=False)
     embedded.AllData(1).ignore("1.0-2.0")
     with pytest.raises(CompareError, match=r"another problem.*noticed"):

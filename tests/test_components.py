@@ -189,8 +189,8 @@ def test_an_unknown_name_is_refused(name):
 
 
 def test_an_unknown_abundance_table_is_refused():
+    settings = SimpleNamespace(abund="xx", xsect="vern")
     with pytest.raises(XspecError, match="lodd"):
-        settings = SimpleNamespace(abund="xx", xsect="vern")
         REGISTRY["TBabs"].function(EDGES, torch.ones(1, 1, dtype=torch.float64), settings)
 
 

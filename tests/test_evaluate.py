@@ -95,7 +95,7 @@ def test_gradients_agree_with_differences(epic_pn: Model) -> None:
 
 
 def test_free_parameters_run_through_groups_and_links(two_groups: tuple[Model, Model]) -> None:
-    first, second = two_groups
+    _first, _second = two_groups
     labels = [(state.name, state.group) for state in _engine().free_parameters()]
     assert labels == [("nH", 1), ("PhoIndex", 1), ("norm", 1), ("factor", 2)]
     theta = np.array([[1.0, 1.5, 0.2, 0.5], [1.0, 1.5, 0.2, 1.0]])
@@ -109,7 +109,7 @@ def test_link_expressions_hold_within_a_batch(two_groups: tuple[Model, Model]) -
     first, second = two_groups
     second.powerlaw.PhoIndex.link = "p3*0.5+0.3"
     theta = np.array([[1.0, 1.5, 0.2, 0.5], [1.0, 2.5, 0.2, 0.5]])
-    counts, statistic = evaluate_batch(theta)
+    _counts, statistic = evaluate_batch(theta)
     for row, value in zip(theta, statistic, strict=True):
         AllModels.setPars(first, {2: row[0], 3: row[1], 4: row[2]}, second, {1: row[3]})
         assert second.powerlaw.PhoIndex.values[0] == pytest.approx(row[1] * 0.5 + 0.3, rel=1e-15)
@@ -161,7 +161,7 @@ def test_unfolded_model_on_given_energies() -> None:
 def test_a_model_that_fails_gives_nan_and_not_a_likelihood(epic_pn: Model) -> None:
     theta = _draws(3)
     theta[1, 4] = np.nan
-    counts, statistic = evaluate_batch(theta)
+    _counts, statistic = evaluate_batch(theta)
     assert np.isnan(statistic[1]) and np.isfinite(statistic[[0, 2]]).all()
 
 
@@ -176,7 +176,7 @@ def test_priors_are_added_where_bayes_is_on(epic_pn: Model) -> None:
         np.log(2 * np.pi * 0.02**2) + ((0.1 - 0.096) / 0.02) ** 2 + 2 * (0.744 / 3 + np.log(3.0)) + 2 * np.log(2.03)
     )
     assert Fit.statistic - plain == pytest.approx(expected, rel=1e-9)  # difference of numbers near 100: rounding
-    counts, statistic = evaluate_batch(np.array([EPIC_PN]))
+    _counts, statistic = evaluate_batch(np.array([EPIC_PN]))
     assert statistic[0] == pytest.approx(Fit.statistic, rel=1e-12)
 
 

@@ -24,7 +24,7 @@ def no_models() -> None:
     AllModels.clear()
 
 
-@pytest.mark.parametrize("kind,name", [(k, n) for k in ("shared", "tiny") for n in REFERENCE[k]])
+@pytest.mark.parametrize(("kind", "name"), [(k, n) for k in ("shared", "tiny") for n in REFERENCE[k]])
 def test_fakeit_without_noise_gives_the_spectrum_of_xspec(
     kind: str,
     name: str,

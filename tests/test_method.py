@@ -116,7 +116,7 @@ def test_wrong_numbers_are_refused_and_change_nothing(xspec: ModuleType, value: 
 def test_an_unknown_method_is_xspecs_own_error(xspec: ModuleType) -> None:
     sixsa.install(xspec=xspec)
     xspec.Fit.method = "sixsa"
-    with pytest.raises(Exception):  # noqa: B017  PyXspec raises plain Exception
+    with pytest.raises(Exception):  # noqa: B017, PT011  PyXspec raises plain Exception
         xspec.Fit.method = 7
     assert xspec.Fit.method == "sixsa"
 

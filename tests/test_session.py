@@ -175,7 +175,7 @@ def test_session_is_given_back_as_it_was(engine: ModuleType) -> None:
     session.component_counts(theta[:2])
     assert dump(engine) == before
     for error in (ValueError, KeyboardInterrupt):
-        with pytest.raises(error), session:
+        with pytest.raises(error), session:  # noqa: PT012  it is the block that ends
             session.evaluate(theta, "round 1")
             session._evaluator.set(theta[0])
             raise error
@@ -460,7 +460,7 @@ def test_ctrl_c_is_heard_inside_a_session(engine: ModuleType) -> None:
     # XSPEC takes SIGINT over when it loads data, and Python would not hear it
     two_groups(engine)
     before = dump(engine)
-    with pytest.raises(KeyboardInterrupt), Session(engine):
+    with pytest.raises(KeyboardInterrupt), Session(engine):  # noqa: PT012  it is the block that ends
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(1)
     assert dump(engine) == before

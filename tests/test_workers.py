@@ -69,7 +69,7 @@ def test_rows_come_back_in_order(workers: int, n: int) -> None:
             check_others(theta, *pool.evaluate(theta))
 
 
-@pytest.mark.parametrize("what, word", [(1, "status 7"), (3, "Sérsic index 99"), (4, "SIGSEGV"), (5, "nan")])
+@pytest.mark.parametrize(("what", "word"), [(1, "status 7"), (3, "Sérsic index 99"), (4, "SIGSEGV"), (5, "nan")])
 def test_a_failing_evaluation_costs_only_itself(what: int, word: str) -> None:
     theta = batch(50, row_0=what, row_17=what, row_18=what, row_49=what)
     with WorkerPool(behaves, N_BINS, 2) as pool:
@@ -106,7 +106,7 @@ def test_a_worker_killed_while_idle_is_replaced() -> None:
         for pid in pool.pids:
             os.kill(pid, signal.SIGKILL)
         theta = batch(20)
-        counts, statistic, reasons = pool.evaluate(theta)
+        _counts, _statistic, reasons = pool.evaluate(theta)
         lost = [reason for reason in reasons if reason]
         # A task may have been sent before the death was noticed; then its first row is charged with it.
         assert len(lost) <= 2 and all("SIGKILL" in reason for reason in lost)

@@ -91,7 +91,7 @@ def write_tiny(folder: Path) -> None:
         "offset",
         make_pha(
             values=np.arange(1.0, 17.0), channels=np.arange(5, 21), area_scale=np.ones(16), back_scale=np.ones(16)
-        ),  # fmt: skip
+        ),
         None,
     )
     from_zero = {"channels": np.arange(n), "first_channel": 0, "respfile": "tiny0.rmf"}

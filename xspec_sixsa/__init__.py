@@ -6,7 +6,35 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from xspec_sixsa.compare.ranking import rank
+    from xspec_sixsa.infer.coverage import CoverageError
+    from xspec_sixsa.interfaces.method import install, last_result, prior, uninstall
+    from xspec_sixsa.priors import (
+        Prior,
+        PriorError,
+        create_custom_prior_for,
+        create_gaussian_prior_for,
+        create_jeffreys_prior_for,
+        create_loguniform_prior_for,
+        create_uniform_prior_for,
+        custom,
+        exponential,
+        joint,
+        lognormal,
+        loguniform,
+        normal,
+        uniform,
+    )
+    from xspec_sixsa.result import Result
+    from xspec_sixsa.run.fit import fit
+    from xspec_sixsa.session import Session
+
+    xspec: ModuleType
 
 __version__ = "0.1.0"
 
@@ -18,9 +46,9 @@ _HOMES = {
     "rank": "compare.ranking",
     "uninstall": "interfaces.method",
     "Result": "result",
-    "Prior": "priors",
     "Session": "session",
     "CoverageError": "infer.coverage",
+    "Prior": "priors",
     "PriorError": "priors",
     "uniform": "priors",
     "loguniform": "priors",
@@ -36,7 +64,33 @@ _HOMES = {
     "create_custom_prior_for": "priors",
 }
 
-__all__ = ["__version__", "xspec", *_HOMES]
+__all__ = [
+    "CoverageError",
+    "Prior",
+    "PriorError",
+    "Result",
+    "Session",
+    "__version__",
+    "create_custom_prior_for",
+    "create_gaussian_prior_for",
+    "create_jeffreys_prior_for",
+    "create_loguniform_prior_for",
+    "create_uniform_prior_for",
+    "custom",
+    "exponential",
+    "fit",
+    "install",
+    "joint",
+    "last_result",
+    "lognormal",
+    "loguniform",
+    "normal",
+    "prior",
+    "rank",
+    "uniform",
+    "uninstall",
+    "xspec",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -64,12 +64,12 @@ class Bins:
     def of(cls, data: SpectrumData) -> Bins:
         """The constants of an observed spectrum."""
         ts, zero = data.area_time, np.zeros(data.n_bins)
-        has = data.background is not None
-        b = data.background if has else zero
-        tb = ts / data.background_ratio if has else zero
+        b, tb, b_error, has = zero, zero, zero, data.background is not None
+        if data.background is not None and data.background_ratio is not None:  # they come together
+            b, tb = data.background, ts / data.background_ratio
+            b_error = zero if data.background_sigma is None else data.background_sigma**2 / tb
         net = (data.counts - data.expected_background) / ts
         variance = zero if data.sigma is None else (data.sigma / ts) ** 2
-        b_error = data.background_sigma**2 / tb if has and data.background_sigma is not None else zero
 
         def tensor(values: np.ndarray) -> torch.Tensor:
             return torch.tensor(np.array(values, dtype=float))

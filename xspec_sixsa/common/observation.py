@@ -103,7 +103,7 @@ class SpectrumData:
     @property
     def expected_background(self) -> Vector:
         """Background expected in `counts`; zeros without a background file."""
-        if self.background is None:
+        if self.background is None or self.background_ratio is None:  # they come together
             return np.zeros(self.n_bins)
         return self.background_ratio * self.background
 

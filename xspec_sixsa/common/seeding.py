@@ -24,7 +24,7 @@ class Streams:
     """
 
     def __init__(self, seed: int | None = None) -> None:
-        self.seed = int(np.random.SeedSequence(seed).entropy) if seed is None else int(seed)
+        self.seed = _fresh_entropy() if seed is None else int(seed)
 
     def _sequence(self, name: str, index: int) -> np.random.SeedSequence:
         return np.random.SeedSequence(self.seed, spawn_key=(crc32(name.encode()), index))
@@ -44,3 +44,10 @@ class Streams:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(self._sequence(name, index).generate_state(1, np.uint64)[0] >> 1))
             yield
+
+
+def _fresh_entropy() -> int:
+    entropy = np.random.SeedSequence().entropy
+    if not isinstance(entropy, int):
+        raise TypeError(f"numpy's entropy is {type(entropy).__name__}, not int.")
+    return entropy

@@ -93,11 +93,11 @@ class Comparison:
         """Write `comparison.json`, the others' draws (`comparison.npz`) and `compare_corner.png` and `.pdf`."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        arrays = {}
+        arrays: dict[str, np.ndarray] = {}
         for m in self.methods:
             arrays |= {f"{m.other.method}.samples": m.other.samples, f"{m.other.method}.weights": m.other.weights}
         with atomic_path(folder / DRAWS) as temporary, open(temporary, "wb") as stream:
-            np.savez_compressed(stream, **arrays)
+            np.savez_compressed(stream, allow_pickle=False, **arrays)
         if any(m.other.finished for m in self.methods):
             for suffix in ("png", "pdf"):
                 self.corner(folder / f"{PICTURE}.{suffix}")

@@ -73,7 +73,7 @@ def run_bxa(
         np.random.seed(seed)  # UltraNest draws from numpy's global generator
         solver = bxa.BXASolver(transformations=entries, outputfiles_basename=f"{folder}/")
         solver.log_likelihood = clock.timed(solver.log_likelihood)
-        known = {"seed": seed, "settings": {"live": live}}
+        known: dict[str, Any] = {"seed": seed, "settings": {"live": live}}
         with quiet_ultranest():
             try:
                 with clock, stopped_after(limit):
@@ -122,7 +122,7 @@ def run_nautilus(
         # nautilus accepts no -inf where all points of a batch have it
         return np.maximum(session.evaluate(prior.transform(np.atleast_2d(u)), "nautilus").log_likelihood, -1e300)
 
-    known = {"seed": seed, "settings": {"live": live, "ess": ess}}
+    known: dict[str, Any] = {"seed": seed, "settings": {"live": live, "ess": ess}}
     with session, clock:
         sampler = Sampler(
             lambda u: u, clock.timed(log_likelihood, size=len), session.n_free, n_live=live, vectorized=True, seed=seed

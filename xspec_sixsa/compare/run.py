@@ -123,7 +123,7 @@ def compare(
                 limit=limit,
                 progress=progress,
                 **options[name],
-            )  # fmt: skip
+            )
         )
     comparison = compare_posteriors(result, others)
     folder = output if output is not None else result.output

@@ -65,8 +65,8 @@ def unseen(a: Posterior, b: Posterior, names: list[str]) -> str:
     for i, name in enumerate(names):
         x, y = a.samples[:, i], b.samples[:, i]
         # as fine where the mass is, however far the lightest draws reach
-        inner = weighted_quantile(x, [0.001, 0.999], a.weights)
-        edges = np.unique([min(x.min(), y.min()), *np.linspace(*inner, BINS + 1), max(x.max(), y.max())])
+        low, high = weighted_quantile(x, [0.001, 0.999], a.weights)
+        edges = np.unique([min(x.min(), y.min()), *np.linspace(low, high, BINS + 1), max(x.max(), y.max())])
         if edges.size < 2:
             continue
         share, _ = np.histogram(x, edges, weights=a.weights)
@@ -93,7 +93,8 @@ def comparison_text(comparison: Comparison) -> str:
     if not comparison.result.reliable:
         lines.append(f"Ours is UNRELIABLE: {'; '.join(comparison.result.reasons)}")
     lines.append("")
-    rows = [("method", "evaluations", "ESS", "evals/ESS", "s in model", "s outside", "log Z", "theirs - ours")]
+    head = ("method", "evaluations", "ESS", "evals/ESS", "s in model", "s outside", "log Z", "theirs - ours")
+    rows: list[tuple[str, ...]] = [head]
     rows.append(_cost_row(comparison.ours, "xspec_sixsa", ""))
     for m in comparison.methods:
         delta = "" if m.delta_log_z is None else f"{m.delta_log_z:+.3f} +- {m.delta_log_z_err:.3f}"

@@ -66,10 +66,11 @@ class Whitening:
     def of_probits(cls, z: NDArray[np.float64], weights: NDArray[np.float64] | None = None) -> Whitening:
         """The same, of ``probit(u)``."""
         centre = np.average(z, axis=0, weights=weights)
-        covariance = np.atleast_2d(np.cov(z, rowvar=False, aweights=weights))
+        covariance = np.atleast_2d(np.asarray(np.cov(z, rowvar=False, aweights=weights), dtype=np.float64))
         # a direction without spread (all points equal) would make the factor singular
         floor = 1e-12 * max(float(np.trace(covariance)), 1e-12)
-        return cls(centre, np.linalg.cholesky(covariance + floor * np.eye(len(centre))))
+        factor = np.linalg.cholesky(covariance + floor * np.eye(len(centre)))
+        return cls(centre, np.asarray(factor, dtype=np.float64))
 
     def forward(self, u: NDArray[np.float64]) -> NDArray[np.float64]:
         """Cube to whitened coordinates, both of shape (n, d)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from dataclasses import dataclass
 
@@ -86,7 +87,7 @@ def check_coverage(counts: NDArray[np.floating], observation: Observation) -> Co
         )
     edges = np.linspace(0, counts.shape[1], min(BANDS, counts.shape[1]) + 1).astype(int)
     bands = []
-    for a, b in zip(edges[:-1], edges[1:], strict=True):
+    for a, b in itertools.pairwise(edges):
         band, seen = counts[:, a:b].sum(axis=1, dtype=float), float(net[a:b].sum())
         bands.append(float((band > seen).mean()))
         margin = TOLERANCE * np.sqrt(max(variance[a:b].sum(), 1.0))
@@ -116,8 +117,8 @@ def check_coverage(counts: NDArray[np.floating], observation: Observation) -> Co
 def _net_counts(observation: Observation) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     net, variance = [], []
     for s in observation.spectra:
-        scaled = 0.0 if s.background is None else s.background_ratio * s.background
+        scaled = s.expected_background
         net.append(s.counts - scaled)
-        noise = s.counts if s.background is None else s.counts + s.background_ratio * scaled
+        noise = s.counts if s.background_ratio is None else s.counts + s.background_ratio * scaled
         variance.append(noise if s.sigma is None else s.sigma**2)
     return np.concatenate(net), np.concatenate(variance)

@@ -82,8 +82,10 @@ class Emulated:
         proposal = search.proposal()
         with streams.torch("defensive", attempt):
             broad = StudentProposal(Whitening.of(proposal.draw(KERNELS)))
-        broad = Mixture([broad, search.explorer], [0.8, 0.2])
-        mixture = Mixture([proposal, broad], [1 - BROAD * attempt, BROAD * attempt])
+        if search.explorer is None:
+            raise RuntimeError("The search has no explorer: `begin` comes before `propose`.")
+        widest = Mixture([broad, search.explorer], [0.8, 0.2])
+        mixture = Mixture([proposal, widest], [1 - BROAD * attempt, BROAD * attempt])
         return Frozen(mixture, proposal.log_norm_err, teachable=True)
 
     def learn(self, draws: FinalDraws) -> None:

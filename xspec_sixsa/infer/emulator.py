@@ -168,6 +168,8 @@ class Emulator:
         Whose length scales the search begins with.
     """
 
+    _forward: KernelRegression
+
     def __init__(
         self, u: Points, counts: Tensor, weights: Points, noise: Noise, previous: Emulator | None = None
     ) -> None:
@@ -186,7 +188,8 @@ class Emulator:
         y -= self._centre
         self._basis = _principal_components(y, w)
         self._latents = y @ self._basis
-        self._forward = KernelRegression(u, self._latents, weights, previous and previous._forward.scales)
+        scales = None if previous is None else previous._forward.scales
+        self._forward = KernelRegression(u, self._latents, weights, scales)
         self._decode_type = torch.float32 if noise.n_bins > WIDE else torch.float64
         self._decoder = self._basis.T.to(self._decode_type).contiguous()
 

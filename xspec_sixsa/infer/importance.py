@@ -157,7 +157,7 @@ class Tail:
         with np.errstate(over="ignore"):
             weight = self.threshold + self.sigma / self.k * ((chance / self.share) ** -self.k - 1)
         weight = np.minimum(weight, self.n * self.mean)
-        return float(min(0.5 * (weight[1:] + weight[:-1]) @ np.diff(chance) / self.mean, 1.0))
+        return min(float(0.5 * (weight[1:] + weight[:-1]) @ np.diff(chance) / self.mean), 1.0)
 
 
 def pareto_k(log_weights: ArrayLike) -> float:

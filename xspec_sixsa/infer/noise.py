@@ -46,11 +46,10 @@ class Noise:
             n = len(s.counts)
             is_gaussian = s.statistic == "chi"
             with_background = s.background is not None and not is_gaussian
-            net = s.counts if s.background is None or not is_gaussian else s.counts - s.background_ratio * s.background
-            source.append(net)
-            sigma.append(s.sigma if is_gaussian else np.zeros(n))
-            background.append(s.background if with_background else np.zeros(n))
-            ratio.append(s.background_ratio if with_background else np.zeros(n))
+            source.append(s.counts - s.expected_background if is_gaussian else s.counts)
+            sigma.append(np.zeros(n) if s.sigma is None or not is_gaussian else s.sigma)
+            background.append(np.zeros(n) if s.background is None or is_gaussian else s.background)
+            ratio.append(np.zeros(n) if s.background_ratio is None or is_gaussian else s.background_ratio)
             has_background.append(np.full(n, with_background))
         self.n_bins = sum(len(s) for s in source)
         self.lengths = [len(s) for s in source] + [

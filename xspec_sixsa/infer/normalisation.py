@@ -169,8 +169,8 @@ def log_marginal(proposal: Proposal, rays: Rays, observed: float, expected: Vect
         first = np.maximum(np.arcsinh((begin - centre) / width), -np.arcsinh(reach))
         last = np.minimum(np.arcsinh((end - centre) / width), np.arcsinh(reach))
         if rows.any():
-            piece = [value[rows] for value in (first, last, centre, width)]
-            part = _log_piece(proposal, Rays(rays.u[rows], rays.direction), *piece, refine)
+            some = Rays(rays.u[rows], rays.direction)
+            part = _log_piece(proposal, some, first[rows], last[rows], centre[rows], width[rows], refine)
             total[rows] = np.logaddexp(total[rows], part)
     return total
 

@@ -31,7 +31,8 @@ class Strategy(Protocol):
     network: NeuralPosterior | None
 
     @property
-    def emulator(self) -> Emulator | None: ...
+    def emulator(self) -> Emulator | None:
+        """As it is now."""
 
     def begin(self, first: Simulations) -> None:
         """Learn from prior-wide simulations."""

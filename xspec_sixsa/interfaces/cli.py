@@ -53,6 +53,8 @@ class Shell(click.Group):
 def guarded(command: click.Command) -> click.Command:
     """The command with errors told and exit codes made; `--debug` shows the traceback."""
     callback = command.callback
+    if callback is None:
+        raise TypeError(f"The command {command.name} does nothing.")
 
     @functools.wraps(callback)
     def run(*, debug: bool, **options: Any) -> None:

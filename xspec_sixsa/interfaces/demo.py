@@ -182,7 +182,7 @@ def make_demo_data(folder: Path) -> Path:
     return folder / "session.xcm"
 
 
-def make_response() -> tuple[Any, Any]:
+def make_response() -> tuple[RMF, ARF]:
     """Response and effective area: 2,000 energies in 0.1-15 keV, 1,500 channels of 10 eV."""
     from scipy.sparse import csr_array
     from scipy.special import ndtr
@@ -198,7 +198,6 @@ def make_response() -> tuple[Any, Any]:
     # Beyond 4.5 sigma there is less than 1e-5 of the line.
     middle = 0.5 * (bounds[1:] + bounds[:-1])
     matrix[np.abs(middle[:, None] - centre) > 4.5 * sigma] = 0.0
-    names = {"telescope": "XMM", "instrument": "EPN"}
     rmf = RMF(
         path="demo_pn.rmf",
         energy_lo=edges[:-1],
@@ -208,11 +207,13 @@ def make_response() -> tuple[Any, Any]:
         matrix=csr_array(matrix),
         first_channel=0,
         channel_type="PI",
-        **names,
+        telescope="XMM",
+        instrument="EPN",
     )
     energy, area = np.array(AREA).T
     area = np.exp(np.interp(np.log(centre), np.log(energy), np.log(area)))
-    return rmf, ARF(path="demo_pn.arf", energy_lo=edges[:-1], energy_hi=edges[1:], area=area, **names)
+    arf = ARF("demo_pn.arf", energy_lo=edges[:-1], energy_hi=edges[1:], area=area, telescope="XMM", instrument="EPN")
+    return rmf, arf
 
 
 def group_minimum(counts: np.ndarray, minimum: int) -> np.ndarray:

@@ -175,12 +175,13 @@ def _replace(module: ModuleType) -> _Installed:
             f"This PyXspec's Fit ({owner.__module__}.{owner.__name__}) has no `method` property and `perform` that "
             "could be replaced. xspec_sixsa.fit(...) does the same without."
         )
+    read, write = method.fget, method.fset
     originals = {name: vars(owner)[name] for name in ("method", "perform") if name in vars(owner)}
     state = _Installed(module, owner, originals, method, perform)
 
     def get(self: Any) -> Any:
         # the native fit that ends a run must find a native method
-        return NAME if state.selected and not state.running else method.fget(self)
+        return NAME if state.selected and not state.running else read(self)
 
     def put(self: Any, value: Any) -> None:
         words = _words(value)
@@ -188,7 +189,7 @@ def _replace(module: ModuleType) -> _Installed:
             state.words = _numbers(words[1:])
             state.selected = True
             return
-        method.fset(self, value)
+        write(self, value)
         if words and words[0][0].isalpha():  # ",100" changes the iterations, not the method
             state.selected = False
 

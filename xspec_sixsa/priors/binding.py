@@ -29,19 +29,27 @@ BAYES = ("cons", "exp", "jeffreys", "gauss")
 class FreeParameter(Protocol):
     """What is asked of a session's free parameter."""
 
-    chain_name: str
-    label: str
-    unit: str
-    values: Sequence[float]
-    prior: Any
+    @property
+    def chain_name(self) -> str: ...
+    @property
+    def label(self) -> str: ...
+    @property
+    def unit(self) -> str: ...
+    @property
+    def values(self) -> Sequence[float]: ...
+    @property
+    def prior(self) -> tuple[Any, ...]: ...
 
 
 class HasParameters(Protocol):
     """What is asked of a session."""
 
-    parameters: Sequence[FreeParameter]
+    @property
+    def parameters(self) -> Sequence[FreeParameter]:
+        """In XSPEC's order."""
 
-    def find(self, reference: Any) -> FreeParameter: ...
+    def find(self, reference: Any) -> FreeParameter:
+        """The one that an object, index or name means; ValueError for a frozen, linked or unknown one."""
 
 
 def bind(priors: Iterable[Prior], session: HasParameters) -> JointPrior:

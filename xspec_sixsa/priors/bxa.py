@@ -62,7 +62,7 @@ def create_gaussian_prior_for(model: Any, par: Any, mean: float, std: float) -> 
 
 
 def create_custom_prior_for(
-    model: Any, par: Any, transform: Callable[[float], float], aftertransform: Callable[[float], float] = lambda x: x
+    model: Any, par: Any, transform: Callable[[Any], Any], aftertransform: Callable[[Any], Any] = lambda x: x
 ) -> Prior:
     """A prior by its transformation of a unit-interval number; `aftertransform` takes the result to XSPEC's unit."""
     return _by_transformation(model, _index(par), par.name, transform, aftertransform)
@@ -96,7 +96,7 @@ class Transformation:
     """BXA's two functions of one number as a quantile function of arrays."""
 
     def __init__(
-        self, name: str, transform: Callable[[float], float], aftertransform: Callable[[float], float]
+        self, name: str, transform: Callable[[Any], Any], aftertransform: Callable[[Any], Any]
     ) -> None:
         self.name, self.transform, self.aftertransform = name, transform, aftertransform
         # Most take arrays as well, a hundred times faster, but min() and max() in them do not.
@@ -123,7 +123,7 @@ class Transformation:
 
 
 def _by_transformation(
-    model: Any, index: int, name: str, transform: Callable[[float], float], aftertransform: Callable[[float], float]
+    model: Any, index: int, name: str, transform: Callable[[Any], Any], aftertransform: Callable[[Any], Any]
 ) -> Prior:
     for function in (transform, aftertransform):
         if not callable(function):

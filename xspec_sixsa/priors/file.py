@@ -208,7 +208,7 @@ def _fit_options(path: Path, table: Any) -> dict[str, Any]:
         # 1e4 is how people write 10000, and a script's numbers may be numpy's.
         if isinstance(value, bool) or not isinstance(value, Real) or not float(value).is_integer():
             raise PriorError(f"{path}: [fit] {name} is {value!r}; it must be a whole number.", value=value)
-        options[name] = int(value)
+        options[name] = int(float(value))
         least = 0 if name == "seed" else 1
         if options[name] < least:
             raise PriorError(f"{path}: [fit] {name} is {value}; it must be at least {least}.", value=value)

@@ -144,16 +144,16 @@ class Prior:
             Numbers in [0, 1]. Exactly 0 and 1 are moved inwards where they would give an infinity.
         """
         self._one_parameter()
-        u = np.asarray(u, dtype=np.float64)
+        inside: NDArray[np.float64] = np.asarray(u, dtype=np.float64)
         low, high = self.support
         if not math.isfinite(low):
-            u = np.maximum(u, np.finfo(np.float64).tiny)
+            inside = np.maximum(inside, np.finfo(np.float64).tiny)
         if not math.isfinite(high):
-            u = np.minimum(u, 1.0 - np.finfo(np.float64).epsneg)
+            inside = np.minimum(inside, 1.0 - np.finfo(np.float64).epsneg)
         if self._cut is not None:
             below, above = self._cut
-            u = below + u * (above - below)
-        values = np.asarray(self.frozen.ppf(u), dtype=np.float64)
+            inside = below + inside * (above - below)
+        values = np.asarray(self.frozen.ppf(inside), dtype=np.float64)
         if self.kind == "lognormal":
             values = np.exp(values)
         if self.distribution is not None and not hasattr(self.distribution, "support"):

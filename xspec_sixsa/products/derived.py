@@ -66,7 +66,7 @@ class Derived(WeightedDraws):
     def summary(self) -> str:
         """Median, 68 and 90 % intervals and the 90 % upper limit of each quantity, as text."""
         median, inner, outer, upper = self.quantile(0.5), self.interval(0.68), self.interval(0.9), self.upper_limit(0.9)
-        rows = [("", "median", "68 %", "90 %", "90 % upper limit", "unit")]
+        rows: list[tuple[str, ...]] = [("", "median", "68 %", "90 %", "90 % upper limit", "unit")]
         for i, name in enumerate(self.names):
             scale = float(inner[i, 1] - inner[i, 0]) / 2
 

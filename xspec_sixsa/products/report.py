@@ -213,7 +213,7 @@ def _parameters(result: Result, has_draws: bool) -> Iterable[dict[str, Any]]:
             low, high = (float(x) for x in inner[i])
             scale = (high - low) / 2
             power = common_power(float(median[i]), scale)
-            factor = f" × 10{str(power).translate(SUPERSCRIPT)}" if power else ""
+            factor = f" \N{MULTIPLICATION SIGN} 10{str(power).translate(SUPERSCRIPT)}" if power else ""
 
             def text(value: float, unit: float = 10.0**power, scale: float = scale) -> str:
                 return format_value(float(value) / unit, scale / unit).replace("-", "\N{MINUS SIGN}")

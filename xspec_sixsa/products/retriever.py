@@ -24,6 +24,7 @@ from xspec_sixsa.infer.compress import Compressor, compressor
 from xspec_sixsa.infer.emulator import Emulator
 from xspec_sixsa.infer.noise import Noise
 from xspec_sixsa.infer.training import one_thread, train
+from xspec_sixsa.products.calibration.box import Box
 from xspec_sixsa.products.plots.networks import FLAT, plot_retriever
 
 if TYPE_CHECKING:
@@ -128,8 +129,6 @@ def retrieve_for(
     evaluations : int
         Made here, the probe of the model included.
     """
-    from xspec_sixsa.products.calibration.box import Box
-
     box = Box.of(result, priors, np.tile([0.0, 1.0], (len(result.names), 1)), xspec)
     streams, noise, chosen = Streams(seed), Noise(box.session.observation), compressor(compress)
     u = streams.numpy("retriever").random((n, len(result.names)))

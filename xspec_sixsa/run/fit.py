@@ -105,7 +105,7 @@ def fit(
         if not replace_chains:
             session.refuse_chains()
         elif clobber:
-            session.unload_chains(output)
+            session.unload_chains(Path(output))
         record = prepare(output, record, resume=resume, clobber=clobber)
     elif resume:
         raise ValueError("resume=True needs the output folder of the run to be resumed.")

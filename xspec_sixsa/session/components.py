@@ -34,7 +34,7 @@ def embedded_components(theta: np.ndarray, observation: Observation) -> dict[str
 
 def additive(objects: list[tuple[str, int, Any]]) -> list[tuple[str, str]]:
     """Return (model name, component name) of the additive components: those that end in a norm."""
-    found = {}
+    found: dict[tuple[str, str], None] = {}
     for name, _, model in objects:
         for component in model.componentNames:
             names = getattr(model, component).parameterNames

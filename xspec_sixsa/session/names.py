@@ -23,7 +23,7 @@ def without_absorption(
         if p.name.lower() == "nh" and p.unit == "10^22"
     ]
     components = list(dict.fromkeys(component for _, _, component, _ in found))
-    wanted = components if which is True else [which] if isinstance(which, str) else list(which)
+    wanted = components if isinstance(which, bool) else [which] if isinstance(which, str) else list(which)
     unknown = [name for name in wanted if name not in components]
     if unknown or not wanted:
         have = f"there are {', '.join(components)}" if components else "the model has no column density (nH)"

@@ -126,7 +126,7 @@ def _spectrum(module: ModuleType, index: int, statistic: str, systematic: float)
     corrected = np.zeros(len(noticed))
     if correction is not None and float(spectrum.cornorm) != 0.0:
         corrected = float(spectrum.cornorm) * np.asarray(correction.values, dtype=np.float64)
-        if background is None:
+        if background is None or ratio is None:  # they come together
             # the Poisson statistics look at a correction only where there is a background
             if statistic == "chi":
                 background, ratio = corrected * to_counts, np.ones(len(noticed))

@@ -282,7 +282,7 @@ class Session:
     def measure(
         self,
         theta: ArrayLike,
-        function: Callable[[], ArrayLike],
+        function: Callable[[], np.ndarray],
         width: int,
         stage: str,
         prepare: Callable[[], None] | None = None,
@@ -314,7 +314,7 @@ class Session:
             return self._backend.measure(theta, function, width, prepare)
 
     def measure_components(
-        self, theta: ArrayLike, function: Callable[[], ArrayLike], width: int, stage: str
+        self, theta: ArrayLike, function: Callable[[], np.ndarray], width: int, stage: str
     ) -> dict[str, np.ndarray]:
         """As `measure` with each additive component alone, on real XSPEC only: (n, width) by component name."""
         theta = np.array(theta, dtype=np.float64, ndmin=2)

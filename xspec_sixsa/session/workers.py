@@ -135,7 +135,7 @@ class WorkerPool:
                     worker = busy.pop(connection)
                     finished = False
                     with contextlib.suppress(EOFError, OSError):
-                        finished = bool(connection.recv_bytes())
+                        finished = bool(worker.connection.recv_bytes())
                     rest = self._collect(worker, counts, statistic, reasons, None if finished else self._cause(worker))
                     if len(rest):
                         waiting.appendleft(rest)

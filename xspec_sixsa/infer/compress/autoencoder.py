@@ -106,12 +106,11 @@ class _Residual(nn.Module):
         super().__init__()
         outputs, inputs = linear.shape
         self.linear = nn.Linear(inputs, outputs)
-        self.curved = nn.Sequential(
-            nn.Linear(inputs, width), nn.GELU(), nn.Linear(width, width), nn.GELU(), nn.Linear(width, outputs)
-        )
+        last = nn.Linear(width, outputs)
+        self.curved = nn.Sequential(nn.Linear(inputs, width), nn.GELU(), nn.Linear(width, width), nn.GELU(), last)
         with torch.no_grad():
             self.linear.weight.copy_(linear)
-            for layer in (self.linear.bias, self.curved[-1].weight, self.curved[-1].bias):
+            for layer in (self.linear.bias, last.weight, last.bias):
                 layer.zero_()
 
     def forward(self, x: Tensor) -> Tensor:

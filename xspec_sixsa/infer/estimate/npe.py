@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from zuko.distributions import NormalizingFlow
 
 from xspec_sixsa.infer.compress import Compressor, summarise
 from xspec_sixsa.infer.coordinates import Whitening
@@ -117,7 +118,7 @@ class NeuralPosterior:
         return np.median(u.reshape(w.shape), axis=0)
 
     @property
-    def flow(self) -> torch.distributions.Distribution:
+    def flow(self) -> NormalizingFlow:
         """The flow conditioned on the observation, in whitened coordinates."""
         return self._flow.net(self._flow.embedding_net(self._context)[0])
 

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xspec_sixsa.common.files import write_json
+from xspec_sixsa.products.calibration.box import Box
 from xspec_sixsa.products.calibration.ranks import KINDS
 from xspec_sixsa.products.plots.calibration import plot_ranks, plot_tarp
 
@@ -211,7 +212,6 @@ def calibrate(
         For input that cannot work, before anything is spent.
     """
     from xspec_sixsa.infer.training import one_thread
-    from xspec_sixsa.products.calibration.box import Box
     from xspec_sixsa.products.calibration.spectra import Task, infer_all, name_of
     from xspec_sixsa.products.calibration.teacher import Teacher
 

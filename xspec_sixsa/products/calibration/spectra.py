@@ -114,8 +114,8 @@ class Task:
         self.spent = 0
         truth, noise, streams = self.simulate(k)
 
-        def simulate(v: Points, stage: str, log_density: Points | None = None) -> Simulations:
-            return _scored(v, torch.tensor(self._evaluate(v)[0], dtype=torch.float32), noise)
+        def simulate(u: Points, stage: str, log_density: Points | None = None) -> Simulations:
+            return _scored(u, torch.tensor(self._evaluate(u)[0], dtype=torch.float32), noise)
 
         settings = Settings(target_ess=self.target_ess, budget=self.budget, searches=SEARCHES)
         problem = Problem(
@@ -124,9 +124,11 @@ class Task:
         strategy = _Taught(problem, self.teacher)
         inference = Inference(problem, strategy)
         inference.run(_scored(self.teacher.v, self.teacher.counts, noise))
-        draws = inference.draws
+        draws, explorer = inference.draws, strategy.search.explorer
+        if draws is None or explorer is None:
+            raise RuntimeError("The inference ended without draws.")
         with streams.torch("network draws"):
-            network = strategy.search.explorer.draw(NETWORK_DRAWS)
+            network = explorer.draw(NETWORK_DRAWS)
         w = np.exp(draws.weights.log_weights - draws.weights.log_weights.max())
         sets = [(draws.u, w), (draws.u, np.ones_like(w)), (network, np.ones(len(network)))]
         rng = streams.numpy("ranks")
@@ -198,10 +200,16 @@ def _begin() -> None:
     torch.set_num_threads(1)
     threadpool_limits(1)  # two processes with as many BLAS threads each wait for one another
     logging.getLogger("xspec_sixsa").setLevel(logging.ERROR)
-    session = _TASK.box.session
+    session = _task().box.session
     session.workers = 1
     session.__enter__()
 
 
 def _one(k: int) -> None:
-    _TASK.infer(k)
+    _task().infer(k)
+
+
+def _task() -> Task:
+    if _TASK is None:
+        raise RuntimeError("This process was forked without a task.")
+    return _TASK

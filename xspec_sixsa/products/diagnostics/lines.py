@@ -93,6 +93,8 @@ def find_line(
         if best is None or abs(significance[where]) > abs(best[0]):
             best = float(significance[where]), where, k, norm
         largest = np.maximum(largest, np.abs((simulated - model) @ filters.T).max(axis=1))
+    if best is None:
+        raise ValueError("A spectrum without bins has no line to look for.")
     local, where, k, norm = best
     error = float(1 / norm[where])
     return LineHint(

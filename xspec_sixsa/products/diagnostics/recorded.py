@@ -24,7 +24,7 @@ class Recorded:
     """
 
     def __init__(self, s: SpectrumPredictive) -> None:
-        self.recorded = s.counts
+        self.recorded: Any = s.counts
         self.models = np.maximum(s.total, FLOOR)
 
     def simulate(self, model: Vector, rng: np.random.Generator) -> Any:
@@ -80,6 +80,8 @@ class WithBackground(Recorded):
     """
 
     def __init__(self, s: SpectrumPredictive) -> None:
+        if s.background is None or s.background_ratio is None:
+            raise ValueError(f"{s.name} has no background counts to be judged with.")
         self._ratio = s.background_ratio
         self._b = s.background / s.background_ratio
         self.recorded = s.counts, self._b
@@ -92,7 +94,7 @@ class WithBackground(Recorded):
 
     def statistic(self, recorded: Any, model: Vector) -> Vector:
         """W."""
-        return wstat(*recorded, self._ratio, model).sum(axis=-1)
+        return wstat(recorded[0], recorded[1], self._ratio, model).sum(axis=-1)
 
     def net(self, recorded: Any) -> Vector:
         """Source counts less the background expected in them."""

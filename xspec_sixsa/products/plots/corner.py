@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -66,7 +66,8 @@ def corner_plot(
             raise ValueError(f"Overlay {label!r} has shape {samples.shape}; the result has {width} parameters.")
         sets.append((label, samples / unit, np.ones(len(samples)) if other is None else np.asarray(other, dtype=float)))
 
-    marks = [("best fit", result.best_fit / unit, VERMILION, "-")]
+    marks: list[tuple[str, np.ndarray, str, Literal["-", "--"]]] = []
+    marks.append(("best fit", result.best_fit / unit, VERMILION, "-"))
     if truth is not None:
         marks.append(("truth", np.array([truth.get(name, np.nan) for name in result.names]) / unit, "black", "--"))
     limits = _limits(sets, [values for _, values, _, _ in marks])

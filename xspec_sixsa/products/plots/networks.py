@@ -5,6 +5,7 @@ The pictures are those of Barret & Dupourque (SIXSA III, arXiv 2512.16709), whos
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -139,7 +140,7 @@ def plot_latents(
                 axis.stairs(_heights(held_out[:, k], bins), bins, color=ORANGE, linewidth=1.2)
             outside = observed[k] < latents[:, k].min() or observed[k] > latents[:, k].max()
             axis.axvline(observed[k], color=VERMILION if outside else "black", linewidth=1.4)
-            axis.set_title(names[k] if names is not None else f"latent {k + 1}", fontsize=9)
+            axis.set_title(names[int(k)] if names is not None else f"latent {k + 1}", fontsize=9)
             axis.set_yticks([])
             axis.tick_params(labelsize=8)
         for axis in grid[len(chosen) :]:
@@ -336,7 +337,7 @@ def _draw_running(axis: Axes, a: np.ndarray, b: np.ndarray, logarithmic: bool) -
     """Median and 68 % of the prediction in ten bins of the truth."""
     edges = np.quantile(a, np.linspace(0, 1, 11))
     middle, parts = [], []
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in itertools.pairwise(edges):
         inside = (a >= low) & (a <= high)
         if inside.sum() >= 5:
             middle.append(np.median(a[inside]))

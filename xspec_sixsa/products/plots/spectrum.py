@@ -228,7 +228,8 @@ def _bands(
     order = np.argsort(edges[:, 0])
     for (low, high), alpha in ((TWO_SIGMA, 0.22), (ONE_SIGMA, 0.40)):
         lower, upper = np.quantile(draws[:, order], [low, high], axis=0)
-        axis.fill_between(*steps(edges[order], lower, upper), color=colour, alpha=alpha, linewidth=0)
+        x, y_low, y_high = steps(edges[order], lower, upper)
+        axis.fill_between(x, y_low, y_high, color=colour, alpha=alpha, linewidth=0)
     options = {"linewidth": 1.2, **options}
     median = np.median(draws[:, order], axis=0)
     axis.plot(*steps(edges[order], median), color=colour, linestyle=line, label=label, **options)

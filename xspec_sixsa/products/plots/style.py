@@ -10,7 +10,7 @@ import os
 import re
 import textwrap
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,7 +28,7 @@ BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION, YELLOW = (
 )  # fmt: skip
 COMPONENTS = (ORANGE, GREEN, PURPLE, VERMILION, SKY, YELLOW)
 COMPONENT_LINES = ("--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.size": 10.0,
     "axes.labelsize": 10.0,
     "xtick.direction": "in",
@@ -45,6 +45,7 @@ ONE_SIGMA, TWO_SIGMA = (0.16, 0.84), (0.025, 0.975)
 
 
 def new_figure(width: float, height: float) -> Figure:
+    """A figure of so many inches that pyplot does not know of: the user's own figures and backend stay as they are."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -54,6 +55,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:
+    """Write a picture, the file as a whole; PNG, PDF or SVG by suffix."""
     path = Path(path)
     kind = path.suffix.lower().lstrip(".")
     if kind not in ("png", "pdf", "svg"):
@@ -72,6 +74,7 @@ def mark_verdict(figure: Figure, result: Result) -> None:
 
 
 def axis_label(label: str, unit: str, power: int) -> str:
+    """A parameter and its unit on two lines; `power`: of ten that its values were divided by."""
     unit = unit.replace("10^22", "10$^{22}$ cm$^{-2}$")
     unit = f"10$^{{{power}}}$ {unit}".strip() if power else unit
     return f"{label}\n({unit})" if unit else label
@@ -82,7 +85,7 @@ def mathtext(label: str) -> str:
     label = re.sub(r"\\d(\\g\w)\\u", r"$_{\1}$", label)
     label = re.sub(r"\\u([^\\]*)\\d", r"$^{\1}$", label)
     for escape, symbol in ((r"\gn", r"\nu"), (r"\gD", r"\Delta"), (r"\gl", r"\lambda"), (r"\x", r"\times")):
-        label = re.sub(r"\$_\{" + re.escape(escape) + r"\}\$", lambda _, s=symbol: f"$_{{{s}}}$", label)
+        label = label.replace(f"$_{{{escape}}}$", f"$_{{{symbol}}}$")
         label = label.replace(escape, f"${symbol}$")
     return label
 
