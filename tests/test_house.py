@@ -72,7 +72,8 @@ def loads_heavy(module: str) -> bool:
 
 
 def test_rooms_import_downwards_and_nothing_in_a_circle() -> None:
-    run = subprocess.run([Path(sys.executable).with_name("lint-imports")], cwd=ROOT, capture_output=True, text=True, check=False)
+    linter = Path(sys.executable).with_name("lint-imports")
+    run = subprocess.run([linter], cwd=ROOT, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout
 
 
