@@ -7,8 +7,8 @@ setup(
     package_dir={"xspec_sixsa.tcl": "tcl"},
     package_data={
         "xspec_sixsa": ["py.typed"],
-        "xspec_sixsa.products": ["templates/*"],
-        "xspec_sixsa.embedded.components": ["tables/*"],
+        "xspec_sixsa.products": ["templates/*.html"],
+        "xspec_sixsa.embedded.components": ["tables/*.npz"],
         "xspec_sixsa.tcl": ["*.tcl"],
     },
 )
