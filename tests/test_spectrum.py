@@ -13,10 +13,11 @@ import torch
 from tiny_ogip import N_CHANNELS, PROBLEMS, make_pha, make_rmf, write_tiny
 
 from xspec_sixsa.embedded import ogip
+from xspec_sixsa.embedded.channels import ignore_memory, notice_memory
 from xspec_sixsa.embedded.datamanager import AllData
 from xspec_sixsa.embedded.ranges import RangeMemory
 from xspec_sixsa.embedded.scoring import fit_statistic
-from xspec_sixsa.embedded.spectrum import Spectrum, ignore_memory, notice_memory
+from xspec_sixsa.embedded.spectrum import Spectrum
 from xspec_sixsa.embedded.state import XspecError, session
 
 REFERENCE = json.loads((Path(__file__).parent / "data" / "xspec_data_reference.json").read_text())

@@ -14,17 +14,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xspec_sixsa.embedded import parameterstate as _states
+from xspec_sixsa.embedded.componenttype import ComponentType
 from xspec_sixsa.embedded.expression import Leaf, Node, Sum
-from xspec_sixsa.embedded.parameterstate import ParameterState
-from xspec_sixsa.embedded.record import ModelRecord, has_source
+from xspec_sixsa.embedded.parameterstate import ParameterState, values_version
+from xspec_sixsa.embedded.record import ModelRecord
 from xspec_sixsa.embedded.scoring import fit_statistic
 from xspec_sixsa.embedded.state import session
 
 if TYPE_CHECKING:
     from xspec_sixsa.embedded.response import Folding
 
-__all__ = ["Part", "Program", "Values", "dummy_edges", "program"]
+__all__ = ["Memo", "Part", "Program", "Values", "dummy_edges", "program"]
+
+Memo = dict[Any, Tensor]
+"""Values found in one evaluation, by what they are (component, energies, parameters); equal keys mean equal values."""
 
 CHUNK_BYTES = 4 << 20
 """Size of one (rows, energies) array in a chunk: about ten are alive at a time, and they should fit the cache."""
@@ -53,9 +56,10 @@ class Values:
 
     def __init__(self, columns: dict[int, Tensor], n: int) -> None:
         self._columns, self.n = columns, n
-        self._linked: dict[int, Any] = {}
+        self._linked: dict[int, float | Tensor] = {}
 
     def value(self, state: ParameterState) -> float | Tensor:
+        """Return a parameter's value, through its link where there is one."""
         if state.link is None:
             column = self._columns.get(id(state))
             return state.value if column is None else column
@@ -87,15 +91,16 @@ class Program:
         self._remembered_bytes = 0
         for number, spectrum in enumerate(session.spectra, start=1):
             for record in session.models.values():
-                if record.active and has_source(spectrum, record.source):
+                if record.active and spectrum.has_source(record.source):
                     folding = spectrum.folding(record.source)
                     self.parts.append(
-                        Part(record, int(spectrum.dataGroup), number, folding, self._grid(folding.edges))
+                        Part(record, int(spectrum.dataGroup), number, folding, self.grid_of(folding.edges))
                     )
         self.modelled = sorted({part.spectrum for part in self.parts})
         self._dummy: int | None = None
 
-    def _grid(self, edges: np.ndarray) -> int:
+    def grid_of(self, edges: np.ndarray) -> int:
+        """Return the place of energy edges (keV) in `grids`, where they are added if they are new."""
         tensor = torch.as_tensor(np.asarray(edges), dtype=torch.float64)
         for i, known in enumerate(self.grids):
             if known.shape == tensor.shape and torch.equal(known, tensor):
@@ -107,7 +112,7 @@ class Program:
     def dummy(self) -> int:
         """The grid of the dummy response."""
         if self._dummy is None:
-            self._dummy = self._grid(dummy_edges())
+            self._dummy = self.grid_of(dummy_edges())
         return self._dummy
 
     def rows_per_chunk(self) -> int:
@@ -122,27 +127,24 @@ class Program:
         return Values({id(state): theta[:, k : k + 1] for k, state in enumerate(self.free)}, theta.shape[0])
 
     def unfolded(
-        self, record: ModelRecord, group: int, grid: int, values: Values, memo: dict, only: int | None = None
-    ) -> Tensor | None:
+        self, record: ModelRecord, group: int, grid: int, values: Values, memo: Memo, only: int | None = None
+    ) -> Tensor:
         """Return photons/cm2/s in each bin, (n, nE) or (1, nE); `only` keeps one additive component, by number."""
         result = self._node(record.expression.tree, record, group, grid, values, memo, only)
-        return None if result is None else result[1]
+        assert result is not None, "a model always has an additive component left"
+        return result[1]
 
     def _node(
-        self, node: Node, record: ModelRecord, group: int, grid: int, values: Values, memo: dict, only: int | None
+        self, node: Node, record: ModelRecord, group: int, grid: int, values: Values, memo: Memo, only: int | None
     ) -> tuple[Any, Tensor] | None:
         """Return (what it is, its value); equal keys mean equal values, so that they are shared."""
         if isinstance(node, Leaf):
             return self._leaf(node.index, record, group, grid, values, memo, only)
         members = [self._node(member, record, group, grid, values, memo, only) for member in node.members]
-        if isinstance(node, Sum):
-            kept = [member for member in members if member is not None]
-            if not kept:
-                return None
-        else:
-            if any(member is None for member in members):
-                return None
-            kept = members
+        kept = [member for member in members if member is not None]
+        # A product goes with its additive member, a sum with all of them.
+        if not kept or (len(kept) < len(members) and not isinstance(node, Sum)):
+            return None
         # From the right, so that constant*absorption*(source) shares absorption*(source) between data groups
         # that differ in the constant alone.
         key, value = kept[-1]
@@ -154,7 +156,7 @@ class Program:
         return key, value
 
     def _leaf(
-        self, index: int, record: ModelRecord, group: int, grid: int, values: Values, memo: dict, only: int | None
+        self, index: int, record: ModelRecord, group: int, grid: int, values: Values, memo: Memo, only: int | None
     ) -> tuple[Any, Tensor] | None:
         component = record.expression.components[index]
         additive = component.kind == "add"
@@ -176,7 +178,9 @@ class Program:
             memo[key] = shape * norm
         return key, memo[key]
 
-    def _compute(self, component: Any, key: Any, states: list[ParameterState], grid: int, values: Values) -> Tensor:
+    def _compute(
+        self, component: ComponentType, key: Any, states: list[ParameterState], grid: int, values: Values
+    ) -> Tensor:
         numbers = [values.value(state) for state in states]
         if any(isinstance(number, Tensor) for number in numbers):
             columns = [
@@ -199,24 +203,23 @@ class Program:
 
     def fold(self, values: Values, only: tuple[ModelRecord, int] | None = None) -> list[Tensor]:
         """Return counts/s for each modelled spectrum, (n, groups) or (1, groups) where nothing varies."""
-        memo: dict = {}
+        memo: Memo = {}
         folded: dict[int, Tensor] = {}
         done: dict[Any, Tensor] = {}
         for part in self.parts:
             if only is not None and part.record is not only[0]:
                 continue
             flux = self.unfolded(part.record, part.group, part.grid, values, memo, only[1] if only else None)
-            if flux is None:
-                continue
             key = (id(flux), id(part.folding))
             if key not in done:
                 done[key] = part.folding.fold(flux)
             rate = done[key]
             folded[part.spectrum] = folded[part.spectrum] + rate if part.spectrum in folded else rate
-        return [folded.get(number, torch.zeros((1, self._groups(number)), dtype=torch.float64))
+        return [folded.get(number, torch.zeros((1, self.group_count(number)), dtype=torch.float64))
                 for number in self.modelled]
 
-    def _groups(self, number: int) -> int:
+    def group_count(self, number: int) -> int:
+        """Return the number of noticed groups of a modelled spectrum."""
         return next(part.folding.matrix.shape[0] for part in self.parts if part.spectrum == number)
 
     def statistic(self, folded: list[Tensor], values: Values) -> Tensor:
@@ -262,7 +265,7 @@ def program() -> Program:
     global _compiled
     for record in session.models.values():
         record.sync()
-    key = (session.generation, _states.values_version()[1])
+    key = (session.generation, values_version()[1])
     if _compiled is None or _compiled[0] != key:
         _compiled = (key, Program())
     return _compiled[1]

@@ -6,9 +6,10 @@ import logging
 import re
 from typing import Any
 
+from xspec_sixsa.embedded.channels import ignore_memory, notice_memory
 from xspec_sixsa.embedded.fakeit import FakeitSettings, fakeit
 from xspec_sixsa.embedded.ranges import parse_ranges
-from xspec_sixsa.embedded.spectrum import Spectrum, ignore_memory, notice_memory
+from xspec_sixsa.embedded.spectrum import Spectrum
 from xspec_sixsa.embedded.state import XspecError, session
 
 __all__ = ["AllData", "DataManager"]

@@ -8,19 +8,21 @@ parameter set (`current`) goes the same way and is kept until a value, the data 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from xspec_sixsa.embedded import parameterstate as _states
-from xspec_sixsa.embedded.compiled import Part, Program, dummy_edges, program
-from xspec_sixsa.embedded.parameterstate import ParameterState
+from xspec_sixsa.embedded.compiled import Memo, Part, Program, dummy_edges, program
+from xspec_sixsa.embedded.parameterstate import ParameterState, values_version
 from xspec_sixsa.embedded.record import ModelRecord
 from xspec_sixsa.embedded.state import XspecError, session
 
-__all__ = ["Evaluated", "Program", "area_time", "current", "current_components", "dummy_edges", "evaluate",
+if TYPE_CHECKING:
+    from xspec_sixsa.embedded.spectrum import Spectrum
+
+__all__ = ["Current", "Evaluated", "Program", "area_time", "current", "current_components", "dummy_edges", "evaluate",
            "evaluate_batch", "evaluate_components", "evaluate_flux", "evaluations", "free_parameters", "program"]
 
 _counted = 0
@@ -93,7 +95,7 @@ def evaluate(theta: Any, *, statistic: bool = True) -> Evaluated:
     _counted += n
     pieces = []
     if n == 0:
-        empty = [torch.zeros((0, compiled._groups(number)), dtype=torch.float64) for number in compiled.modelled]
+        empty = [torch.zeros((0, compiled.group_count(number)), dtype=torch.float64) for number in compiled.modelled]
         return Evaluated(empty, torch.zeros(0, dtype=torch.float64))
     for rows in torch.split(tensor, compiled.rows_per_chunk()):
         values = compiled.values(rows)
@@ -106,7 +108,7 @@ def evaluate(theta: Any, *, statistic: bool = True) -> Evaluated:
     )
 
 
-def area_time(spectrum: Any) -> Tensor:
+def area_time(spectrum: Spectrum) -> Tensor:
     """Return exposure times AREASCAL of each noticed group: what turns its folded rate into counts."""
     scale = np.asarray(spectrum._grouped.area_scale, dtype=float)
     return torch.as_tensor(float(spectrum.exposure) * np.ascontiguousarray(scale[spectrum._noticed]))
@@ -183,7 +185,7 @@ def current_components(record: ModelRecord, group: int, number: int) -> list[np.
         Photons/cm2/s in each bin, in the order of the expression.
     """
     compiled = program()
-    grid = compiled.dummy if number == 0 else current()._part(record, number).grid
+    grid = compiled.dummy if number == 0 else current().part(record, number).grid
     values = compiled.values(None)
     with torch.no_grad():
         return [
@@ -218,7 +220,7 @@ def evaluate_flux(theta: Any, edges: Any, modName: str = "", group: int | None =
         raise XspecError(f"Error: Model with name: {modName} is not currently loaded." if modName
                          else "Error: Model is not currently loaded in XSPEC.")
     known = len(compiled.grids)
-    grid = compiled._grid(edges)
+    grid = compiled.grid_of(edges)
     tensor = None if theta is None else _checked(theta, compiled)
     pieces = []
     rows_at_once = compiled.rows_per_chunk()
@@ -233,13 +235,13 @@ def evaluate_flux(theta: Any, edges: Any, modName: str = "", group: int | None =
     return torch.cat(pieces)
 
 
-class _Current:
+class Current:
     """Everything computed at the present parameter values, each thing when first asked for."""
 
     def __init__(self, compiled: Program) -> None:
-        self._program = compiled
+        self.program = compiled
         self._values = compiled.values(None)
-        self._memo: dict = {}
+        self._memo: Memo = {}
         self._folded: dict[tuple[int, int], Tensor] = {}
         self._statistic: float | None = None
         self._is_counted = False
@@ -250,62 +252,63 @@ class _Current:
             self._is_counted = True
             _counted += 1
 
-    def _part(self, record: ModelRecord, spectrum: int) -> Part:
-        for part in self._program.parts:
+    def part(self, record: ModelRecord, spectrum: int) -> Part:
+        """Return how a model is folded with a spectrum."""
+        for part in self.program.parts:
             if part.record is record and part.spectrum == spectrum:
                 return part
         raise XspecError(f"Error: Cannot retrieve array for this model and spectrum number {spectrum}.")
 
     def flux(self, record: ModelRecord, spectrum: int) -> np.ndarray:
         """Return photons/cm2/s on the spectrum's response energies."""
-        part = self._part(record, spectrum)
+        part = self.part(record, spectrum)
         with torch.no_grad():
-            return self._program.unfolded(record, part.group, part.grid, self._values, self._memo)[0].numpy()
+            return self.program.unfolded(record, part.group, part.grid, self._values, self._memo)[0].numpy()
 
     def dummy_flux(self, record: ModelRecord) -> np.ndarray:
         """Return photons/cm2/s on the dummy response's energies."""
         with torch.no_grad():
             group = min(record.groups)
-            return self._program.unfolded(record, group, self._program.dummy, self._values, self._memo)[0].numpy()
+            return self.program.unfolded(record, group, self.program.dummy, self._values, self._memo)[0].numpy()
 
     def _rate(self, part: Part) -> Tensor:
         key = (id(part.record), part.spectrum)
         if key not in self._folded:
             self._count()
             with torch.no_grad():
-                flux = self._program.unfolded(part.record, part.group, part.grid, self._values, self._memo)
+                flux = self.program.unfolded(part.record, part.group, part.grid, self._values, self._memo)
                 self._folded[key] = part.folding.fold(flux)
         return self._folded[key]
 
     def folded(self, record: ModelRecord, spectrum: int) -> np.ndarray:
         """Return counts/s in the noticed groups from one model."""
-        return self._rate(self._part(record, spectrum))[0].numpy()
+        return self._rate(self.part(record, spectrum))[0].numpy()
 
     def rates(self) -> list[Tensor]:
         """Return counts/s of each modelled spectrum, (1, groups), sources summed."""
         totals: dict[int, Tensor] = {}
-        for part in self._program.parts:
+        for part in self.program.parts:
             rate = self._rate(part)
             totals[part.spectrum] = totals[part.spectrum] + rate if part.spectrum in totals else rate
-        return [totals[number] for number in self._program.modelled]
+        return [totals[number] for number in self.program.modelled]
 
     @property
     def statistic(self) -> float:
         """The fit statistic at the present values; NaN where the model is not finite."""
         if self._statistic is None:
             with torch.no_grad():
-                self._statistic = float(self._program.statistic(self.rates(), self._values)[0])
+                self._statistic = float(self.program.statistic(self.rates(), self._values)[0])
         return self._statistic
 
 
-_present: tuple[tuple[int, int, int], _Current] | None = None
+_present: tuple[tuple[int, int, int], Current] | None = None
 
 
-def current() -> _Current:
+def current() -> Current:
     """Return the evaluation at the present parameter values."""
     global _present
     compiled = program()
-    key = (session.generation, *_states.values_version())
-    if _present is None or _present[0] != key or _present[1]._program is not compiled:
-        _present = (key, _Current(compiled))
+    key = (session.generation, *values_version())
+    if _present is None or _present[0] != key or _present[1].program is not compiled:
+        _present = (key, Current(compiled))
     return _present[1]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NoReturn
 
 from xspec_sixsa.embedded.componenttype import ComponentType
 from xspec_sixsa.embedded.state import XspecError
@@ -131,7 +132,9 @@ def attribute_names(names: list[str]) -> list[str]:
 class _Parser:
     """Recursive descent over the tokens of one expression."""
 
-    def __init__(self, text: str, lookup: Callable, load_table: Callable) -> None:
+    def __init__(
+        self, text: str, lookup: Callable[[str], ComponentType], load_table: Callable[[str, str], ComponentType]
+    ) -> None:
         self.source = text
         self.lookup, self.load_table = lookup, load_table
         self.tokens = self._tokenize(text)
@@ -230,7 +233,6 @@ class _Parser:
         if not self.place:
             self._fail(f"Cannot begin an expression with a {self._shown(0)}")
         self._fail(f"Illegal expression sequence: {self._shown(-1)} followed by a {self._shown(0)}")
-        raise AssertionError  # _fail always raises
 
     def _component(self, word: str, path: str | None) -> ComponentType:
         if path is not None:
@@ -253,7 +255,7 @@ class _Parser:
         place = self.place + offset
         return self.tokens[place][1] if 0 <= place < len(self.tokens) else "end"
 
-    def _fail(self, reason: str) -> None:
+    def _fail(self, reason: str) -> NoReturn:
         raise XspecError(f'Model Command Error: {reason} In "{self.source.strip()}".')
 
 

@@ -286,9 +286,9 @@ def _simulate(fake: Spectrum, model: np.ndarray, apply_stats: bool, rng: np.rand
     path = Path(name)
     back_name = str(path.with_name(f"{path.stem}_bkg{path.suffix}"))
     response = fake._responses.get(1)
+    pha = _with_rates(fake._pha, fake, new, variance, poisson, grouped, fake.exposure)
     fake._pha = dataclasses.replace(
-        fake._pha, path=name, **_file_columns(fake, new, variance, poisson, grouped, fake.exposure),
-        corr_scale=fake._cornorm, backfile="" if background is None else back_name,
+        pha, path=name, corr_scale=fake._cornorm, backfile="" if background is None else back_name,
         respfile="" if response is None else response.rmf,
         ancrfile="" if response is None or not response.has_arf else response.arf,
     )  # fmt: skip
@@ -301,28 +301,31 @@ def _simulate(fake: Spectrum, model: np.ndarray, apply_stats: bool, rng: np.rand
     drawn, back_variance, back_poisson = _draw(
         old.rate, old.variance, background._to_counts(), old.poisson, apply_stats, rng
     )
+    pha = _with_rates(
+        background._pha, fake, drawn * ratio, back_variance * ratio**2, back_poisson, old, background._exposure
+    )
     own = dataclasses.replace(
-        background._pha, path=back_name, exposure=background._exposure, backfile="", respfile="", ancrfile="",
-        **_file_columns(fake, drawn * ratio, back_variance * ratio**2, back_poisson, old, background._exposure),
-    )  # fmt: skip
+        pha, path=back_name, exposure=background._exposure, backfile="", respfile="", ancrfile=""
+    )
     new_grouped = dataclasses.replace(old, rate=drawn, variance=back_variance, poisson=back_poisson)
     fake._background = Background(fake, own, new_grouped)
     fake._cache.clear()
 
 
-def _file_columns(
-    fake: Spectrum, rate: np.ndarray, variance: np.ndarray, poisson: bool, scales: GroupedSpectrum, exposure: float
-) -> dict[str, object]:
-    """The columns of a PHA file that gives these grouped rates when it is read."""
+def _with_rates(
+    pha: PHA, fake: Spectrum, rate: np.ndarray, variance: np.ndarray, poisson: bool, scales: GroupedSpectrum,
+    exposure: float,
+) -> PHA:  # fmt: skip
+    """A PHA file that gives these grouped rates when it is read."""
     area = scales.area_scale
     if poisson:
         values, error = np.round(_spread(fake, rate * area * exposure)), None
     else:
         values, error = _spread(fake, rate * area), _spread(fake, np.sqrt(variance) * area)
-    return {
-        "values": values, "is_counts": poisson, "poisson": poisson, "stat_err": error, "sys_err": None, "net": False,
-        "quality": np.where(fake._grouping.group_of < 0, 1, 0) if fake._pha.quality is None else fake._pha.quality,
-        "grouping": fake._pha.grouping,
+    return dataclasses.replace(
+        pha, values=values, is_counts=poisson, poisson=poisson, stat_err=error, sys_err=None, net=False,
+        quality=np.where(fake._grouping.group_of < 0, 1, 0) if fake._pha.quality is None else fake._pha.quality,
+        grouping=fake._pha.grouping,
         # One value in all channels of a group, so that grouping gives it back whatever the counts.
-        "area_scale": _fill(fake, scales.area_scale), "back_scale": _fill(fake, scales.back_scale),
-    }  # fmt: skip
+        area_scale=_fill(fake, scales.area_scale), back_scale=_fill(fake, scales.back_scale),
+    )  # fmt: skip

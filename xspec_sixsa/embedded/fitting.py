@@ -25,7 +25,7 @@ def present_statistic() -> float:
     if not session.spectra or not session.models:
         return 0.0
     present = current()
-    if not present._program.parts:
+    if not present.program.parts:
         return 0.0
     return present.statistic
 
@@ -36,7 +36,7 @@ def present_test_statistic() -> float:
         return 0.0
     present = current()
     total = 0.0
-    for number, rate in zip(present._program.modelled, present.rates(), strict=True):
+    for number, rate in zip(present.program.modelled, present.rates(), strict=True):
         total += float(fit_statistic(session.stat_test, session.spectra[number - 1], rate)[0])
     return total
 
@@ -46,7 +46,7 @@ def degrees_of_freedom() -> int:
     if not session.spectra or not session.models:
         return 0
     compiled = program()
-    return sum(compiled._groups(number) for number in compiled.modelled) - len(compiled.free)
+    return sum(compiled.group_count(number) for number in compiled.modelled) - len(compiled.free)
 
 
 def ready() -> Program:

@@ -8,7 +8,7 @@ import numpy as np
 
 from xspec_sixsa.embedded.console import report
 from xspec_sixsa.embedded.evaluate import current, current_components, dummy_edges
-from xspec_sixsa.embedded.record import ModelRecord, has_source
+from xspec_sixsa.embedded.record import ModelRecord
 from xspec_sixsa.embedded.state import XspecError, session
 
 __all__ = ["band_flux", "calculate", "equivalent_width", "luminosity_distance"]
@@ -112,7 +112,7 @@ def calculate(command: str, luminosity: bool) -> None:
         # One heading for all sources: 12.9.1 repeats it, which BXA's get_isrc cannot read.
         lines.append(f" Spectrum Number: {number}\n Data Group Number: {spectrum.dataGroup}")
         for record in sorted(session.models.values(), key=lambda r: r.source):
-            if not record.active or not has_source(spectrum, record.source):
+            if not record.active or not spectrum.has_source(record.source):
                 continue
             edges = np.asarray(spectrum.folding(record.source).edges)
             if high <= edges[0] or low >= edges[-1]:
@@ -143,7 +143,7 @@ def equivalent_width(record: ModelRecord, number: int, fraction: float) -> None:
     place = sum(component.kind == "add" for component in components[: number - 1])
     present = current()
     for group in record.groups:
-        spectra = [(i, s) for i, s in session.spectra_of_group(group) if has_source(s, record.source)]
+        spectra = [(i, s) for i, s in session.spectra_of_group(group) if s.has_source(record.source)]
         peak = None
         for i, spectrum in spectra:
             edges = np.asarray(spectrum.folding(record.source).edges)

@@ -66,7 +66,7 @@ def _first_walkers(
         else:
             offsets = 20 * deltas * (rng.random((len(todo), len(centre))) - 0.5)
         trial = centre + offsets
-        good: np.ndarray = ((trial >= limits[:, 0]) & (trial <= limits[:, 1])).all(axis=1)
+        good = np.asarray(((trial >= limits[:, 0]) & (trial <= limits[:, 1])).all(axis=1))
         good[good] = np.isfinite(_statistic(trial[good])) if good.any() else False
         positions[todo[good]] = trial[good]
         todo = todo[~good]

@@ -183,8 +183,8 @@ def minimise(
             break
         while damping < 1.0e14:
             near, far = _reach(program, theta)
-            trials = [_trial(theta, vary, loose, gradient, hessian, damping * f, near, far) for f in DAMPINGS]
-            trials = np.array(trials + _trust_trials(theta, vary, loose, gradient, hessian, near, far))
+            damped = [_trial(theta, vary, loose, gradient, hessian, damping * f, near, far) for f in DAMPINGS]
+            trials = np.array(damped + _trust_trials(theta, vary, loose, gradient, hessian, near, far))
             with torch.no_grad():
                 statistics = evaluate(trials).statistic.numpy()
             statistics = np.where(np.isfinite(statistics), statistics, np.inf)

@@ -35,12 +35,13 @@ class Link:
     text : str
         The expression, without the leading ``=``.
     find : callable
-        ``find(model_name, global_index)`` returns the parameter's state, or None where there is none.
+        ``find(model_name, global_index)`` returns what stands for the parameter (in the engine its `ParameterState`),
+        or None where there is none.
 
     Attributes
     ----------
     members : list
-        The parameter states the expression refers to, one entry for each appearance.
+        What `find` returned for the parameters that the expression refers to, one entry for each appearance.
     """
 
     def __init__(self, text: str, find: Callable[[str, int], Any]) -> None:
@@ -165,15 +166,14 @@ def _compile(node: ast.AST, text: str) -> Callable[[list[Any]], Any]:
 
 def _apply(name: str, arguments: list[Any]) -> Any:
     """Apply an XSPEC function to floats or tensors (angles in radians, in degrees for the names ending in d)."""
-    if all(isinstance(argument, float) for argument in arguments):
-        module: Any = math
-        minimum, maximum, power = min, max, float
-    else:
+    module: Any = math
+    minimum: Callable[..., Any] = min
+    maximum: Callable[..., Any] = max
+    if not all(isinstance(argument, float) for argument in arguments):
         import torch
 
-        module = torch
+        module, minimum, maximum = torch, torch.minimum, torch.maximum
         arguments = [torch.as_tensor(argument, dtype=torch.float64) for argument in arguments]
-        minimum, maximum, power = torch.minimum, torch.maximum, lambda x: x
     x = arguments[0]
     if name == "max":
         return maximum(*arguments)
@@ -182,5 +182,5 @@ def _apply(name: str, arguments: list[Any]) -> Any:
     if name == "abs":
         return abs(x)
     if name in ("sind", "cosd", "tand"):
-        return getattr(module, name[:-1])(power(x) * (math.pi / 180.0))
+        return getattr(module, name[:-1])(x * (math.pi / 180.0))
     return getattr(module, {"log": "log10", "ln": "log"}.get(name, name))(x)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from xspec_sixsa.embedded.model import Model, collate, model_of
-from xspec_sixsa.embedded.record import ModelRecord, apply_changes, create_record, has_source
+from xspec_sixsa.embedded.record import ModelRecord, apply_changes, create_record
 from xspec_sixsa.embedded.show import show_all
 from xspec_sixsa.embedded.state import XspecError, session
 
@@ -65,7 +65,7 @@ class ModelManager:
         return {
             record.source: record.name
             for record in sorted(session.models.values(), key=lambda record: record.source)
-            if record.active and (not session.spectra or any(has_source(s, record.source) for s in session.spectra))
+            if record.active and (not session.spectra or any(s.has_source(record.source) for s in session.spectra))
         }
 
     @sources.setter

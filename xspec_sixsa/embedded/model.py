@@ -8,7 +8,7 @@ from typing import Any
 
 from xspec_sixsa.embedded.parameter import Parameter
 from xspec_sixsa.embedded.parameterstate import ParameterState
-from xspec_sixsa.embedded.record import ModelRecord, apply_changes, create_record, has_source
+from xspec_sixsa.embedded.record import ModelRecord, apply_changes, create_record
 from xspec_sixsa.embedded.show import show_components, show_model
 from xspec_sixsa.embedded.state import XspecError, session
 
@@ -19,6 +19,9 @@ logger = logging.getLogger(__name__)
 
 class Component:
     """One component of a model: an attribute for each parameter, `name` and `parameterNames`."""
+
+    name: str
+    parameterNames: list[str]
 
     def __init__(self, name: str, parameters: list[Parameter]) -> None:
         self.__dict__.update({par.name: par for par in parameters})
@@ -67,6 +70,14 @@ class Model:
     flux, lumin : tuple
         Six numbers from `AllModels.calcFlux` and `calcLumin` without data.
     """
+
+    name: str
+    expression: str
+    nParameters: int
+    componentNames: list[str]
+    _record: ModelRecord
+    _group: int
+    _parameters: list[Parameter]
 
     def __init__(self, exprString: str, modName: str = "", sourceNum: int = 1, setPars: Any = None) -> None:
         if not isinstance(modName, str):
@@ -214,7 +225,7 @@ class Model:
         self.states()
         if (not 1 <= index <= len(session.spectra) or not self._record.active
                 or int(session.spectra[index - 1].dataGroup) != self._group
-                or not has_source(session.spectra[index - 1], self._record.source)):
+                or not session.spectra[index - 1].has_source(self._record.source)):
             raise XspecError(
                 "Error: Cannot retrieve array for this model and spectrum number. "
                 f"{self!r} is not used with spectrum {index} of {len(session.spectra)}: "

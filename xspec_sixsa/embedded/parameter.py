@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 from xspec_sixsa.embedded.parameterstate import ParameterState, bump_structure
 from xspec_sixsa.embedded.state import XspecError
@@ -13,6 +14,14 @@ _PRIORS = {"cons": 0, "exp": 1, "jeffreys": 0, "gauss": 2}
 """XSPEC's prior types and how many hyperparameters each takes."""
 
 
+class _Owner(Protocol):
+    """What a handle needs of its `Model`: the parameter at a local index, and the way to change some of them."""
+
+    def state(self, index: int) -> ParameterState: ...
+
+    def apply(self, changes: Mapping[int, float | int | str]) -> None: ...
+
+
 class Parameter:
     """PyXspec's parameter handle; made by `Model`, never directly.
 
@@ -20,9 +29,13 @@ class Parameter:
     `link` (without the leading ``=`` when set) and `prior` can be set, the rest only read.
     """
 
-    __slots__ = ("_Parameter__index", "_Parameter__name", "_Parameter__parent")
+    __slots__ = ("__index", "__name", "__parent")
 
-    def __init__(self, name: str, index: int, parent: Any) -> None:
+    __index: int
+    __name: str
+    __parent: _Owner
+
+    def __init__(self, name: str, index: int, parent: _Owner) -> None:
         object.__setattr__(self, "_Parameter__name", name)
         object.__setattr__(self, "_Parameter__index", index)
         object.__setattr__(self, "_Parameter__parent", parent)

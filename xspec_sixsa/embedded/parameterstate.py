@@ -10,10 +10,14 @@ import logging
 import math
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from xspec_sixsa.embedded.componenttype import ParameterInfo
 from xspec_sixsa.embedded.links import Link
 from xspec_sixsa.embedded.state import XspecError, session
+
+if TYPE_CHECKING:
+    from xspec_sixsa.embedded.record import ModelRecord
 
 __all__ = ["ParameterState", "bump_structure", "bump_values", "modify", "values_version"]
 
@@ -68,7 +72,6 @@ class ParameterState:
         "link",
         "name",
         "norm",
-        "periodic",
         "prior",
         "record",
         "sigma",
@@ -78,10 +81,9 @@ class ParameterState:
         "value",
     )
 
-    def __init__(self, info: Any, record: Any, group: int, index: int, norm: bool = False) -> None:
+    def __init__(self, info: ParameterInfo, record: ModelRecord, group: int, index: int, norm: bool = False) -> None:
         self.name, self.unit = info.name, info.unit
-        self.kind = getattr(info, "kind", "variable") or "variable"
-        self.periodic = bool(getattr(info, "periodic", False))
+        self.kind = info.kind
         self.defaults = (float(info.value), float(info.delta), float(info.hard_min), float(info.soft_min),
                          float(info.soft_max), float(info.hard_max))
         self.record, self.group, self.index, self.norm = record, group, index, norm
@@ -195,16 +197,13 @@ class ParameterState:
             _Versions.structure += 1
         if self.kind == "switch":
             value = float(math.floor(value))
-        elif self.kind == "variable" and not self.hard_min <= value <= self.hard_max and not self.periodic:
+        elif self.kind == "variable" and not self.hard_min <= value <= self.hard_max:
             raise XspecError(
                 f"Error: Cannot apply new parameter settings. {self.label}: desired value {value:g} is "
                 f"outside hard range {self.hard_min:g} - {self.hard_max:g}. "
                 f"(XSPEC would print this and silently keep {self.value:g}.) "
                 "Widen the limits first, for instance with values = \"value,,min,bot,top,max\"."
             )
-        elif self.periodic and not self.hard_min <= value <= self.hard_max:
-            value = self.hard_min + math.fmod(value - self.hard_min, self.hard_max - self.hard_min)
-            value = value if value >= self.hard_min else value + self.hard_max - self.hard_min
         if value != self.value:
             self.value = value
         _Versions.values += 1
@@ -212,7 +211,7 @@ class ParameterState:
 
 def session_delta(state: ParameterState) -> float:
     """Return the fit delta: the parameter's own, or proportional to its value where `Fit.delta` says so."""
-    proportional = getattr(session, "proportional_delta", 0.0)
+    proportional = session.proportional_delta
     value = state.current() if proportional > 0.0 else 0.0
     return abs(proportional * value) if value else state.delta
 
@@ -234,7 +233,7 @@ def _fields(text: str) -> list[tuple[int, str]]:
     return result
 
 
-def modify(state: ParameterState, value: float | int | str, find: Callable[[str, int], Any]) -> None:
+def modify(state: ParameterState, value: float | int | str, find: Callable[[str, int], ParameterState | None]) -> None:
     """Apply one of PyXspec's forms: a number, ``"v,d,hmin,smin,smax,hmax"`` or ``"= expression"``.
 
     Raises

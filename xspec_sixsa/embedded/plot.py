@@ -12,18 +12,9 @@ import numpy as np
 
 from xspec_sixsa.embedded.console import report
 from xspec_sixsa.embedded.manager import AllModels
-from xspec_sixsa.embedded.plot_arrays import ERROR_TYPES, Axis, PlotArrays, Rebin, binned, component_fluxes, models_of
-from xspec_sixsa.embedded.plot_kinds import (
-    ABSENT_PLOTS,
-    BINNED_PLOTS,
-    DATA_PLOTS,
-    FINISH,
-    MODEL_PLOTS,
-    UNFOLDED_PLOTS,
-    model_factor,
-    title,
-    y_label,
-)
+from xspec_sixsa.embedded.plot_arrays import ERROR_TYPES, Axis, PlotArrays, Rebin
+from xspec_sixsa.embedded.plot_kinds import DATA_PLOTS, title, y_label
+from xspec_sixsa.embedded.plot_panes import PaneSettings, compute, drawn_axis, requests
 from xspec_sixsa.embedded.qdp import write_qdp
 from xspec_sixsa.embedded.state import XspecError, session
 from xspec_sixsa.embedded.units import ENERGY_UNITS, WAVE_UNITS
@@ -32,7 +23,6 @@ __all__ = ["Plot", "PlotManager"]
 
 log = logging.getLogger(__name__)
 
-COMMANDS = tuple(sorted((*BINNED_PLOTS, *MODEL_PLOTS, *UNFOLDED_PLOTS, *ABSENT_PLOTS)))
 SILENT_DEVICES = ("/null", "none")
 SCREEN_DEVICES = ("/xs", "/xw", "/xserve", "/xwindow", "/xtk", "/xserver")
 MAX_PANES = 6
@@ -57,12 +47,21 @@ class PlotManager:
         PLT commands; of these only ``wdata`` has an effect.
     """
 
+    _axis: Axis
+    _rebin: dict[int, Rebin]
+    _last_rebin: Rebin
+    _commands: list[str]
+    _flags: dict[str, bool]
+    _device: str
+    _panes: list[list[PlotArrays]]
+    _kinds: list[str]
+    _last: list[str]
+
     def __init__(self) -> None:
-        set_ = object.__setattr__
         for name, value in (("_axis", Axis()), ("_rebin", {-1: Rebin()}), ("_last_rebin", Rebin()), ("_commands", []),
                             ("_flags", dict.fromkeys(("add", "background"), False) | {"xLog": True, "yLog": False}),
                             ("_device", "/null"), ("_panes", []), ("_kinds", []), ("_last", ["data"])):  # fmt: skip
-            set_(self, name, value)
+            object.__setattr__(self, name, value)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not isinstance(getattr(type(self), name, None), property):
@@ -73,18 +72,19 @@ class PlotManager:
         """Compute the panes named by one or more strings, e.g. ``"ldata delchi"``; without any, the last ones again."""
         words = re.split(r"[\s,]+", " ".join(panes).strip())
         words = [word for word in words if word] or list(self._last)
-        requests = _requests(words)
-        if len(requests) > MAX_PANES:
+        asked = requests(words)
+        if len(asked) > MAX_PANES:
             raise XspecError(f"Maximum number of plot panes is limited to {MAX_PANES}.")
         object.__setattr__(self, "_last", words)
+        settings = PaneSettings(self._axis, self._rebin, self.add, self.background)
         computed: list[list[PlotArrays]] = []
         donor: list[PlotArrays] | None = None
-        for kind, name in requests:
-            groups = self._compute(kind, name, donor)
+        for kind, name in asked:
+            groups = compute(kind, name, donor, settings)
             donor = groups if kind in DATA_PLOTS else None
             computed.append(groups)
         object.__setattr__(self, "_panes", computed)
-        object.__setattr__(self, "_kinds", [kind for kind, _ in requests])
+        object.__setattr__(self, "_kinds", [kind for kind, _ in asked])
         self._run_commands()
 
     # -- arrays of the last plot
@@ -129,9 +129,9 @@ class PlotManager:
         """(x label, y label, title) of a plot window, with PLT's escapes."""
         self._group(1, plotWindow)
         kind = self._kinds[plotWindow - 1]
-        axis = self._energy_axis(kind)
+        axis = drawn_axis(self._axis, kind)
         x = {"channel": "Channel", "energy": f"Energy ({axis.unit})", "wave": f"Wavelength ({axis.unit})"}[axis.kind]
-        return x, y_label(kind, axis), title(kind, bool(_names()))
+        return x, y_label(kind, axis), title(kind, bool(AllModels.sources))
 
     # -- settings
 
@@ -330,50 +330,7 @@ class PlotManager:
             *(f"{i}: {command}" for i, command in enumerate(self._commands, start=1)),
         ]))  # fmt: skip
 
-    # -- making the arrays
-
-    def _energy_axis(self, kind: str) -> Axis:
-        """Model and unfolded plots have no channel axis: XSPEC then takes energies."""
-        if self._axis.kind == "channel" and kind in (*MODEL_PLOTS, *UNFOLDED_PLOTS):
-            return replace(self._axis, unit="keV")
-        return self._axis
-
-    def _compute(self, kind: str, name: str, donor: list[PlotArrays] | None) -> list[PlotArrays]:
-        if kind in MODEL_PLOTS:
-            return self._model_groups(kind, name)
-        if not session.spectra:
-            raise XspecError(f"Plot({kind!r}): no data are loaded. Load a spectrum first, e.g. Spectrum('src.pha').")
-        if donor is not None and kind in ("residuals", "ratio"):
-            groups = [replace(group, models=list(group.models), components=[]) for group in donor]
-        else:
-            groups = [self._binned(kind, number) for number in range(1, len(session.spectra) + 1)]
-        if kind not in (*DATA_PLOTS, "background") and not all(group.models for group in groups):
-            raise XspecError(f"Plot({kind!r}): no model is defined for every spectrum. Define one with Model(...).")
-        axis = self._energy_axis(kind)
-        return [FINISH[kind](group, kind, axis, self.background) for group in groups]
-
-    def _binned(self, kind: str, number: int) -> PlotArrays:
-        # XSPEC draws the components of model and unfolded plots whether or not `add` is set.
-        with_components = kind in UNFOLDED_PLOTS or (self.add and kind in (*DATA_PLOTS, "background", "foldmodel"))
-        rebin = self._rebin.get(number, self._rebin.get(-1, Rebin()))
-        counts = kind in ("counts", "lcounts", "icounts")
-        return binned(number, self._energy_axis(kind), rebin, counts, with_components)
-
-    def _model_groups(self, kind: str, name: str) -> list[PlotArrays]:
-        if name not in AllModels.sources.values():
-            what = f"named {name!r}" if name else "with the default name"
-            raise XspecError(f"Plot({kind!r}): no model has been entered {what}.")
-        axis = self._energy_axis(kind)
-        groups = []
-        if not session.spectra:
-            groups.append(_model_arrays(AllModels(1, name), 0, axis))
-        for number in range(1, len(session.spectra) + 1):
-            for _, model in models_of(number):
-                if model.name == name:
-                    groups.append(_model_arrays(model, number, axis))
-        for group in groups:
-            group.scale(model_factor(group, kind, axis))
-        return groups
+    # -- the last plot
 
     def _run_commands(self) -> None:
         for command in self._commands:
@@ -402,37 +359,6 @@ class PlotManager:
             raise XspecError(f"Error: Unable to retrieve requested plot array: it does not exist in a "
                              f"{self._kinds[window - 1]!r} plot.")  # fmt: skip
         return values.tolist()
-
-
-def _requests(words: list[str]) -> list[tuple[str, str]]:
-    """(command, model name) pairs; a word after a model plot that is no command is a model's name."""
-    requests: list[tuple[str, str]] = []
-    for word in words:
-        matches = [name for name in COMMANDS if name.startswith(word.lower())]
-        if requests and requests[-1][0] in MODEL_PLOTS and not requests[-1][1] and (not matches or word in _names()):
-            requests[-1] = (requests[-1][0], word)
-        elif not matches:
-            raise XspecError(f"Plot: {word!r} is not a plot command: use {_present()}.")
-        elif matches[0] in ABSENT_PLOTS:
-            raise XspecError(f"Plot({matches[0]!r}) is not in the embedded engine. It has {_present()}.")
-        else:
-            requests.append((matches[0], ""))
-    return requests
-
-
-def _present() -> str:
-    return ", ".join(name for name in COMMANDS if name not in ABSENT_PLOTS)
-
-
-def _names() -> list[str]:
-    return list(AllModels.sources.values())
-
-
-def _model_arrays(model: Any, number: int, axis: Axis) -> PlotArrays:
-    edges = np.asarray(model.energies(number), dtype=float)
-    x, x_err = axis.place(edges[:-1] * (1 + axis.redshift), edges[1:] * (1 + axis.redshift))
-    parts = component_fluxes(model, number)[1]
-    return PlotArrays(x, x_err, models=[np.asarray(model.values(number), dtype=float)], components=parts)
 
 
 Plot = PlotManager()

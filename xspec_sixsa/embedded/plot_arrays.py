@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from xspec_sixsa.embedded.manager import AllModels
+from xspec_sixsa.embedded.model import Model
 from xspec_sixsa.embedded.qdp import NO_DATA, Table
+from xspec_sixsa.embedded.spectrum import Spectrum
 from xspec_sixsa.embedded.state import XspecError, session
 from xspec_sixsa.embedded.units import ENERGY_UNITS, KEV_TO_ANGSTROM, KEV_TO_HZ, WAVE_UNITS
 
@@ -84,6 +85,11 @@ class PlotArrays:
     edges: tuple[np.ndarray, np.ndarray] | None = None
     spectrum: int = 0
 
+    def data(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Data, their errors, and exposure times area scale, which the arrays of a spectrum have and a model's not."""
+        assert self.y is not None and self.y_err is not None and self.area_time is not None
+        return self.y, self.y_err, self.area_time
+
     def table(self) -> Table:
         """The columns in PLT's order: x, data, background, models, components, each followed by its error."""
         errors, columns = [1], [self.x, self.x_err]
@@ -107,16 +113,13 @@ class PlotArrays:
         self.components = [values * factor for values in self.components]
 
 
-def models_of(number: int) -> list[tuple[int, Any]]:
+def models_of(number: int) -> list[tuple[int, Model]]:
     """(source number, model object) of every model folded for a spectrum."""
     spectrum = session.spectra[number - 1]
     found = []
     for source, name in sorted(AllModels.sources.items()):
-        try:
-            spectrum.multiresponse[source - 1]
-        except XspecError:
-            continue
-        found.append((source, AllModels(spectrum.dataGroup, name)))
+        if spectrum.has_source(source):
+            found.append((source, AllModels(spectrum.dataGroup, name)))
     return found
 
 
@@ -137,9 +140,10 @@ def binned(number: int, axis: Axis, rebin: Rebin, counts: bool = False, componen
     spectrum = session.spectra[number - 1]
     channels = np.asarray(spectrum.noticed, dtype=int)
     if not len(channels):
-        return PlotArrays(*(np.empty(0) for _ in range(4)), background=np.empty(0), background_err=np.empty(0),
-                          models=[np.empty(0)] if models_of(number) else [], area_time=np.empty(0),
-                          edges=(np.empty(0), np.empty(0)), spectrum=number)  # fmt: skip
+        empty = np.empty(0)
+        models = [empty] if models_of(number) else []
+        return PlotArrays(empty, empty, empty, empty, background=empty, background_err=empty, models=models,
+                          area_time=empty, edges=(empty, empty), spectrum=number)  # fmt: skip
     area_time = np.asarray(spectrum.exposure * _per_bin(spectrum.areaScale, channels))
     factor = area_time if counts else np.ones(len(channels))
     rate, variance = np.asarray(spectrum.values, dtype=float), np.asarray(spectrum.variance, dtype=float)
@@ -161,7 +165,7 @@ def binned(number: int, axis: Axis, rebin: Rebin, counts: bool = False, componen
     if rebin.error_type != "quad":
         y_err, b_err = _other_errors(total((rate - correction) * area_time), total(background * area_time),
                                      rebin.error_type, mean_time, counts)  # fmt: skip
-    if getattr(spectrum, "statMethod", session.stat_method) == "chi" and (y_err == 0).any():
+    if spectrum.statMethod == "chi" and (y_err == 0).any():
         smallest = 1.0 / mean_time
         if back_time is not None:
             smallest = np.minimum(smallest, total(ratio / back_time) / size)
@@ -208,14 +212,14 @@ def unfolded(arrays: PlotArrays, axis: Axis, components: bool = False) -> PlotAr
     return arrays
 
 
-def component_fluxes(model: Any, number: int) -> tuple[np.ndarray, list[np.ndarray]]:
+def component_fluxes(model: Model, number: int) -> tuple[np.ndarray, list[np.ndarray]]:
     """Energies (keV) and the flux (photons/cm2/s in each bin) of each additive component with its multiplying ones.
 
     No component where the model has only one additive: XSPEC then draws none.
     """
     import torch
 
-    from xspec_sixsa.embedded.compiled import program
+    from xspec_sixsa.embedded.compiled import Memo, program
 
     edges = np.asarray(model.energies(number), dtype=float)
     record, group = model._record, model._group
@@ -223,11 +227,12 @@ def component_fluxes(model: Any, number: int) -> tuple[np.ndarray, list[np.ndarr
     if len(additive) < 2:
         return edges, []
     compiled = program()
-    grid = compiled._grid(edges)
+    grid = compiled.grid_of(edges)
     with torch.no_grad():
-        values, memo = compiled.values(None), {}
+        values = compiled.values(None)
+        memo: Memo = {}
         parts = [compiled.unfolded(record, group, grid, values, memo, only) for only in additive]
-    return edges, [np.zeros(len(edges) - 1) if part is None else part[0].numpy() for part in parts]
+    return edges, [part[0].numpy() for part in parts]
 
 
 def _folded_components(number: int, total: Callable[[np.ndarray], np.ndarray]) -> list[np.ndarray]:
@@ -261,7 +266,7 @@ def _bin_starts(channels: np.ndarray, data: np.ndarray, spread: np.ndarray, rebi
     return np.asarray(starts, dtype=int)
 
 
-def _edges(spectrum: Any, axis: Axis, starts: np.ndarray, size: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _edges(spectrum: Spectrum, axis: Axis, starts: np.ndarray, size: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Energies (keV) between which each bin lies; the channels may run up or down in energy."""
     try:
         energies = np.asarray(spectrum.energies, dtype=float).reshape(-1, 2)
@@ -273,29 +278,29 @@ def _edges(spectrum: Any, axis: Axis, starts: np.ndarray, size: np.ndarray) -> t
     return np.minimum(first.min(axis=1), last.min(axis=1)), np.maximum(first.max(axis=1), last.max(axis=1))
 
 
-def _background(spectrum: Any, channels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray]:
+def _background(
+    spectrum: Spectrum, channels: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray]:
     """Scaled background rate, its variance, the background's exposure times area scale, and the BACKSCAL ratio."""
     zero = np.zeros(len(channels))
-    try:
-        background = spectrum.background
-    except XspecError:
-        background = None
-    if background is None:
+    if not spectrum.has_background:
         return zero, zero, None, zero
+    background = spectrum.background
     back_time = background.exposure * _per_bin(background.areaScale, channels)
     ratio = _per_bin(spectrum.backScale, channels) / _per_bin(background.backScale, channels)
     return np.asarray(background.values, float), np.asarray(background.variance, float), back_time, ratio
 
 
-def _correction(spectrum: Any) -> np.ndarray | float:
+def _correction(spectrum: Spectrum) -> np.ndarray | float:
     try:
-        correction, norm = spectrum.correction, float(spectrum.cornorm)
-    except (XspecError, AttributeError):
+        correction = spectrum.correction
+    except XspecError:
         return 0.0
-    return norm * np.asarray(correction.values, dtype=float) if correction is not None and norm else 0.0
+    norm = float(spectrum.cornorm)
+    return norm * np.asarray(correction.values, dtype=float) if norm else 0.0
 
 
-def _per_bin(scale: Any, channels: np.ndarray) -> np.ndarray:
+def _per_bin(scale: float | tuple[float, ...], channels: np.ndarray) -> np.ndarray:
     """A scaling as one value per noticed bin; PyXspec gives one number, or one for every channel."""
     values = np.atleast_1d(np.asarray(scale, dtype=float))
     if len(values) == 1:

@@ -85,12 +85,13 @@ def _finish_ratio(group: PlotArrays, kind: str, axis: Axis, with_background: boo
 def _finish_delchi(group: PlotArrays, kind: str, axis: Axis, with_background: bool) -> PlotArrays:
     """(data - model)/error; for the Poisson statistics in counts, with the model's own root as error."""
     model = group.models[0]
+    data, data_err, area_time = group.data()
     with np.errstate(divide="ignore", invalid="ignore"):
         if _statistic(group) == "chi":
-            y = (group.y - model) / np.hypot(group.y_err, _systematic() * model)
+            y = (data - model) / np.hypot(data_err, AllModels.systematic * model)
         else:
-            counts = group.area_time * 2 * group.x_err
-            observed, expected = group.y * counts, model * counts
+            counts = area_time * 2 * group.x_err
+            observed, expected = data * counts, model * counts
             spread = np.sqrt(np.where(expected > 0, expected, np.maximum(observed, 0)))
             y = (observed - expected) / np.where(spread > 0, spread, 1 + np.sqrt(0.75))
     return _without_model(group, y, np.ones(len(y)))
@@ -99,12 +100,13 @@ def _finish_delchi(group: PlotArrays, kind: str, axis: Axis, with_background: bo
 def _finish_chisq(group: PlotArrays, kind: str, axis: Axis, with_background: bool) -> PlotArrays:
     """Signed contributions to the statistic, in the plot's own densities as XSPEC has them."""
     model = group.models[0]
+    data, data_err, area_time = group.data()
     with np.errstate(divide="ignore", invalid="ignore"):
         if _statistic(group) == "chi":
-            difference = group.y - model
-            y = np.sign(difference) * difference**2 / (group.y_err**2 + (_systematic() * model) ** 2)
+            difference = data - model
+            y = np.sign(difference) * difference**2 / (data_err**2 + (AllModels.systematic * model) ** 2)
         else:
-            observed, expected = group.y * group.area_time, model * group.area_time
+            observed, expected = data * area_time, model * area_time
             term = 2 * (expected - observed * (1 - np.log(observed) + np.log(expected)))
             signed = np.where(expected > 0, np.where(observed >= expected, 1.0, -1.0) * term, NO_DATA)
             y = np.where(observed > 0, signed, 2 * expected)
@@ -113,13 +115,14 @@ def _finish_chisq(group: PlotArrays, kind: str, axis: Axis, with_background: boo
 
 def _finish_icounts(group: PlotArrays, kind: str, axis: Axis, with_background: bool) -> PlotArrays:
     group = _finish_data(group, kind, axis, False)
+    data, _, _ = group.data()
     width = 2 * group.x_err
-    total = float(np.sum(group.y * width))
+    total = float(np.sum(data * width))
 
     def integrated(values: np.ndarray) -> np.ndarray:
         return np.cumsum(values * width) / (total or 1.0)
 
-    return replace(group, y=integrated(group.y), y_err=None, models=[integrated(m) for m in group.models],
+    return replace(group, y=integrated(data), y_err=None, models=[integrated(m) for m in group.models],
                    components=[integrated(c) for c in group.components])  # fmt: skip
 
 
@@ -138,14 +141,11 @@ FINISH: dict[str, Callable[[PlotArrays, str, Axis, bool], PlotArrays]] = {
 
 
 def _statistic(group: PlotArrays) -> str:
-    return getattr(session.spectra[group.spectrum - 1], "statMethod", session.stat_method)
-
-
-def _systematic() -> float:
-    return float(AllModels.systematic)
+    return session.spectra[group.spectrum - 1].statMethod
 
 
 def y_label(kind: str, axis: Axis) -> str:
+    """Return the label of a plot's y axis, with PLT's escapes."""
     unit = {"energy": axis.unit, "wave": "Hz" if axis.per_hz else axis.unit, "channel": "chan"}[axis.kind]
     per_unit = f"{unit}\\u-1\\d"
     photons = f"Photons cm\\u-2\\d s\\u-1\\d {per_unit}"
@@ -167,6 +167,7 @@ def y_label(kind: str, axis: Axis) -> str:
 
 
 def title(kind: str, with_model: bool) -> str:
+    """Return the title of a plot, as XSPEC writes it."""
     titles = {"residuals": "residuals", "ratio": "data/model", "delchi": "Square root of chi-squared for each channel",
               "chisq": "contributions to", "foldmodel": "folded model", "icounts": "integrated counts and folded model",
               **dict.fromkeys(MODEL_PLOTS, "Current Theoretical Model"),

@@ -63,6 +63,10 @@ def _pair(first: str | None, second: str | None, previous: tuple[float, float]) 
     return _value(first, previous[0]), _value(second, previous[1])
 
 
+def _channel(value: float) -> float:
+    return 1.0 if value == 0 else float(int(value))
+
+
 def parse_ranges(text: str, memory: RangeMemory, command: str = "ignore") -> list[ChannelRange]:
     """Parse an `ignore` or `notice` string, e.g. ``"1:**-0.5 10.0-**"``, and update the memory.
 
@@ -94,11 +98,11 @@ def parse_ranges(text: str, memory: RangeMemory, command: str = "ignore") -> lis
         wild = match["c1"] is None or "*" in (match["s1"], match["s2"], *parts)
         memory.energies = marked or (memory.energies and wild)
         if not memory.energies:
-            channels = tuple(1.0 if c == 0 else float(int(c)) for c in channels)
+            channels = (_channel(channels[0]), _channel(channels[1]))
         memory.spectra, memory.channels = spectra, channels
-        ends = [None if v == _END else v for v in channels]
-        who = tuple(None if v == _END else int(v) for v in spectra)
-        found.append(ChannelRange(who, ends[0], ends[1], memory.energies))
+        low, high = (None if v == _END else v for v in channels)
+        first, last = (None if v == _END else int(v) for v in spectra)
+        found.append(ChannelRange((first, last), low, high, memory.energies))
     return found
 
 

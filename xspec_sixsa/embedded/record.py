@@ -10,16 +10,16 @@ import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from xspec_sixsa.embedded import parameterstate as _states
+from xspec_sixsa.embedded.componenttype import ParameterInfo, parameter
 from xspec_sixsa.embedded.expression import Expression, attribute_names, parse
 from xspec_sixsa.embedded.links import Link
-from xspec_sixsa.embedded.parameterstate import ParameterState, modify
+from xspec_sixsa.embedded.parameterstate import ParameterState, bump_structure, modify
 from xspec_sixsa.embedded.state import XspecError, session
 
 if TYPE_CHECKING:
     from xspec_sixsa.embedded.model import Model
 
-__all__ = ["ModelRecord", "apply_changes", "create_record", "find_parameter", "has_source"]
+__all__ = ["ModelRecord", "apply_changes", "create_record", "find_parameter"]
 
 logger = logging.getLogger(__name__)
 
@@ -27,11 +27,8 @@ FORBIDDEN = ("none", "clear", "act", "inact")
 """Words that XSPEC's model command would take for something else at the start of an expression."""
 
 
-class NormInfo:
-    """The norm that XSPEC gives every additive component."""
-
-    name, unit, kind = "norm", "", "variable"
-    value, delta, hard_min, soft_min, soft_max, hard_max = 1.0, 0.01, 0.0, 0.0, 1.0e20, 1.0e24
+NORM = parameter("norm", "", 1.0, 0.0, 0.0, 1.0e20, 1.0e24, 0.01)
+"""The norm that XSPEC gives every additive component."""
 
 
 class ModelRecord:
@@ -58,13 +55,13 @@ class ModelRecord:
         self.name, self.source, self.expression = name, source, expression
         self.active = True
         self.component_names = attribute_names([component.name for component in expression.components])
-        self.layout: list[tuple[int, Any, bool]] = []
+        self.layout: list[tuple[int, ParameterInfo, bool]] = []
         self.spans: list[tuple[int, int]] = []
         for number, component in enumerate(expression.components):
             start = len(self.layout)
             self.layout += [(number, info, False) for info in component.parameters]
             if component.kind == "add":
-                self.layout.append((number, NormInfo, True))
+                self.layout.append((number, NORM, True))
             self.spans.append((start, len(self.layout)))
         self.groups: dict[int, list[ParameterState]] = {}
         self.flux: tuple[float, ...] = (0.0,) * 6
@@ -93,7 +90,7 @@ class ModelRecord:
 
     def served_groups(self) -> list[int]:
         """Return the data groups with a spectrum that this model's source applies to."""
-        return sorted({int(s.dataGroup) for s in session.spectra if has_source(s, self.source)}) if self.active else []
+        return sorted({int(s.dataGroup) for s in session.spectra if s.has_source(self.source)}) if self.active else []
 
     @property
     def on(self) -> bool:
@@ -136,26 +133,16 @@ class ModelRecord:
             self.groups[group] = kept[group]
             if fresh and group != wanted[0]:
                 for mine, primary in zip(kept[group], kept[wanted[0]], strict=True):
-                    mine.set_link(Link("p1", lambda name, index, primary=primary: primary))
-        _states.bump_structure()
+                    mine.set_link(_link_to(primary))
+        bump_structure()
 
     def release(self) -> None:
         """Break the links of other models to this one, before it goes."""
         release_links({id(state) for states in self.groups.values() for state in states})
 
 
-def has_source(spectrum: Any, source: int) -> bool:
-    """Whether a spectrum is folded through a response of the given source number."""
-    if source == 1:
-        return getattr(spectrum, "has_response", True) is not False
-    try:
-        responses = spectrum.multiresponse
-    except AttributeError:
-        return False
-    try:
-        return responses[source - 1] is not None
-    except Exception:
-        return False
+def _link_to(primary: ParameterState) -> Link:
+    return Link("p1", lambda name, index: primary)
 
 
 def release_links(doomed: set[int]) -> None:
@@ -189,7 +176,7 @@ def apply_changes(changes: Iterable[tuple[ParameterState, float | int | str]]) -
     except XspecError:
         for state, saved in reversed(done):
             state.restore(saved)
-        _states.bump_structure()
+        bump_structure()
         raise
 
 

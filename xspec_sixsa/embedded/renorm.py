@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from xspec_sixsa.embedded import parameterstate as _states
 from xspec_sixsa.embedded.compiled import Program
 from xspec_sixsa.embedded.evaluate import evaluate
+from xspec_sixsa.embedded.parameterstate import bump_values
 
 __all__ = ["scale_norms"]
 
@@ -50,5 +50,5 @@ def scale_norms(program: Program) -> float:
         for k in columns:
             state = program.free[k]
             state.value = float(np.clip(theta[k] * best, state.hard_min, state.hard_max))
-        _states.bump_values()
+        bump_values()
     return best

@@ -196,7 +196,7 @@ class Response:
     @property
     def chanEnergies(self) -> tuple[float, ...]:
         low, high = self._spectrum._bounds(self)
-        return tuple(low.tolist()) + (float(high[-1]),)
+        return (*low.tolist(), float(high[-1]))
 
     @property
     def sourceNumber(self) -> int:

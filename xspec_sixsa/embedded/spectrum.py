@@ -8,25 +8,20 @@ from typing import Any
 
 import numpy as np
 
-from xspec_sixsa.embedded.background import Background, Restricted, floats, scale_of
-from xspec_sixsa.embedded.grouping import GroupedSpectrum, Grouping, group_spectrum, make_grouping
+from xspec_sixsa.embedded.background import Background, floats, scale_of
+from xspec_sixsa.embedded.channels import Channels
+from xspec_sixsa.embedded.grouping import GroupedSpectrum, group_spectrum, make_grouping
 from xspec_sixsa.embedded.manager import AllModels
 from xspec_sixsa.embedded.ogip import PHA, read_pha
-from xspec_sixsa.embedded.ranges import ChannelRange, RangeMemory, channels_of_energies, compact, parse_ranges
 from xspec_sixsa.embedded.response import Folding, MultiResponse, Response, load_response, make_folding
 from xspec_sixsa.embedded.state import XspecError, session
-from xspec_sixsa.embedded.units import range_in_kev
 from xspec_sixsa.embedded.weighting import weighted_variance
 
-__all__ = ["Background", "Spectrum", "ignore_memory", "notice_memory"]
+__all__ = ["Background", "Spectrum"]
 
 log = logging.getLogger(__name__)
 
-ignore_memory = RangeMemory()
-notice_memory = RangeMemory()
-
-
-class Spectrum(Restricted):
+class Spectrum(Channels):
     """One loaded spectrum; constructing one reads the file and adds it to `AllData`.
 
     Parameters
@@ -61,6 +56,10 @@ class Spectrum(Restricted):
     """
 
     _settable = frozenset({"background", "correction", "cornorm", "response", "statMethod"})
+
+    _grouped: GroupedSpectrum
+    _background: Background | None
+    _correction: Background | None
 
     def __init__(self, dataFile: str, backFile: str | None = None, respFile: str | None = None,
                  arfFile: str | None = None) -> None:  # fmt: skip
@@ -101,18 +100,18 @@ class Spectrum(Restricted):
 
     def _set_pha(self, pha: PHA, group: int) -> None:
         self._pha, self._data_group = pha, group
-        self._grouping: Grouping = make_grouping(pha)
-        self._grouped: GroupedSpectrum = group_spectrum(pha, self._grouping)
+        self._grouping = make_grouping(pha)
+        self._grouped = group_spectrum(pha, self._grouping)
         self._noticed = np.ones(self._grouping.size, bool)
-        self._responses: dict[int, Response] = {}
-        self._background: Background | None = None
-        self._correction: Background | None = None
+        self._responses = {}
+        self._background = None
+        self._correction = None
         self._cornorm = pha.corr_scale
         self._stat_method = session.stat_method
         self._flux: tuple[float, ...] = (0.0,) * 6
         self._lumin: tuple[float, ...] = (0.0,) * 6
         self._eqwidth: tuple[float, ...] = (0.0,) * 3
-        self._cache: dict[Any, Any] = {}
+        self._cache = {}
 
     def _read_background(self, name: str, beside: str | None, correction: bool = False) -> Background | None:
         if not name:
@@ -130,24 +129,7 @@ class Spectrum(Restricted):
             )
         return Background(self, pha, group_spectrum(pha, self._grouping, self._grouped.back_scale), correction)
 
-    def _changed(self) -> None:
-        self._cache.clear()
-        session.touch()
-
     # ------------------------------------------------------------------------------------------- what it is
-
-    @property
-    def fileName(self) -> str:
-        return self._pha.path
-
-    @property
-    def index(self) -> int:
-        for number, spectrum in enumerate(session.spectra, start=1):
-            if spectrum is self:
-                return number
-        raise XspecError(
-            f"Error: the spectrum {self.fileName} is no longer loaded. Load it again: Spectrum({self.fileName!r})."
-        )
 
     @property
     def dataGroup(self) -> int:
@@ -250,6 +232,10 @@ class Spectrum(Restricted):
         """Whether source 1 has a response (engine only)."""
         return 1 in self._responses
 
+    def has_source(self, source: int) -> bool:
+        """Whether there is a response for models of a source number (engine only)."""
+        return source in self._responses
+
     @property
     def multiresponse(self) -> MultiResponse:
         return MultiResponse(self)
@@ -263,14 +249,6 @@ class Spectrum(Restricted):
         self._changed()
 
     # ------------------------------------------------------------------------------------------------- numbers
-
-    @property
-    def noticed(self) -> list[int]:
-        return (np.flatnonzero(self._noticed) + 1).tolist()
-
-    @property
-    def ignored(self) -> list[int]:
-        return (np.flatnonzero(~self._noticed) + 1).tolist()
 
     @property
     def values(self) -> tuple[float, ...]:
@@ -300,13 +278,6 @@ class Spectrum(Restricted):
         # PyXspec pairs each channel's lower energy with that of the next channel.
         edges = np.append(low, high[-1])
         return tuple((float(edges[i]), float(edges[i + 1])) for i in np.flatnonzero(self._noticed))
-
-    def _bounds(self, response: Response) -> tuple[np.ndarray, np.ndarray]:
-        """Nominal lower and upper energy of every group, keV."""
-        first, last = self._grouping.ends()
-        rmf, offset = response._rmf, self._pha.offset
-        low, high = rmf.e_min[offset + np.array([first, last])], rmf.e_max[offset + np.array([first, last])]
-        return low.min(axis=0), high.max(axis=0)
 
     @property
     def rate(self) -> tuple[float, float, float, float]:
@@ -348,56 +319,6 @@ class Spectrum(Restricted):
                 )
             self._cache[key] = make_folding(self._responses[source], self._pha, self._grouping, self._noticed)
         return self._cache[key]
-
-    # ---------------------------------------------------------------------------------------- ignore and notice
-
-    def ignore(self, ignoreRange: str) -> None:
-        """Ignore channels, e.g. ``"**-0.5 10.0-**"`` (keV) or ``"1-3,5"`` (channels); see `ranges`."""
-        self._ranges(ignoreRange, False)
-
-    def notice(self, noticeRange: str) -> None:
-        """Notice channels; ``"all"`` for every one."""
-        self._ranges(noticeRange, True)
-
-    def _ranges(self, text: str, notice: bool) -> None:
-        command = "notice" if notice else "ignore"
-        if not isinstance(text, str):
-            raise XspecError(f"Error: Argument to {command} function must be a string.")
-        if notice and "all" in text.lower():
-            text = "**"
-        if text.strip().lower() == "bad":
-            raise XspecError('"bad" applies to all spectra: type AllData.ignore("bad").')
-        for part in parse_ranges(f"{self.index}: {text}", notice_memory if notice else ignore_memory, command):
-            self._apply(part, notice)
-
-    def _apply(self, part: ChannelRange, notice: bool) -> None:
-        if part.energies:
-            if not self._responses:
-                raise XspecError(
-                    f" no energy defined range for spectrum {self.fileName}: it has no response. "
-                    "Give channels (integers), or set .response first."
-                )
-            low, high = self._bounds(self._responses[min(self._responses)])
-            taken = channels_of_energies(low, high, *range_in_kev(part.low, part.high))
-        else:
-            numbers = np.arange(1, self._grouping.size + 1)
-            low_channel = 1 if part.low is None else part.low
-            high_channel = numbers[-1] if part.high is None else part.high
-            taken = (numbers >= min(low_channel, high_channel)) & (numbers <= max(low_channel, high_channel))
-        self._noticed = np.where(taken, notice, self._noticed)
-        self._changed()
-
-    def _ignore_bad(self) -> None:
-        self._noticed = self._noticed & (self._grouping.quality == 0)
-        self._changed()
-
-    def ignoredString(self) -> str:
-        """Return the ignored channels, e.g. ``"1 3-5 7"``."""
-        return compact(self.ignored)
-
-    def noticedString(self) -> str:
-        """Return the noticed channels, e.g. ``"1 3-5 7"``."""
-        return compact(self.noticed)
 
     # ---------------------------------------------------------------------------------------------------- other
 

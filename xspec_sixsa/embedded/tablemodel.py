@@ -109,13 +109,17 @@ class TableModel:
         data, count = hdu.data, int(hdu.header["NINTPARM"])
         if count + int(hdu.header["NADDPARM"]) != len(data):
             raise XspecError(f"{self.path}: NINTPARM + NADDPARM is not {len(data)}, the rows of PARAMETERS.")
-        parameters, self.grid, self.logarithmic = [], [], []
-        self.interpolated, self.additional = [], []
+        parameters: list[ParameterInfo] = []
+        self.grid: list[np.ndarray] = []
+        self.logarithmic: list[bool] = []
+        self.interpolated: list[int] = []
+        self.additional: list[int] = []
         for i, row in enumerate(data):
             name = str(row["NAME"]).strip()
             unit = str(row["UNITS"]).strip() if "UNITS" in data.names else ""
-            numbers = (float(row[c]) for c in ("INITIAL", "DELTA", "MINIMUM", "BOTTOM", "TOP", "MAXIMUM"))
-            parameters.append(ParameterInfo(name, unit, *numbers))
+            columns = ("INITIAL", "DELTA", "MINIMUM", "BOTTOM", "TOP", "MAXIMUM")
+            value, delta, hard_min, soft_min, soft_max, hard_max = (float(row[column]) for column in columns)
+            parameters.append(ParameterInfo(name, unit, value, delta, hard_min, soft_min, soft_max, hard_max))
             n = int(row["NUMBVALS"])
             if row["METHOD"] < 0 or n <= 0 or len(self.grid) == count:
                 self.additional.append(i)
@@ -172,7 +176,8 @@ class TableModel:
 
     def interpolate(self, p: torch.Tensor) -> torch.Tensor:
         """Return the table at a batch of parameters, on its own energies: multilinear, in ln of the METHOD = 1 ones."""
-        weights, indices = [], []
+        weights: list[tuple[torch.Tensor, ...]] = []
+        indices: list[tuple[torch.Tensor, ...]] = []
         outside = torch.zeros(p.shape[0], dtype=torch.bool)
         for column, grid, logarithmic in zip(self.interpolated, self.grid, self.logarithmic, strict=True):
             value = p[:, column]

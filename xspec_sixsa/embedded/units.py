@@ -26,7 +26,8 @@ def range_in_kev(low: float | None, high: float | None) -> tuple[float | None, f
     """
     unit = session.energy_unit
     if unit in ENERGY_UNITS:
-        return tuple(None if value is None else value / ENERGY_UNITS[unit] for value in (low, high))
+        factor = ENERGY_UNITS[unit]
+        return (None if low is None else low / factor), (None if high is None else high / factor)
     for value in (low, high):
         if value is not None and value <= 0:
             raise XspecError(f"{value:g} {unit} is no wavelength: ranges are in the unit of Plot.xAxis, {unit!r}.")

@@ -66,7 +66,7 @@ def data_lines() -> list[str]:
         channels = channel_ranges(spectrum.ignored)
         if channels:
             ignored.append(f"{number}:{channels}")
-        method = getattr(spectrum, "statMethod", session.stat_method)
+        method = spectrum.statMethod
         if method != session.stat_method:
             statistics.append(f"statistic {method} {number}")
     if ignored:

@@ -117,7 +117,7 @@ def _wisconsin(edges: torch.Tensor, nh: torch.Tensor) -> torch.Tensor:
     first = torch.bucketize(low.detach(), limits, right=True)
     last = torch.bucketize(high.detach(), limits)
     most = int((last - first).max())
-    total = 0.0
+    total: torch.Tensor | float = 0.0
     for step in range(most + 1):
         piece = torch.minimum(first + step, last)
         start = low if step == 0 else torch.minimum(torch.maximum(low, limits[(piece - 1).clamp_min(0)]), high)

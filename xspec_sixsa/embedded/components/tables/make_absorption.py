@@ -142,6 +142,7 @@ def abundances(path: Path) -> dict[str, np.ndarray]:
 
 
 def main() -> None:
+    """Write ``absorption.npz`` from the XSPEC of this machine; HEADAS must be set."""
     headas = Path(os.environ["HEADAS"])
     importlib.import_module("xspec")  # resolves the symbols that the library leaves open
     library = ctypes.CDLL(str(headas / "lib" / "libXSFunctions.so"), mode=ctypes.RTLD_GLOBAL)
@@ -159,7 +160,8 @@ def main() -> None:
         arrays[f"{name}_energy"] = np.concatenate(energy)
         arrays[f"{name}_sigma"] = np.concatenate(sigma).astype(np.float32)
         print(name, np.diff(start).tolist(), "points")
-    np.savez_compressed(Path(__file__).with_name("absorption.npz"), **arrays)
+    target = Path(__file__).with_name("absorption.npz")
+    np.savez_compressed(target, **arrays)  # type: ignore[arg-type] # no array is called allow_pickle
 
 
 if __name__ == "__main__":
