@@ -24,7 +24,8 @@ __all__ = ["assemble"]
 
 log = logging.getLogger(__name__)
 
-PREDICTIVE_DRAWS = 200
+PREDICTIVE_DRAWS, MOST_DRAWS = 200, 1000  # of the expected counts that a result keeps, for pictures and scores
+PREDICTIVE_VALUES = 1_000_000  # counts of them, where that leaves enough draws
 COMPONENT_DRAWS = 30
 
 Points = NDArray[np.float64]
@@ -90,7 +91,7 @@ def assemble(
         common_norm=_common_norm(inference, model, draws.weights, interrupted),
     )
     if draws.weights.ess > 0 and inference.draws is not None and len(inference.draws):
-        result.predictive_data = _predictive(result, inference.draws, model)
+        result.predictive_index, result.predictive_data = _predictive(result, inference.draws, model)
         result.network_data = _network_data(result, inference, model, first)
     result.evaluations = model.evaluations
     return result
@@ -141,11 +142,14 @@ def _common_norm(inference: Inference, model: RecordedModel, weights: Weights, i
     return found
 
 
-def _predictive(result: Result, draws: FinalDraws, model: RecordedModel) -> list[SpectrumPredictive]:
-    """Posterior-predictive spectra: the final draws' own, and a few evaluated component by component."""
+def _predictive(
+    result: Result, draws: FinalDraws, model: RecordedModel
+) -> tuple[NDArray[np.int_], list[SpectrumPredictive]]:
+    """Rows of some draws, and their posterior-predictive spectra; a few are evaluated component by component."""
     counts, session = draws.counts.numpy(), model.session
     rng = np.random.default_rng([(result.seed or 0) % 2**32, 1])
-    chosen = result.resample(PREDICTIVE_DRAWS, rng, return_index=True)
+    size = int(np.clip(PREDICTIVE_VALUES // counts.shape[1], PREDICTIVE_DRAWS, MOST_DRAWS))
+    chosen = result.resample(size, rng, return_index=True)
     components: dict[str, NDArray[np.float64]] = {}
     try:
         with model.progress.task("component curves", 1, "evaluation"):
@@ -169,7 +173,7 @@ def _predictive(result: Result, draws: FinalDraws, model: RecordedModel) -> list
                 background_ratio=s.background_ratio,
             )
         )
-    return spectra
+    return chosen, spectra
 
 
 def _network_data(

@@ -106,8 +106,8 @@ class _Residual(nn.Module):
         super().__init__()
         outputs, inputs = linear.shape
         self.linear = nn.Linear(inputs, outputs)
-        last = nn.Linear(width, outputs)
-        self.curved = nn.Sequential(nn.Linear(inputs, width), nn.GELU(), nn.Linear(width, width), nn.GELU(), last)
+        first, middle, last = nn.Linear(inputs, width), nn.Linear(width, width), nn.Linear(width, outputs)
+        self.curved = nn.Sequential(first, nn.GELU(), middle, nn.GELU(), last)
         with torch.no_grad():
             self.linear.weight.copy_(linear)
             for layer in (self.linear.bias, last.weight, last.bias):
