@@ -33,6 +33,7 @@ class Restricted:
 
 
 def floats(values: np.ndarray) -> tuple[float, ...]:
+    """Return an array as the tuple of floats that PyXspec gives."""
     return tuple(values.tolist())
 
 
@@ -57,31 +58,38 @@ class Background(Restricted):
 
     @property
     def fileName(self) -> str:
+        """Name of the file, as given."""
         return self._pha.path
 
     @property
     def exposure(self) -> float:
+        """Seconds."""
         return self._exposure
 
     @property
     def areaScale(self) -> float | tuple[float, ...]:
+        """AREASCAL: one number where both this file and the source's have a keyword, else one a group."""
         # PyXspec looks at the source's file for this, not only at the background's.
         return scale_of(self._grouped.area_scale, self._pha.area_is_key and self._spectrum._pha.area_is_key)
 
     @property
     def backScale(self) -> float | tuple[float, ...]:
+        """BACKSCAL: one number where both this file and the source's have a keyword, else one a group."""
         return scale_of(self._grouped.back_scale, self._pha.back_is_key and self._spectrum._pha.back_is_key)
 
     @property
     def isPoisson(self) -> bool:
+        """Whether the errors are those of counts."""
         return self._grouped.poisson
 
     @property
     def values(self) -> tuple[float, ...]:
+        """Rate (counts/s per unit of AREASCAL) of the source's noticed groups, scaled to the source region."""
         return floats(self._grouped.rate[self._spectrum._noticed])
 
     @property
     def variance(self) -> tuple[float, ...]:
+        """Variance of `values` under the session's weighting; empty for a correction, which has no errors."""
         if self._correction:
             return ()
         return floats(self._weighted()[self._spectrum._noticed])
@@ -96,4 +104,5 @@ class Background(Restricted):
 
 
 def scale_of(values: np.ndarray, is_key: bool) -> float | tuple[float, ...]:
+    """Return an area or background scale: one number where the file has a keyword, else one a group."""
     return float(values[0]) if is_key else floats(values)

@@ -31,10 +31,12 @@ class Channels(Restricted):
 
     @property
     def fileName(self) -> str:
+        """Name of the file, as given."""
         return self._pha.path
 
     @property
     def index(self) -> int:
+        """Number in `AllData`, from 1; raises where the spectrum is no longer loaded."""
         for number, spectrum in enumerate(session.spectra, start=1):
             if spectrum is self:
                 return number
@@ -44,10 +46,12 @@ class Channels(Restricted):
 
     @property
     def noticed(self) -> list[int]:
+        """Numbers of the noticed groups, from 1."""
         return (np.flatnonzero(self._noticed) + 1).tolist()
 
     @property
     def ignored(self) -> list[int]:
+        """Numbers of the ignored groups, from 1."""
         return (np.flatnonzero(~self._noticed) + 1).tolist()
 
     def _changed(self) -> None:

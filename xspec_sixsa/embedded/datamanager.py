@@ -35,10 +35,12 @@ class DataManager:
 
     @property
     def nSpectra(self) -> int:
+        """Number of loaded spectra (get only)."""
         return len(session.spectra)
 
     @property
     def nGroups(self) -> int:
+        """Number of data groups (get only)."""
         return len({s.dataGroup for s in session.spectra})
 
     def __call__(self, expr: int | str | None = None) -> Spectrum | None:

@@ -289,7 +289,7 @@ def _without_redundant(tokens: list[int | str]) -> list[int | str]:
         depth, end = 1, place
         while depth:
             end += 1
-            depth += {"(": 1, ")": -1}.get(tokens[end], 0)  # type: ignore[arg-type]
+            depth += (tokens[end] == "(") - (tokens[end] == ")")
         inner = _without_redundant(tokens[place + 1 : end])
         before = tokens[place - 1] if place else "+"
         after = tokens[end + 1] if end + 1 < len(tokens) else "+"

@@ -78,15 +78,27 @@ class FitManager:
         """The fit statistic at the present values; 0 without data or model, as in PyXspec."""
         return present_statistic()
 
+    @statistic.setter
+    def statistic(self, value: Any) -> None:
+        raise XspecError("Error: Cannot rebind the Fit statistic value.")
+
     @property
     def testStatistic(self) -> float:
         """The test statistic (`statTest`) at the present values; 0 without data or model."""
         return present_test_statistic()
 
+    @testStatistic.setter
+    def testStatistic(self, value: Any) -> None:
+        raise XspecError("Error: Cannot rebind the test statistic value.")
+
     @property
     def dof(self) -> int:
         """Noticed bins of all modelled spectra minus free parameters."""
         return degrees_of_freedom()
+
+    @dof.setter
+    def dof(self, value: Any) -> None:
+        raise XspecError("Error: Cannot rebind Fit.dof attribute")
 
     @property
     def nVarPars(self) -> int:
@@ -222,6 +234,10 @@ class FitManager:
         matrix = last_fit().covariance
         return tuple(float(x) for x in matrix[np.tril_indices(len(matrix))])
 
+    @covariance.setter
+    def covariance(self, value: Any) -> None:
+        raise XspecError("Error: Cannot rebind Fit.covariance attribute")
+
     def perform(self) -> None:
         """Fit the free parameters.
 
@@ -293,20 +309,6 @@ class FitManager:
         report(f"Fit statistic : {self.statMethod} = {self.statistic:.6g} using {bins} PHA bins.\n"
                f"{'':14}and {self.dof} degrees of freedom.\n")
 
-
-def _read_only(name: str, message: str) -> None:
-    original = getattr(FitManager, name)
-
-    def refuse(self: FitManager, value: Any) -> None:
-        raise XspecError(message)
-
-    setattr(FitManager, name, original.setter(refuse))
-
-
-_read_only("statistic", "Error: Cannot rebind the Fit statistic value.")
-_read_only("testStatistic", "Error: Cannot rebind the test statistic value.")
-_read_only("dof", "Error: Cannot rebind Fit.dof attribute")
-_read_only("covariance", "Error: Cannot rebind Fit.covariance attribute")
 
 Fit = FitManager()
 """The fit manager."""

@@ -121,7 +121,7 @@ def calculate(command: str, luminosity: bool) -> None:
             ergs, photons = band_flux(edges, present.flux(record, number), low, high)
             result += [ergs * factor, 0.0, 0.0, photons, 0.0, 0.0]
             lines.append(_report(record.source, result[-6:], (low, high), redshift))
-        spectrum.__dict__[f"_{attribute}"] = tuple(result)
+        setattr(spectrum, f"_{attribute}", tuple(result))
     report("\n".join(lines))
 
 
@@ -165,7 +165,7 @@ def equivalent_width(record: ModelRecord, number: int, fraction: float) -> None:
                 raise XspecError("Infinite equivalent width due to no continuum")
             width = float(part.sum() / continuum)
         for _, spectrum in spectra:
-            spectrum.__dict__["_eqwidth"] = (width, 0.0, 0.0)
+            spectrum._eqwidth = (width, 0.0, 0.0)
         report(f"\nData group number: {group}\nAdditive group equiv width for Component {number}:  {width:.6g} keV")
 
 

@@ -42,6 +42,7 @@ def find_file(name: str, beside: str | Path | None = None, what: str = "file") -
 
 
 def open_fits(path: Path) -> Any:
+    """Open a FITS file, read into memory; the error says which file is broken, and how."""
     from astropy.io import fits
 
     try:
@@ -51,6 +52,7 @@ def open_fits(path: Path) -> Any:
 
 
 def text_of(header: Any, key: str, default: str = "") -> str:
+    """Return a keyword as text without blanks around it, `default` where it is missing."""
     return str(header.get(key, default)).strip()
 
 
@@ -81,6 +83,7 @@ def extension_of(hdus: Any, path: Path, clas1: str, clas2: str | None, names: tu
 
 
 def column_of(hdu: Any, path: Path, name: str) -> np.ndarray | None:
+    """Return a column by its name in capitals, None where there is none."""
     try:
         names = {n.upper(): n for n in hdu.columns.names}
         return None if name not in names else np.asarray(hdu.data[names[name]])
@@ -91,6 +94,7 @@ def column_of(hdu: Any, path: Path, name: str) -> np.ndarray | None:
 
 
 def needed_column(hdu: Any, path: Path, name: str) -> np.ndarray:
+    """Return a column that the extension must have."""
     values = column_of(hdu, path, name)
     if values is None:
         raise XspecError(f"{path}: extension {hdu.name} has no column {name}, which an OGIP file must have.")
@@ -98,6 +102,7 @@ def needed_column(hdu: Any, path: Path, name: str) -> np.ndarray:
 
 
 def number_of(header: Any, path: Path, key: str, default: float | None = None) -> float:
+    """Return a keyword as a number; without a `default` it must be there."""
     value = header.get(key, default)
     try:
         return float(value)
@@ -111,6 +116,7 @@ def single_precision(value: float) -> float:
 
 
 def tlmin_of(hdu: Any, column: str) -> int | None:
+    """Return the lowest legal value (TLMIN) of a column, None where the file does not say it."""
     names = [n.upper() for n in hdu.columns.names]
     if column not in names:
         return None

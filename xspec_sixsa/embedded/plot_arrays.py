@@ -292,12 +292,9 @@ def _background(
 
 
 def _correction(spectrum: Spectrum) -> np.ndarray | float:
-    try:
-        correction = spectrum.correction
-    except XspecError:
+    if not spectrum.has_correction or not spectrum.cornorm:
         return 0.0
-    norm = float(spectrum.cornorm)
-    return norm * np.asarray(correction.values, dtype=float) if norm else 0.0
+    return spectrum.cornorm * np.asarray(spectrum.correction.values, dtype=float)
 
 
 def _per_bin(scale: float | tuple[float, ...], channels: np.ndarray) -> np.ndarray:

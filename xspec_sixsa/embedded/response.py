@@ -165,10 +165,12 @@ class Response:
 
     @property
     def rmf(self) -> str:
+        """Name of the response file (get only)."""
         return self._rmf.path
 
     @property
     def arf(self) -> str:
+        """Name of the ARF; raises without one. Set another's name, or None to remove it."""
         if self._arf is None:
             raise XspecError("Error: Response has no Arf.")
         return self._arf.path
@@ -191,19 +193,23 @@ class Response:
 
     @property
     def energies(self) -> tuple[float, ...]:
+        """Edges of the photon energy bins, keV (get only)."""
         return tuple(self._rmf.edges.tolist())
 
     @property
     def chanEnergies(self) -> tuple[float, ...]:
+        """Nominal edges of the spectrum's groups, keV (get only)."""
         low, high = self._spectrum._bounds(self)
         return (*low.tolist(), float(high[-1]))
 
     @property
     def sourceNumber(self) -> int:
+        """Number of the source whose model it folds, from 1 (get only)."""
         return self._source
 
     @property
     def gain(self) -> Any:
+        """Not available: raises."""
         raise XspecError(
             "gain is not available in the embedded engine: response parameters cannot be fitted here. "
             "Use XSPEC (HEASoft) for gain fits, or correct the response file."

@@ -133,22 +133,27 @@ class Spectrum(Channels):
 
     @property
     def dataGroup(self) -> int:
+        """Data group number, from 1 (get only)."""
         return self._data_group
 
     @property
     def exposure(self) -> float:
+        """Seconds (get only)."""
         return self._pha.exposure
 
     @property
     def areaScale(self) -> float | tuple[float, ...]:
+        """AREASCAL: one number where the file has a keyword, else one a group (get only)."""
         return scale_of(self._grouped.area_scale, self._pha.area_is_key)
 
     @property
     def backScale(self) -> float | tuple[float, ...]:
+        """BACKSCAL: one number where the file has a keyword, else one a group (get only)."""
         return scale_of(self._grouped.back_scale, self._pha.back_is_key)
 
     @property
     def isPoisson(self) -> bool:
+        """Whether the errors are those of counts (get only)."""
         return self._grouped.poisson
 
     @property
@@ -163,20 +168,24 @@ class Spectrum(Channels):
 
     @property
     def flux(self) -> tuple[float, ...]:
+        """From the last `AllModels.calcFlux`, for each source: erg/cm2/s, 0, 0, photons/cm2/s, 0, 0."""
         return self._flux
 
     @property
     def lumin(self) -> tuple[float, ...]:
+        """From the last `AllModels.calcLumin`, for each source: 1e44 erg/s, 0, 0, photons/cm2/s, 0, 0."""
         return self._lumin
 
     @property
     def eqwidth(self) -> tuple[float, ...]:
+        """From the last `AllModels.eqwidth`: keV, 0, 0."""
         return self._eqwidth
 
     # --------------------------------------------------------------------------------------- what belongs to it
 
     @property
     def background(self) -> Background:
+        """The background; raises where there is none. Set a file name, or None to remove it."""
         if self._background is None:
             raise XspecError("Error: Spectrum has no background.")
         return self._background
@@ -193,6 +202,7 @@ class Spectrum(Channels):
 
     @property
     def correction(self) -> Background:
+        """The correction file's spectrum; raises where there is none. Set a file name, or None to remove it."""
         if self._correction is None:
             raise XspecError("Error: Spectrum has no correction.")
         return self._correction
@@ -203,7 +213,13 @@ class Spectrum(Channels):
         self._changed()
 
     @property
+    def has_correction(self) -> bool:
+        """Whether a correction is attached (engine only; `correction` raises without one, as PyXspec's)."""
+        return self._correction is not None
+
+    @property
     def cornorm(self) -> float:
+        """Factor on the correction, which is subtracted from the data."""
         return self._cornorm
 
     @cornorm.setter
@@ -215,6 +231,7 @@ class Spectrum(Channels):
 
     @property
     def response(self) -> Response:
+        """The response of source 1; raises where there is none. Set a file name, or None to remove it."""
         if 1 not in self._responses:
             raise XspecError(
                 f"Error: No response is assigned to source 1 for spectrum {self.fileName}. Set .response = file."
@@ -238,6 +255,7 @@ class Spectrum(Channels):
 
     @property
     def multiresponse(self) -> MultiResponse:
+        """The responses by source, from 0: ``multiresponse[1] = "bkg.rmf"`` is that of source 2."""
         return MultiResponse(self)
 
     def _set_response(self, source: int, name: str | None) -> None:
@@ -252,10 +270,12 @@ class Spectrum(Channels):
 
     @property
     def values(self) -> tuple[float, ...]:
+        """Rate of the noticed groups, counts/s per unit of AREASCAL, background not subtracted."""
         return floats(self._grouped.rate[self._noticed])
 
     @property
     def variance(self) -> tuple[float, ...]:
+        """Variance of `values` under the session's weighting."""
         return floats(self._weighted()[self._noticed])
 
     def _weighted(self) -> np.ndarray:
@@ -274,6 +294,7 @@ class Spectrum(Channels):
 
     @property
     def energies(self) -> tuple[tuple[float, float], ...]:
+        """Lower and upper energy of each noticed group, keV; the upper one is the next group's lower."""
         low, high = self._bounds(self.response)
         # PyXspec pairs each channel's lower energy with that of the next channel.
         edges = np.append(low, high[-1])
@@ -281,6 +302,7 @@ class Spectrum(Channels):
 
     @property
     def rate(self) -> tuple[float, float, float, float]:
+        """Net rate, its error, total rate and model rate over the noticed groups, counts/s."""
         noticed, area = self._noticed, self._grouped.area_scale[self._noticed]
         total = float(area @ self._grouped.rate[noticed])
         net, spread = total, float(area**2 @ self._weighted()[noticed])

@@ -127,10 +127,6 @@ class EngineSession:
         self.generation += 1
         return self.generation
 
-    def data_groups(self) -> list[int]:
-        """Return the data group numbers in use, ascending; ``[1]`` when no spectrum is loaded."""
-        return sorted({int(s.dataGroup) for s in self.spectra}) or [1]
-
     def spectra_of_group(self, group: int) -> list[tuple[int, Spectrum]]:
         """Return ``(spectrum number, spectrum)`` of every spectrum in a data group."""
         return [(i, s) for i, s in enumerate(self.spectra, start=1) if int(s.dataGroup) == group]

@@ -11,7 +11,6 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 from xspec_sixsa.common.files import working_directory
 from xspec_sixsa.embedded.chains import AllChains
@@ -27,6 +26,7 @@ from xspec_sixsa.embedded.settings import (
     set_cross_sections,
     set_seed,
 )
+from xspec_sixsa.embedded.spectrum import Spectrum
 from xspec_sixsa.embedded.state import XspecError, session
 from xspec_sixsa.embedded.xcm_models import PARAMETER_COMMANDS, define_model
 from xspec_sixsa.embedded.xcm_script import Statement, parse_ranges, parse_script
@@ -208,13 +208,13 @@ class _Restorer:
             with working_directory(self.folder):
                 AllData(f"{index} {path}".strip())
 
-    def _spectrum(self, index: str, statement: Statement) -> Any:
+    def _spectrum(self, index: str, statement: Statement) -> Spectrum:
         number = int(index.rpartition(":")[2] or 1)
         if not 1 <= number <= len(session.spectra):
             raise statement.error(f"there is no spectrum {number}.")
         return session.spectra[number - 1]
 
-    def _each_file(self, statement: Statement) -> Iterator[tuple[Any, int, str | None]]:
+    def _each_file(self, statement: Statement) -> Iterator[tuple[Spectrum, int, str | None]]:
         """(spectrum, source number, path or None) for every file of a response, arf or background command."""
         for position, (index, name) in enumerate(self._file_arguments(statement), start=1):
             spectrum = self._spectrum(index or str(position), statement)

@@ -6,10 +6,12 @@ import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from xspec_sixsa.embedded.fit import Fit
 from xspec_sixsa.embedded.manager import AllModels
+from xspec_sixsa.embedded.parameterstate import ParameterState
+from xspec_sixsa.embedded.response import Response
+from xspec_sixsa.embedded.spectrum import Spectrum
 from xspec_sixsa.embedded.state import XspecError, session
 
 __all__ = ["save"]
@@ -53,16 +55,13 @@ def data_lines() -> list[str]:
         lines.append(f"data {spectrum.dataGroup}:{number} {_path(spectrum.fileName)}")
         for source, response in _responses(spectrum):
             lines.append(f"response  {source}:{number} {_path(response.rmf, spectrum.fileName)}")
-            arf = _optional(response, "arf")
-            if arf:
-                lines.append(f"arf {source}:{number} {_path(arf, spectrum.fileName)}")
-        background = _optional(spectrum, "background")
-        name = "none" if background is None else _path(background.fileName, spectrum.fileName)
+            if response.has_arf:
+                lines.append(f"arf {source}:{number} {_path(response.arf, spectrum.fileName)}")
+        name = _path(spectrum.background.fileName, spectrum.fileName) if spectrum.has_background else "none"
         lines.append(f"backgrnd {number} {name}")
-        correction = _optional(spectrum, "correction")
-        if correction is not None:
-            lines.append(f"cornorm {number} {float(spectrum.cornorm)!r}")
-            lines.append(f"corfile {number} {_path(correction.fileName, spectrum.fileName)}")
+        if spectrum.has_correction:
+            lines.append(f"cornorm {number} {spectrum.cornorm!r}")
+            lines.append(f"corfile {number} {_path(spectrum.correction.fileName, spectrum.fileName)}")
         channels = channel_ranges(spectrum.ignored)
         if channels:
             ignored.append(f"{number}:{channels}")
@@ -133,23 +132,9 @@ def channel_ranges(channels: Iterable[int]) -> str:
     return ",".join(str(low) if low == high else f"{low}-{high}" for low, high in ranges)
 
 
-def _responses(spectrum: Any) -> list[tuple[int, Any]]:
+def _responses(spectrum: Spectrum) -> list[tuple[int, Response]]:
     """(source number, response) of every response of a spectrum."""
-    found = []
-    for source in range(1, 11):
-        try:
-            found.append((source, spectrum.multiresponse[source - 1]))
-        except XspecError:
-            continue
-    return found
-
-
-def _optional(owner: Any, name: str) -> Any:
-    """An attribute that raises where there is none, or None."""
-    try:
-        return getattr(owner, name)
-    except XspecError:
-        return None
+    return [(source, spectrum.multiresponse[source - 1]) for source in range(1, 11) if spectrum.has_source(source)]
 
 
 def _path(name: str, beside: str = "") -> str:
@@ -161,7 +146,7 @@ def _path(name: str, beside: str = "") -> str:
     return _SPECIAL.sub(r"\\\1", base) + brace + row
 
 
-def _parameter_line(state: Any) -> str:
+def _parameter_line(state: ParameterState) -> str:
     """Value, delta (the parameter's own, negative where frozen) and limits; a switch or scale has its value only."""
     if state.kind != "variable":
         return _number(state.value).rjust(15)
