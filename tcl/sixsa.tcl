@@ -26,7 +26,7 @@ namespace eval ::sixsa {
     }
     # `bayes` has other names for some
     variable aliases {jeffreys loguniform gauss normal gaussian normal exp exponential}
-    # Commands about finished runs: what is typed, what it does. The shell has the same; xspec_sixsa/commands.py reads
+    # Commands about finished runs: what is typed, what it does. The shell has the same; xspec_sixsa/interfaces/commands.py reads
     # their words, and what they find goes to arrays of their names: ::sixsa::flux(median) ...
     variable finished {
         compare   {"<dir> ?options?"           "run other methods (-with {bxa mcmc}) on the same problem; do they agree?"}

@@ -123,7 +123,7 @@ def importance_result(session: Session, half_widths: float = 8.0, n: int = 4000,
 
 
 def chain_in_xspec(session: Session, result: Result, path: Path) -> None:
-    """The end of `pipeline.fit`: the chain loaded, then the native fit, and nothing set after it."""
+    """The end of `run.Run`: the chain loaded, then the native fit, and nothing set after it."""
     with session:
         session.load_chain(result.save_chain(path))
         session.native_fit(result.best_fit)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         normal,
         uniform,
     )
+    from xspec_sixsa.products.calibration import calibrate
     from xspec_sixsa.result import Result
     from xspec_sixsa.run.fit import fit
     from xspec_sixsa.session import Session
@@ -40,6 +41,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "fit": "run.fit",
+    "calibrate": "products.calibration",
     "install": "interfaces.method",
     "last_result": "interfaces.method",
     "prior": "interfaces.method",
@@ -71,6 +73,7 @@ __all__ = [
     "Result",
     "Session",
     "__version__",
+    "calibrate",
     "create_custom_prior_for",
     "create_gaussian_prior_for",
     "create_jeffreys_prior_for",

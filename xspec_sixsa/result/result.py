@@ -60,13 +60,13 @@ class Result(WeightedDraws, ResultMethods):
     common_norm : dict
         The same weights with the model's common scale integrated in closed form, which nothing else here makes use
         of: ``norms`` (chain names), ``ess``, ``gain`` (0.1: 10 % more effective samples), ``log_z``, ``log_z_err``; or
-        ``why_not`` alone (`normalisation`).
+        ``why_not`` alone (`infer.normalisation`).
     predictive_data : list of SpectrumPredictive
         One per spectrum; empty when the run was told to make none.
     predictive_index : ndarray of int (k,)
         Rows of `samples` that the k draws of `predictive_data` are; empty where unknown (runs of earlier versions).
     network_data : dict of str to ndarray
-        What networks and emulator have learned, for pictures (`networkdata.network_data`); empty without.
+        What networks and emulator have learned, for pictures (`infer.networkdata.network_data`); empty without.
     output : Path or None
         The folder it was saved to.
 

@@ -72,7 +72,7 @@ def fit(
     xspec : module, optional
         The PyXspec to use; default: the real one where it can be imported, else the embedded engine.
     settings : dict, optional
-        Further fields of `rounds.Settings` (``rounds``, ``first``, ``flow_steps`` ...), for studies.
+        Further fields of `infer.settings.Settings` (``rounds``, ``first``, ``flow_steps`` ...), for studies.
 
     Returns
     -------

@@ -6,7 +6,7 @@ truth (Talts et al. 2018, arXiv 1804.06788) and expected coverage (TARP: Lemos e
 be uniform.
 
 The engine knows one observation only. The statistic of a simulated one is therefore computed here, by
-`statistic.ObservedStatistic`, from the engine's exact expected counts: every weight still costs one evaluation.
+`fitstatistic.ObservedStatistic`, from the engine's exact expected counts: every weight still costs one evaluation.
 """
 
 from __future__ import annotations
@@ -182,7 +182,7 @@ def calibrate(
     Parameters
     ----------
     result : Result
-        Of the session that XSPEC holds now (`batch.open_run` brings it back from a folder).
+        Of the session that XSPEC holds now (`session.opened.open_run` brings it back from a folder).
     n : int, default 200
         Spectra.
     output : path
