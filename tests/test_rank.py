@@ -60,7 +60,7 @@ def test_the_true_model_comes_first_with_its_bayes_factor(runs: Path) -> None:
     # two parameters, and both are determined: a count from 200 draws has an error of sqrt(2/200) a parameter
     assert best.effective_parameters == pytest.approx(2, abs=0.8)
     assert "powerlaw against bremss" in str(found)
-    scores = [leave_one_out(np.concatenate(result.log_predictive(), axis=1)) for result in (one, other)]
+    scores = [leave_one_out(np.concatenate(result.log_predictive(), axis=1), result.ess) for result in (one, other)]
     assert [m.elpd for m in found.models] == pytest.approx([score.elpd.sum() for score in scores])
     assert [m.largest_k for m in found.models] == pytest.approx([score.k.max() for score in scores])
     gain = scores[1].elpd - scores[0].elpd

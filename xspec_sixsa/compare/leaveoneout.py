@@ -25,7 +25,8 @@ class LeaveOneOut:
         number of parameters that the data determine.
     k : ndarray (n,)
         Pareto shape of the weights that leave the bin out; above `limit`, its `elpd` is not to be trusted.
-    draws : int
+    draws : float
+        Independent ones that the draws are worth.
     monte_carlo_err : float
         Error of the sum of `elpd` from having so many draws only.
     """
@@ -33,7 +34,7 @@ class LeaveOneOut:
     elpd: NDArray[np.float64]
     p: NDArray[np.float64]
     k: NDArray[np.float64]
-    draws: int
+    draws: float
     monte_carlo_err: float
 
     @property
@@ -47,13 +48,16 @@ class LeaveOneOut:
         return self.k > self.limit
 
 
-def leave_one_out(log_p: NDArray[np.float64]) -> LeaveOneOut:
+def leave_one_out(log_p: NDArray[np.float64], ess: float = np.inf) -> LeaveOneOut:
     """PSIS-LOO (Vehtari, Gelman & Gabry 2017, Statistics and Computing 27, 1413).
 
     Parameters
     ----------
     log_p : ndarray (draws, n)
-        ln p(observed bin | draw), for independent draws of equal weight.
+        ln p(observed bin | draw), for draws of equal weight.
+    ess : float
+        Effective sample size of the weighted draws that these were resampled from: where it is smaller than their
+        number, some came twice. Default: they are independent.
     """
     draws, n = log_p.shape
     elpd, p, k = np.empty((3, n))
@@ -64,7 +68,8 @@ def leave_one_out(log_p: NDArray[np.float64]) -> LeaveOneOut:
         p[i] = _log_sum(column) - np.log(draws) - elpd[i]
         influence += draws * np.exp(log_weights)
     # elpd is nearly -ln mean(1/p): a draw moves it by its weight over the mean one; the bins share their draws
-    return LeaveOneOut(elpd, p, k, draws, float(influence.std() / np.sqrt(draws)))
+    worth = float(min(draws, ess))
+    return LeaveOneOut(elpd, p, k, worth, float(influence.std() / np.sqrt(worth)))
 
 
 def _without_bin(log_p: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:

@@ -225,7 +225,7 @@ def _predictive_scores(models: list[RankedModel], results: list[Result], notes: 
                 "no posterior-predictive spectra)."
             )
             return
-        scores.append(leave_one_out(np.concatenate(parts, axis=1)))
+        scores.append(leave_one_out(np.concatenate(parts, axis=1), result.ess))
     best = max(scores, key=lambda score: score.elpd.sum())
     for m, score, result in zip(models, scores, results, strict=True):
         gain = score.elpd - best.elpd
@@ -250,8 +250,8 @@ def _doubt(score: LeaveOneOut, spectra: Sequence[SpectrumPredictive]) -> str:
     return (
         f"its elpd is doubtful: {bins} so much on the posterior that its draws do not tell what it were without "
         f"(Pareto k up to {score.k[worst]:.2f}, at {energies[0]:.4g}-{energies[1]:.4g} keV of {spectra[owner].name}; "
-        f"trusted below {score.limit:.2f} for {score.draws} draws). Ignore such bins in all models, fit again, and see "
-        "whether the order stays."
+        f"trusted below {score.limit:.2f} for {score.draws:.0f} draws). Ignore such bins in all models, fit again, and "
+        "see whether the order stays."
     )
 
 
