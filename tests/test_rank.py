@@ -68,6 +68,14 @@ def test_the_true_model_comes_first_with_its_bayes_factor(runs: Path) -> None:
     assert second.delta_elpd_err == pytest.approx(np.linalg.norm(errors)) and best.delta_elpd_err == 0.0
 
 
+def test_the_bins_probabilities_multiply_to_the_likelihood_but_for_a_constant(runs: Path) -> None:
+    result = Result.load(runs / "powerlaw")
+    rows = result.resample(200, 1, return_index=True)  # as `save_run` draws them
+    (log_p,) = result.log_predictive()
+    # expected counts are kept as 32-bit floats: 6e-8 of some hundred counts, in some tens of bins
+    assert np.ptp(log_p.sum(axis=1) - result.log_likelihood[rows]) < 1e-4 < np.ptp(log_p.sum(axis=1))
+
+
 def test_other_data_are_refused(runs: Path) -> None:
     with pytest.raises(CompareError, match=r"different data.*noticed"):
         rank([runs / "powerlaw", runs / "fewer"])
