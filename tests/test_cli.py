@@ -308,7 +308,7 @@ import sys
 from pathlib import Path
 from xspec_sixsa.session.engine import load_engine
 from xspec_sixsa.session.restore import restore_session
-from xspec_sixsa.demo import TRUTH
+from xspec_sixsa.interfaces.demo import TRUTH
 module = load_engine(sys.argv[1])
 restore_session(module, Path(sys.argv[2]), Path(sys.argv[2]).parent)
 module.AllModels(1).setPars(*TRUTH.values())

@@ -15,7 +15,9 @@ from xspec_sixsa.infer.emulator import Emulator, KernelRegression
 from xspec_sixsa.infer.importance import effective_sample_size, log_evidence
 from xspec_sixsa.infer.noise import Noise
 from xspec_sixsa.infer.proposal import EmulatedProposal, StudentMixture, StudentProposal
+from xspec_sixsa.infer.problem import Problem
 from xspec_sixsa.infer.search import Search
+from xspec_sixsa.infer.settings import Settings
 from xspec_sixsa.infer.training import one_thread
 
 
@@ -40,9 +42,9 @@ def emulator(noise: Noise) -> Emulator:
 
 
 def search(noise: Noise, seed: int = 1) -> Search:
-    found = Search(
-        toy.simulate, lambda: 5000, noise, Streams(seed), Progress(False), toy.simulate(U), 100, 0.1, 0.4
-    )
+    settings = Settings(budget=5000, batch=100, explore=0.1, accuracy=0.4)
+    problem = Problem(2, toy.simulate, lambda: 0, noise, settings, Streams(seed), Progress(False))
+    found = Search(problem, toy.simulate(U))
     found.run(10, 0)
     return found
 
@@ -163,8 +165,6 @@ def test_a_mixture_of_student_t_is_normalised_and_follows_two_modes() -> None:
 
 
 def test_settings_are_sized_by_the_parameters() -> None:
-    from xspec_sixsa.infer.rounds import Settings
-
     sized = Settings().sized(5)
     assert (sized.first, sized.batch) == (600, 200)
     assert Settings(training="simulated").sized(5).first == 3000

@@ -300,7 +300,7 @@ def test_linearity_is_seen_in_counts_and_in_the_statistic(engine: ModuleType) ->
     with pytest.raises(NoCommonScaleError, match="do not follow the norms"):
         check_linear(session, prior, rays, log_likelihood, tampered, [0, 1])
     with pytest.raises(NoCommonScaleError, match="log L does not follow"):
-        check_linear(session, prior, rays, [*log_likelihood, 0.0, 0.5], counts, [0, 1])
+        check_linear(session, prior, rays, log_likelihood + np.array([0.0, 0.5]), counts, [0, 1])
 
 
 @pytest.mark.xspec
