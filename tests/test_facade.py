@@ -50,9 +50,7 @@ def test_pick_gives_real_pyxspec_where_it_works() -> None:
     assert "is already imported" in run.stderr
 
 
-def test_usual_script_gives_xspecs_numbers(
-    shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_usual_script_gives_xspecs_numbers(shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(shared_data / "ngc7793_ulx4_pn")
     fresh(xspec)
     xspec.Xset.abund = "wilm"

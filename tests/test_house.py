@@ -82,9 +82,7 @@ def test_only_what_is_heavy_is_imported_late(module: str) -> None:
     late = {
         f"line {line}: {name}"
         for name, line, is_late in imports(module)
-        if is_late
-        and name.split(".")[0] not in HEAVY | BY_VERSION
-        and not (name in MODULES and loads_heavy(name))
+        if is_late and name.split(".")[0] not in HEAVY | BY_VERSION and not (name in MODULES and loads_heavy(name))
     }
     assert not late
 

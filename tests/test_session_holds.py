@@ -193,9 +193,7 @@ def test_workers_give_what_a_loop_by_hand_gives(xspec: ModuleType, name: str) ->
         np.testing.assert_allclose(counts, np.concatenate(whole), rtol=SAME)
 
 
-def test_free_gain_is_in_the_result_and_its_chain_withheld(
-    xspec: ModuleType, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_free_gain_is_in_the_result_and_its_chain_withheld(xspec: ModuleType, caplog: pytest.LogCaptureFixture) -> None:
     xspec.AllData("two.pha")
     model = xspec.Model("TBabs*powerlaw")
     model.setPars({1: 0.3, 2: 2.0, 3: 1.2e-2})

@@ -75,7 +75,7 @@ class SpectrumData:
         if self.statistic not in STATISTICS:
             raise ValueError(
                 f"Spectrum {self.index} ({self.name}) is fitted with the statistic {self.statistic!r}, for which there "
-                f"is no noise model. Choose one of {', '.join(STATISTICS)}, as with Fit.statMethod = \"cstat\"."
+                f'is no noise model. Choose one of {", ".join(STATISTICS)}, as with Fit.statMethod = "cstat".'
             )
         if self.statistic == "chi" and self.sigma is None:
             raise ValueError(f"Spectrum {self.index} ({self.name}) is fitted with chi: its errors `sigma` are needed.")

@@ -28,7 +28,7 @@ def spectrum_numbers(words: list[str]) -> list[int]:
         if match is None:
             raise XspecError(f"Error: {word!r} is not a spectrum number or range such as 1-3.")
         first = 1 if match[1].startswith("*") else int(match[1])
-        last = (len(session.spectra) if (match[2] or match[1]).startswith("*") else int(match[2] or match[1]))
+        last = len(session.spectra) if (match[2] or match[1]).startswith("*") else int(match[2] or match[1])
         if not 1 <= first <= last <= len(session.spectra):
             raise XspecError(f"Error: spectrum range {word!r}: {len(session.spectra)} spectra are loaded.")
         numbers += range(first, last + 1)
@@ -47,6 +47,7 @@ def resolve(name: str, known: Iterable[str], what: str, absent: Iterable[str] = 
         return matches[0]
     if name in absent:
         hint = " (cstat becomes the W-statistic where a background is attached)" if name == "wstat" else ""
-        raise XspecError(f"Error: {what} {name!r} is not available in the embedded engine{hint}: "
-                         f"it has {', '.join(known)}.")
+        raise XspecError(
+            f"Error: {what} {name!r} is not available in the embedded engine{hint}: it has {', '.join(known)}."
+        )
     raise XspecError(f"Error: {what} {name!r} is not known: use one of {', '.join(known)}.")

@@ -215,8 +215,10 @@ class Program:
                 done[key] = part.folding.fold(flux)
             rate = done[key]
             folded[part.spectrum] = folded[part.spectrum] + rate if part.spectrum in folded else rate
-        return [folded.get(number, torch.zeros((1, self.group_count(number)), dtype=torch.float64))
-                for number in self.modelled]
+        return [
+            folded.get(number, torch.zeros((1, self.group_count(number)), dtype=torch.float64))
+            for number in self.modelled
+        ]
 
     def group_count(self, number: int) -> int:
         """Return the number of noticed groups of a modelled spectrum."""

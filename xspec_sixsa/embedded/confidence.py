@@ -33,8 +33,15 @@ class _NewMinimum(Exception):
 
 
 def profile_bound(
-    program: Program, theta: np.ndarray, best: float, k: int, direction: int, delta: float, step: float,
-    trials: int = 20, tolerance: float = TOLERANCE,
+    program: Program,
+    theta: np.ndarray,
+    best: float,
+    k: int,
+    direction: int,
+    delta: float,
+    step: float,
+    trials: int = 20,
+    tolerance: float = TOLERANCE,
 ) -> tuple[float, str]:
     """Find where the profile of one parameter has risen by `delta`.
 
@@ -158,7 +165,7 @@ def run_error(text: str) -> None:
     try:
         delta, largest, trials, tolerance, ranges = _arguments(text)
     except ValueError:
-        raise XspecError(f"Error: error {text!r} cannot be read: for instance \"2.706 1-3\".") from None
+        raise XspecError(f'Error: error {text!r} cannot be read: for instance "2.706 1-3".') from None
     session.error_delta = delta
     program = ready()
     wanted = [state for _, state in parameter_range(ranges or "1")]
@@ -173,8 +180,10 @@ def run_error(text: str) -> None:
     for state in wanted:
         if not state.free:
             state.error = (0.0, 0.0, "FFFFFTFFF")
-            report(f" {state.global_index:>6}  *** is not a variable model parameter "
-                   "and no confidence range is calculated.")
+            report(
+                f" {state.global_index:>6}  *** is not a variable model parameter "
+                "and no confidence range is calculated."
+            )
             continue
         if from_chains:
             state.error = (*interval(state.global_index, delta, state.record.name), "FFFFFFFFF")
@@ -183,8 +192,10 @@ def run_error(text: str) -> None:
             state.error = _both_bounds(program, k, delta, trials, tolerance)
         low, high, _ = state.error
         value = state.value
-        report(f" {state.global_index:>6} {low:>12.6g} {high:>12.6g}    "
-               f"({low - value if low else 0.0:.6g},{high - value if high else 0.0:.6g})")
+        report(
+            f" {state.global_index:>6} {low:>12.6g} {high:>12.6g}    "
+            f"({low - value if low else 0.0:.6g},{high - value if high else 0.0:.6g})"
+        )
 
 
 def _check_reduced_chi(wanted: list[ParameterState], largest: float) -> None:
@@ -200,9 +211,7 @@ def _check_reduced_chi(wanted: list[ParameterState], largest: float) -> None:
                          f"Use for instance Fit.error(\"maximum {reduced * 1.5:.3g} ...\").")  # fmt: skip
 
 
-def _both_bounds(
-    program: Program, k: int, delta: float, trials: int, tolerance: float
-) -> tuple[float, float, str]:
+def _both_bounds(program: Program, k: int, delta: float, trials: int, tolerance: float) -> tuple[float, float, str]:
     found_new = False
     for _ in range(5):
         theta = np.array([state.value for state in program.free])
@@ -217,7 +226,16 @@ def _both_bounds(
             found = refit(program, better.theta, max_iterations=200)
             logger.warning("A new best fit was found while stepping %s: statistic %.6g.", state.label, found.statistic)
             continue
-        flags = [found_new, False, False, low_status == "limit", high_status == "limit", False,
-                 low_status == "failed", high_status == "failed", False]
+        flags = [
+            found_new,
+            False,
+            False,
+            low_status == "limit",
+            high_status == "limit",
+            False,
+            low_status == "failed",
+            high_status == "failed",
+            False,
+        ]
         return low, high, "".join("T" if flag else "F" for flag in flags)
     return 0.0, 0.0, "TFTFFFTTF"

@@ -22,8 +22,22 @@ from xspec_sixsa.embedded.state import XspecError, session
 if TYPE_CHECKING:
     from xspec_sixsa.embedded.spectrum import Spectrum
 
-__all__ = ["Current", "Evaluated", "Program", "area_time", "current", "current_components", "dummy_edges", "evaluate",
-           "evaluate_batch", "evaluate_components", "evaluate_flux", "evaluations", "free_parameters", "program"]
+__all__ = [
+    "Current",
+    "Evaluated",
+    "Program",
+    "area_time",
+    "current",
+    "current_components",
+    "dummy_edges",
+    "evaluate",
+    "evaluate_batch",
+    "evaluate_components",
+    "evaluate_flux",
+    "evaluations",
+    "free_parameters",
+    "program",
+]
 
 _counted = 0
 
@@ -217,8 +231,11 @@ def evaluate_flux(theta: Any, edges: Any, modName: str = "", group: int | None =
     compiled = program()
     record = session.models.get(modName)
     if record is None:
-        raise XspecError(f"Error: Model with name: {modName} is not currently loaded." if modName
-                         else "Error: Model is not currently loaded in XSPEC.")
+        raise XspecError(
+            f"Error: Model with name: {modName} is not currently loaded."
+            if modName
+            else "Error: Model is not currently loaded in XSPEC."
+        )
     known = len(compiled.grids)
     grid = compiled.grid_of(edges)
     tensor = None if theta is None else _checked(theta, compiled)

@@ -242,8 +242,9 @@ class _Parser:
         if word.lower() in CONVOLUTIONS:
             self._fail(f"{word} is a convolution model, which the embedded engine does not have: use XSPEC (HEASoft).")
         if word.lower() in MIXING or word.lower() == "pileup":
-            self._fail(f"{word} is a mixing or pile-up model, which the embedded engine does not have: "
-                       "use XSPEC (HEASoft).")
+            self._fail(
+                f"{word} is a mixing or pile-up model, which the embedded engine does not have: use XSPEC (HEASoft)."
+            )
         return self.lookup(word)
 
     def _additive(self, node: Node) -> bool:

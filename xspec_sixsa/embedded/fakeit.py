@@ -304,9 +304,7 @@ def _simulate(fake: Spectrum, model: np.ndarray, apply_stats: bool, rng: np.rand
     pha = _with_rates(
         background._pha, fake, drawn * ratio, back_variance * ratio**2, back_poisson, old, background._exposure
     )
-    own = dataclasses.replace(
-        pha, path=back_name, exposure=background._exposure, backfile="", respfile="", ancrfile=""
-    )
+    own = dataclasses.replace(pha, path=back_name, exposure=background._exposure, backfile="", respfile="", ancrfile="")
     new_grouped = dataclasses.replace(old, rate=drawn, variance=back_variance, poisson=back_poisson)
     fake._background = Background(fake, own, new_grouped)
     fake._cache.clear()

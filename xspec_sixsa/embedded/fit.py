@@ -174,8 +174,9 @@ class FitManager:
             if words[1:]:
                 self.criticalDelta = float(words[1])
         except ValueError:
-            raise XspecError(f"Error: method {value!r}: after the name come the number of iterations and the critical "
-                             "delta.") from None
+            raise XspecError(
+                f"Error: method {value!r}: after the name come the number of iterations and the critical delta."
+            ) from None
 
     @property
     def nIterations(self) -> int:
@@ -257,8 +258,10 @@ class FitManager:
         """
         if setting is not None:
             if not isinstance(setting, str):
-                raise XspecError("Error: renorm argument must either be None, or one of the strings:\n"
-                                 "      'auto', 'prefit', or 'none'")
+                raise XspecError(
+                    "Error: renorm argument must either be None, or one of the strings:\n"
+                    "      'auto', 'prefit', or 'none'"
+                )
             session.renorm = resolve(setting.strip(), ("auto", "prefit", "none"), "renorm setting")
             return
         scale_norms(ready())
@@ -274,13 +277,19 @@ class FitManager:
 
     def ftest(self, chisq2: float, dof2: int, chisq1: float, dof1: int) -> float:
         """Return the F-test probability for an added component (chisq2, dof2) over the simpler model."""
-        for name, value, kinds in (("chisq2", chisq2, (int, float)), ("dof2", dof2, (int,)),
-                                   ("chisq1", chisq1, (int, float)), ("dof1", dof1, (int,))):
+        for name, value, kinds in (
+            ("chisq2", chisq2, (int, float)),
+            ("dof2", dof2, (int,)),
+            ("chisq1", chisq1, (int, float)),
+            ("dof1", dof1, (int,)),
+        ):
             if isinstance(value, bool) or not isinstance(value, kinds):
                 raise XspecError(f"Error: Argument {name} must be of type {'int' if kinds == (int,) else 'float'}")
         if not (dof1 > dof2 > 0 and chisq1 >= chisq2 > 0):
-            raise XspecError(f"Error: the F-test needs dof1 > dof2 > 0 and chisq1 >= chisq2 > 0, not {chisq2}, {dof2}, "
-                             f"{chisq1}, {dof1}.")
+            raise XspecError(
+                f"Error: the F-test needs dof1 > dof2 > 0 and chisq1 >= chisq2 > 0, not {chisq2}, {dof2}, "
+                f"{chisq1}, {dof1}."
+            )
         return float(f_distribution.sf((chisq1 - chisq2) / (dof1 - dof2) / (chisq2 / dof2), dof1 - dof2, dof2))
 
     def improve(self) -> None:
@@ -288,8 +297,9 @@ class FitManager:
 
     def goodness(self, nRealizations: int = 100, sim: bool = False) -> float:
         """Not available."""
-        raise XspecError("Fit.goodness is not available in the embedded engine: use posterior-predictive "
-                         "checks or XSPEC.")
+        raise XspecError(
+            "Fit.goodness is not available in the embedded engine: use posterior-predictive checks or XSPEC."
+        )
 
     def steppar(self, argString: str) -> None:
         """Not available."""
@@ -306,8 +316,10 @@ class FitManager:
         for record in session.models.values():
             show_model(record)
         bins = self.dof + self.nVarPars
-        report(f"Fit statistic : {self.statMethod} = {self.statistic:.6g} using {bins} PHA bins.\n"
-               f"{'':14}and {self.dof} degrees of freedom.\n")
+        report(
+            f"Fit statistic : {self.statMethod} = {self.statistic:.6g} using {bins} PHA bins.\n"
+            f"{'':14}and {self.dof} degrees of freedom.\n"
+        )
 
 
 Fit = FitManager()

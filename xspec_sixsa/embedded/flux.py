@@ -79,26 +79,28 @@ def calculate(command: str, luminosity: bool) -> None:
     words = command.replace(",", " ").split()
     what = "lumin" if luminosity else "flux"
     if any(word.lower().startswith("err") for word in words):
-        raise XspecError(f"'{what} ... err' is not available in the embedded engine: take it from posterior samples, "
-                         f"or run it in XSPEC with the chain loaded.")
+        raise XspecError(
+            f"'{what} ... err' is not available in the embedded engine: take it from posterior samples, "
+            f"or run it in XSPEC with the chain loaded."
+        )
     words = [word for word in words if not word.lower().startswith("no")]
     try:
         numbers = [float(word) for word in words]
     except ValueError:
-        raise XspecError(f"Error: {what} {command!r}: give numbers, for instance \"2 10\".") from None
+        raise XspecError(f'Error: {what} {command!r}: give numbers, for instance "2 10".') from None
     low, high = sorted((*numbers[:2], *(2.0, 10.0)[len(numbers) :]))[:2] if len(numbers) < 2 else sorted(numbers[:2])
     redshift, factor = 0.0, 1.0
     if luminosity:
         redshift = numbers[2] if len(numbers) > 2 else 0.0
         if redshift <= 0.0:
-            raise XspecError(f"Error: redshift must > 0 to compute luminosity, not {redshift}: "
-                             "calcLumin(\"2 10 0.05\").")
+            raise XspecError(f'Error: redshift must > 0 to compute luminosity, not {redshift}: calcLumin("2 10 0.05").')
         factor = LUMINOSITY * (luminosity_distance(redshift) / (session.cosmo[0] / 100.0)) ** 2
     low, high = low / (1.0 + redshift), high / (1.0 + redshift)
     active = [record for record in session.models.values() if record.active]
     if not active:
-        raise XspecError(f"{what.capitalize()} Command Error: No model has energies within requested range: "
-                         "define a Model first.")
+        raise XspecError(
+            f"{what.capitalize()} Command Error: No model has energies within requested range: define a Model first."
+        )
     present = current()
     attribute = "lumin" if luminosity else "flux"
     if not session.spectra:
@@ -116,8 +118,10 @@ def calculate(command: str, luminosity: bool) -> None:
                 continue
             edges = np.asarray(spectrum.folding(record.source).edges)
             if high <= edges[0] or low >= edges[-1]:
-                raise XspecError(f"{what.capitalize()} Command Error: {low:g}-{high:g} keV lies outside the response "
-                                 f"of spectrum {number} ({edges[0]:g}-{edges[-1]:g} keV).")
+                raise XspecError(
+                    f"{what.capitalize()} Command Error: {low:g}-{high:g} keV lies outside the response "
+                    f"of spectrum {number} ({edges[0]:g}-{edges[-1]:g} keV)."
+                )
             ergs, photons = band_flux(edges, present.flux(record, number), low, high)
             result += [ergs * factor, 0.0, 0.0, photons, 0.0, 0.0]
             lines.append(_report(record.source, result[-6:], (low, high), redshift))

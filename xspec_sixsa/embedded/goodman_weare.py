@@ -50,9 +50,7 @@ def goodman_weare(
     return np.concatenate(samples), np.concatenate(statistics)
 
 
-def _first_walkers(
-    walkers: int, limits: np.ndarray, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
+def _first_walkers(walkers: int, limits: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Walkers around the present values: with the fit's covariance where it is valid, else 10 deltas to either side."""
     states = free_parameters()
     centre = np.array([state.current() for state in states])

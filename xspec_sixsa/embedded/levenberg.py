@@ -165,8 +165,10 @@ def minimise(
     with torch.no_grad():
         best = float(evaluate(theta[None, :]).statistic[0])
     if not np.isfinite(best):
-        raise XspecError(f"Error: Unable to fit when starting with fit statistic = {best}: give starting values "
-                         "where the model is finite and positive.")
+        raise XspecError(
+            f"Error: Unable to fit when starting with fit statistic = {best}: give starting values "
+            "where the model is finite and positive."
+        )
     damping, converged, iteration, quiet = 1.0e-3, not len(vary), 0, 0
     pegged = np.zeros(len(theta), bool)
     while not converged and iteration < max_iterations:
@@ -223,8 +225,14 @@ def _reach(program: Program, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 
 
 def _trial(
-    theta: np.ndarray, vary: np.ndarray, loose: np.ndarray, gradient: np.ndarray, hessian: np.ndarray,
-    damping: float, low: np.ndarray, high: np.ndarray,
+    theta: np.ndarray,
+    vary: np.ndarray,
+    loose: np.ndarray,
+    gradient: np.ndarray,
+    hessian: np.ndarray,
+    damping: float,
+    low: np.ndarray,
+    high: np.ndarray,
 ) -> np.ndarray:
     """Return a damped step, parameters that would leave `low` to `high` stopped there and the rest solved again."""
     target = theta.copy()
@@ -255,8 +263,13 @@ def _trial(
 
 
 def _trust_trials(
-    theta: np.ndarray, vary: np.ndarray, loose: np.ndarray, gradient: np.ndarray, hessian: np.ndarray,
-    near: np.ndarray, far: np.ndarray,
+    theta: np.ndarray,
+    vary: np.ndarray,
+    loose: np.ndarray,
+    gradient: np.ndarray,
+    hessian: np.ndarray,
+    near: np.ndarray,
+    far: np.ndarray,
 ) -> list[np.ndarray]:
     """Return steps of bounded length, measured parameter by parameter in what one step may change at most.
 

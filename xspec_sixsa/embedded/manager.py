@@ -168,7 +168,7 @@ class ModelManager:
             session.eqwidth_range = float(rangeFrac)
         name, _, index = str(component).rpartition(":")
         if not index.strip().isdigit():
-            raise XspecError(f"Error: eqwidth needs a component number, or \"model:number\", not {component!r}.")
+            raise XspecError(f'Error: eqwidth needs a component number, or "model:number", not {component!r}.')
         equivalent_width(_record(name.strip()), int(index), session.eqwidth_range)
 
     def addPyMod(self, *args: Any, **kwargs: Any) -> None:
@@ -189,14 +189,16 @@ class ModelManager:
 
 
 def _absent(what: str) -> XspecError:
-    return XspecError(f"{what} is not available in the embedded engine: run the script with XSPEC's own PyXspec "
-                      "(HEASoft).")
+    return XspecError(
+        f"{what} is not available in the embedded engine: run the script with XSPEC's own PyXspec (HEASoft)."
+    )
 
 
 def _record(name: str) -> ModelRecord:
     if name not in session.models:
         raise XspecError(
-            f"Error: Model with name: {name} is not currently loaded in XSPEC." if name
+            f"Error: Model with name: {name} is not currently loaded in XSPEC."
+            if name
             else "Error: Model is not currently loaded in XSPEC."
         )
     return session.models[name]

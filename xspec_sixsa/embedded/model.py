@@ -140,8 +140,9 @@ class Model:
             record.sync()
             if self._group in record.groups:
                 return record.groups[self._group]
-        raise XspecError("Error: Python Model object reference no longer corresponds to\n"
-                         "          an actual XSPEC model.")
+        raise XspecError(
+            "Error: Python Model object reference no longer corresponds to\n          an actual XSPEC model."
+        )
 
     def state(self, index: int) -> ParameterState:
         """Return the parameter of a local index."""
@@ -223,9 +224,12 @@ class Model:
 
     def _check_used(self, index: int) -> None:
         self.states()
-        if (not 1 <= index <= len(session.spectra) or not self._record.active
-                or int(session.spectra[index - 1].dataGroup) != self._group
-                or not session.spectra[index - 1].has_source(self._record.source)):
+        if (
+            not 1 <= index <= len(session.spectra)
+            or not self._record.active
+            or int(session.spectra[index - 1].dataGroup) != self._group
+            or not session.spectra[index - 1].has_source(self._record.source)
+        ):
             raise XspecError(
                 "Error: Cannot retrieve array for this model and spectrum number. "
                 f"{self!r} is not used with spectrum {index} of {len(session.spectra)}: "
@@ -262,8 +266,9 @@ def collate(model: Model, arguments: Iterable[Any]) -> dict[int, float | int | s
             except (TypeError, ValueError):
                 raise XspecError(f"Error: {what} contains invalid argument type: {type(value).__name__}") from None
         if place > model.nParameters:
-            raise XspecError(f"Error: Attempting to set par {place} in a model with only {model.nParameters} "
-                             "parameters.\n")
+            raise XspecError(
+                f"Error: Attempting to set par {place} in a model with only {model.nParameters} parameters.\n"
+            )
         if place in changes:
             logger.warning("***Warning: Duplicate setPars entries for par %d.  Will use most recent.", place)
         changes[place] = value

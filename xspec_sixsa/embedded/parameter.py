@@ -83,7 +83,7 @@ class Parameter:
     @link.setter
     def link(self, value: str) -> None:
         if not isinstance(value, str):
-            raise XspecError(f"Error: a link is set with a string such as \"p2*0.5\", not {value!r}.")
+            raise XspecError(f'Error: a link is set with a string such as "p2*0.5", not {value!r}.')
         if not value.strip():
             self._state().untie()
         elif value.strip().startswith("="):
@@ -105,21 +105,27 @@ class Parameter:
         if isinstance(value, str):
             value = tuple(value.split())
         if not isinstance(value, tuple) or not value:
-            raise XspecError("Error: prior must be set to one of the following:\n        <priorType>  # string\n"
-                             "        (<priorType>,[<hyper 1>],[<hyper 2>]...)  # tuple of string and floats")
+            raise XspecError(
+                "Error: prior must be set to one of the following:\n        <priorType>  # string\n"
+                "        (<priorType>,[<hyper 1>],[<hyper 2>]...)  # tuple of string and floats"
+            )
         if not isinstance(value[0], str):
             raise XspecError("Error: priorType must be a string")
         matches = [kind for kind in _PRIORS if kind.startswith(value[0].lower())]
         if not value[0] or not matches:
-            raise XspecError(f"Error executing bayes command: prior type {value[0]!r} is none of cons, exp, jeffreys, "
-                             "gauss.")
+            raise XspecError(
+                f"Error executing bayes command: prior type {value[0]!r} is none of cons, exp, jeffreys, gauss."
+            )
         kind = matches[0]
         if len(value) - 1 < _PRIORS[kind]:
-            raise XspecError(f"Error executing bayes command: {kind} needs {_PRIORS[kind]} hyperparameter(s), got "
-                             f"{len(value) - 1}.")
+            raise XspecError(
+                f"Error executing bayes command: {kind} needs {_PRIORS[kind]} hyperparameter(s), got {len(value) - 1}."
+            )
         if kind != "cons" and not self._state().free:
-            raise XspecError(f"Error executing bayes command: {self._state().label} is not a currently active fit "
-                             "parameter: thaw or untie it first.")
+            raise XspecError(
+                f"Error executing bayes command: {self._state().label} is not a currently active fit "
+                "parameter: thaw or untie it first."
+            )
         hyper = tuple(float(number) for number in value[1 : 1 + _PRIORS[kind]])
         self._state().prior = (kind.upper(), *hyper)
         bump_structure()

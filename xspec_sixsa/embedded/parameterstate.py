@@ -84,8 +84,14 @@ class ParameterState:
     def __init__(self, info: ParameterInfo, record: ModelRecord, group: int, index: int, norm: bool = False) -> None:
         self.name, self.unit = info.name, info.unit
         self.kind = info.kind
-        self.defaults = (float(info.value), float(info.delta), float(info.hard_min), float(info.soft_min),
-                         float(info.soft_max), float(info.hard_max))
+        self.defaults = (
+            float(info.value),
+            float(info.delta),
+            float(info.hard_min),
+            float(info.soft_min),
+            float(info.soft_max),
+            float(info.hard_max),
+        )
         self.record, self.group, self.index, self.norm = record, group, index, norm
         self.link: Link | None = None
         self.sigma = 0.0
@@ -130,18 +136,33 @@ class ParameterState:
         if self.kind != "variable":
             return [self.current()]
         shown = session_delta(self)
-        return [self.current(), -shown if self.frozen else shown, self.hard_min, self.soft_min, self.soft_max,
-                self.hard_max]
+        return [
+            self.current(),
+            -shown if self.frozen else shown,
+            self.hard_min,
+            self.soft_min,
+            self.soft_max,
+            self.hard_max,
+        ]
 
     def snapshot(self) -> tuple[Any, ...]:
         """Return everything `restore` needs."""
-        return (self.value, self.delta, self.hard_min, self.soft_min, self.soft_max, self.hard_max, self.frozen,
-                self.link)
+        return (
+            self.value,
+            self.delta,
+            self.hard_min,
+            self.soft_min,
+            self.soft_max,
+            self.hard_max,
+            self.frozen,
+            self.link,
+        )
 
     def restore(self, saved: tuple[Any, ...]) -> None:
         """Undo changes made since `snapshot`."""
-        (self.value, self.delta, self.hard_min, self.soft_min, self.soft_max, self.hard_max, self.frozen,
-         self.link) = saved
+        (self.value, self.delta, self.hard_min, self.soft_min, self.soft_max, self.hard_max, self.frozen, self.link) = (
+            saved
+        )
 
     def set_link(self, link: Link) -> None:
         """Tie the value to an expression; a linked parameter is never frozen."""
@@ -151,11 +172,15 @@ class ParameterState:
             raise XspecError(f"Invalid link expression: {link.text} leads back to {self.label} itself.")
         for member in link.members:
             if (member.kind == "switch") != (self.kind == "switch"):
-                raise XspecError(f"Invalid link expression: {self.label} and {member.label}: a switch parameter can "
-                                 "only be linked to a switch.")
+                raise XspecError(
+                    f"Invalid link expression: {self.label} and {member.label}: a switch parameter can "
+                    "only be linked to a switch."
+                )
             if self.kind == "scale" and member.kind == "variable":
-                raise XspecError("Invalid link expression: Attempt to link constant scaling factor "
-                                 f"{self.label} to variable fitting parameter {member.label}.")
+                raise XspecError(
+                    "Invalid link expression: Attempt to link constant scaling factor "
+                    f"{self.label} to variable fitting parameter {member.label}."
+                )
         if self.kind == "switch" and link.simple is None:
             raise XspecError("Invalid link expression: Switches may only take links of type par x = par y")
         self.frozen = self.kind != "variable"
@@ -189,8 +214,9 @@ class ParameterState:
         """Set the value alone; a link is broken, and the limits then are the model's own again, as in XSPEC."""
         value = float(value)
         if not math.isfinite(value):
-            raise XspecError(f"Error: Cannot apply new parameter settings. {self.label}: value {value} is not a finite "
-                             "number.")
+            raise XspecError(
+                f"Error: Cannot apply new parameter settings. {self.label}: value {value} is not a finite number."
+            )
         if self.link is not None:
             self.link = None
             self.reset()
@@ -202,7 +228,7 @@ class ParameterState:
                 f"Error: Cannot apply new parameter settings. {self.label}: desired value {value:g} is "
                 f"outside hard range {self.hard_min:g} - {self.hard_max:g}. "
                 f"(XSPEC would print this and silently keep {self.value:g}.) "
-                "Widen the limits first, for instance with values = \"value,,min,bot,top,max\"."
+                'Widen the limits first, for instance with values = "value,,min,bot,top,max".'
             )
         if value != self.value:
             self.value = value

@@ -309,6 +309,7 @@ def _other_errors(
     count: np.ndarray, back: np.ndarray, kind: str, area_time: np.ndarray, counts: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     """`setplot rebin`'s other errors: root N, and Gehrels' (1986, ApJ 303, 336) upper, lower and mean ones."""
+
     def gehrels(n: np.ndarray) -> np.ndarray:
         if kind == "poiss-1":
             return 1 + np.sqrt(0.75 + n)

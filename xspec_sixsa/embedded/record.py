@@ -125,8 +125,9 @@ class ModelRecord:
         self.groups = {}
         for group in wanted:
             if group not in kept:
-                kept[group] = [ParameterState(info, self, group, i, norm)
-                               for i, (_, info, norm) in enumerate(self.layout, start=1)]
+                kept[group] = [
+                    ParameterState(info, self, group, i, norm) for i, (_, info, norm) in enumerate(self.layout, start=1)
+                ]
                 fresh = True
             else:
                 fresh = False
@@ -150,8 +151,10 @@ def release_links(doomed: set[int]) -> None:
     for record in session.models.values():
         for states in record.groups.values():
             for state in states:
-                if id(state) not in doomed and state.link is not None and any(
-                    id(member) in doomed for member in state.link.members
+                if (
+                    id(state) not in doomed
+                    and state.link is not None
+                    and any(id(member) in doomed for member in state.link.members)
                 ):
                     logger.warning("%s was linked to a parameter that is gone: it keeps its value.", state.label)
                     state.untie()

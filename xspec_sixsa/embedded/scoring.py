@@ -127,5 +127,3 @@ def _warn_gaussian(method: str, spectrum: Spectrum) -> None:
         log.warning(
             "cstat with the background %s, which is not Poisson, is not valid: use pgstat.", background.fileName
         )
-
-

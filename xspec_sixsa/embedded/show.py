@@ -26,8 +26,13 @@ def _heading(record: ModelRecord) -> list[str]:
     name = f"{record.name}:" if record.name else ""
     source = f" Source No.: {record.source}" if session.spectra else ""
     status = f"   {'Active' if record.active else 'Inactive'}/{'On' if record.on else 'Off'}"
-    return ["", "=" * WIDTH, f"Model {name}{record.expression.numbered}{source}{status}",
-            "Model Model Component  Parameter  Unit     Value", " par  comp"]
+    return [
+        "",
+        "=" * WIDTH,
+        f"Model {name}{record.expression.numbered}{source}{status}",
+        "Model Model Component  Parameter  Unit     Value",
+        " par  comp",
+    ]
 
 
 def _line(record: ModelRecord, state: ParameterState) -> str:
@@ -40,7 +45,7 @@ def _line(record: ModelRecord, state: ParameterState) -> str:
         tail = "frozen"
     else:
         tail = f"+/-  {number_text(state.sigma):<13}"
-    return (f"{state.global_index:>4}{component + 1:>5}   {name:<11}{state.name:<11}{state.unit:<9}{shown:<13}{tail}")
+    return f"{state.global_index:>4}{component + 1:>5}   {name:<11}{state.name:<11}{state.unit:<9}{shown:<13}{tail}"
 
 
 def show_model(record: ModelRecord, group: int | None = None) -> None:

@@ -21,6 +21,7 @@ __all__ = ["Background", "Spectrum"]
 
 log = logging.getLogger(__name__)
 
+
 class Spectrum(Channels):
     """One loaded spectrum; constructing one reads the file and adds it to `AllData`.
 

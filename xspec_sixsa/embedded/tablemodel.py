@@ -153,9 +153,7 @@ class TableModel:
             expected = np.array(list(itertools.product(*self.grid)))
             given = np.asarray(data["PARAMVAL"], float).reshape(len(data), -1)[:, : expected.shape[1]]
             if not np.allclose(given, expected, rtol=1e-4, atol=1e-10):
-                raise XspecError(
-                    f"{self.path}: SPECTRA's rows are not in the order of PARAMVAL, the last fastest."
-                )
+                raise XspecError(f"{self.path}: SPECTRA's rows are not in the order of PARAMVAL, the last fastest.")
         stacked = [np.asarray(data[c], float).reshape(len(data), n_energies) for c in columns]
         self.spectra = torch.tensor(np.stack(stacked))
 

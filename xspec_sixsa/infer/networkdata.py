@@ -88,9 +88,7 @@ def _latents(compress: Any, prior: Tensor, posterior: Tensor, observed: Tensor) 
     }
 
 
-def _reconstruction(
-    compress: Any, recorded: Tensor, expected: Tensor, noise: Noise, result: Result
-) -> dict[str, Any]:
+def _reconstruction(compress: Any, recorded: Tensor, expected: Tensor, noise: Noise, result: Result) -> dict[str, Any]:
     made = compress.reconstruct(recorded)
     energies = result.predictive_data[0].energies
     n = len(energies)

@@ -257,9 +257,7 @@ def _session_text() -> str:
         "xsect vern\n"
         "cosmo 70 0 0.73\n"
         "systematic 0\n"
-        "model  TBabs(bbodyrad + powerlaw)\n"
-        + PARAMETER_LINES.format(**START)
-        + "bayes off\n"
+        "model  TBabs(bbodyrad + powerlaw)\n" + PARAMETER_LINES.format(**START) + "bayes off\n"
     )
 
 

@@ -95,9 +95,7 @@ def from_bxa(transformations: Iterable[Mapping[str, Any]]) -> list[Prior]:
 class Transformation:
     """BXA's two functions of one number as a quantile function of arrays."""
 
-    def __init__(
-        self, name: str, transform: Callable[[Any], Any], aftertransform: Callable[[Any], Any]
-    ) -> None:
+    def __init__(self, name: str, transform: Callable[[Any], Any], aftertransform: Callable[[Any], Any]) -> None:
         self.name, self.transform, self.aftertransform = name, transform, aftertransform
         # Most take arrays as well, a hundred times faster, but min() and max() in them do not.
         probe = np.linspace(0.0, 1.0, 33)

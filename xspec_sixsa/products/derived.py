@@ -375,5 +375,3 @@ def _measured(
         )  # fmt: skip
     weights = weights[good] / weights[good].sum()
     return Derived(what, names, units, values[good], weights, index[good], spent)
-
-

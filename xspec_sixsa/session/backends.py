@@ -34,9 +34,7 @@ class Backend(Protocol):
     def measure_components(self, theta: np.ndarray, function: Measure, width: int) -> tuple[dict[str, np.ndarray], int]:
         """As `component_counts`, of what `function` gives (width,)."""
 
-    def measure(
-        self, theta: np.ndarray, function: Measure, width: int, prepare: Callable[[], None] | None
-    ) -> Values:
+    def measure(self, theta: np.ndarray, function: Measure, width: int, prepare: Callable[[], None] | None) -> Values:
         """What `function` gives (n, width) at parameter sets, and why it gave nothing where it did not."""
 
     def close(self) -> None:
@@ -55,9 +53,7 @@ class ForkedBackend:
         Seconds that one evaluation may take in a worker.
     """
 
-    def __init__(
-        self, module: ModuleType, evaluator: Evaluator, n_bins: int, workers: int, time_limit: float
-    ) -> None:
+    def __init__(self, module: ModuleType, evaluator: Evaluator, n_bins: int, workers: int, time_limit: float) -> None:
         self._module, self._evaluator = module, evaluator
         self._n_bins, self._workers, self._time_limit = n_bins, workers, time_limit
         self.pool: WorkerPool | None = None
@@ -95,13 +91,9 @@ class ForkedBackend:
             self._module, self._evaluator, theta, function, width, self._workers, self._time_limit
         )
 
-    def measure(
-        self, theta: np.ndarray, function: Measure, width: int, prepare: Callable[[], None] | None
-    ) -> Values:
+    def measure(self, theta: np.ndarray, function: Measure, width: int, prepare: Callable[[], None] | None) -> Values:
         """See `Backend`."""
-        return measure.forked_measure(
-            self._evaluator, theta, function, width, prepare, self._workers, self._time_limit
-        )
+        return measure.forked_measure(self._evaluator, theta, function, width, prepare, self._workers, self._time_limit)
 
     def close(self) -> None:
         """End the workers."""
@@ -141,9 +133,7 @@ class EmbeddedBackend:
         """Not needed: the engine's plots have `addComp`."""
         raise NotImplementedError("The embedded engine gives components by Plot.addComp and component_counts.")
 
-    def measure(
-        self, theta: np.ndarray, function: Measure, width: int, prepare: Callable[[], None] | None
-    ) -> Values:
+    def measure(self, theta: np.ndarray, function: Measure, width: int, prepare: Callable[[], None] | None) -> Values:
         """See `Backend`."""
         return measure.embedded_measure(self._module, self._evaluator, theta, function, width, prepare)
 

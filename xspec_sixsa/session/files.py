@@ -81,7 +81,7 @@ def _with_attached(module: ModuleType, lines: list[str], folders: dict[int, Path
             file = name.partition("{")[0]
             path = folders.get(number, Path.cwd()) / file
             if file and path.exists():
-                added.append(f"{command} {where} {path}{name[len(file):]}")
+                added.append(f"{command} {where} {path}{name[len(file) :]}")
     last = max((i for i, line in enumerate(lines) if line.split()[:1] == ["data"]), default=-1)
     return [*lines[: last + 1], *added, *lines[last + 1 :]]
 

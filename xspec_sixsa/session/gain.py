@@ -67,9 +67,7 @@ class Gain:
     def fixed(self) -> list[Any]:
         """Values and links of those that are not free, for the fingerprint."""
         free = {p.index for p in self.free()}
-        return [
-            p.link.strip() or float(p.values[0]) for i, p in enumerate(self.parameters, start=1) if i not in free
-        ]
+        return [p.link.strip() or float(p.values[0]) for i, p in enumerate(self.parameters, start=1) if i not in free]
 
     def set(self, values: dict[int, float]) -> None:
         """Set some of the two, by index from 1, with as few recalculations as XSPEC allows."""

@@ -118,9 +118,7 @@ class Task:
             return _scored(u, torch.tensor(self._evaluate(u)[0], dtype=torch.float32), noise)
 
         settings = Settings(target_ess=self.target_ess, budget=self.budget, searches=SEARCHES)
-        problem = Problem(
-            truth.shape[1], simulate, lambda: self.spent, noise, settings, streams, Progress(show=False)
-        )
+        problem = Problem(truth.shape[1], simulate, lambda: self.spent, noise, settings, streams, Progress(show=False))
         strategy = _Taught(problem, self.teacher)
         inference = Inference(problem, strategy)
         inference.run(_scored(self.teacher.v, self.teacher.counts, noise))
