@@ -36,9 +36,9 @@ from xspec_sixsa.embedded.ogip import ARF, RMF, read_arf, read_pha, read_rmf, wr
 from xspec_sixsa.infer.compress import compressor
 from xspec_sixsa.infer.estimate.npe import NeuralPosterior
 from xspec_sixsa.infer.importance import Weights
+from xspec_sixsa.infer.inference import HOPELESS
 from xspec_sixsa.infer.noise import Noise
 from xspec_sixsa.infer.proposal import FlowProposal
-from xspec_sixsa.infer.inference import HOPELESS
 from xspec_sixsa.infer.training import one_thread
 from xspec_sixsa.priors import Prior, bind
 from xspec_sixsa.products.calibration import uniform_rank

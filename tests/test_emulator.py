@@ -14,8 +14,8 @@ from xspec_sixsa.infer.coordinates import Whitening
 from xspec_sixsa.infer.emulator import Emulator, KernelRegression
 from xspec_sixsa.infer.importance import effective_sample_size, log_evidence
 from xspec_sixsa.infer.noise import Noise
-from xspec_sixsa.infer.proposal import EmulatedProposal, StudentMixture, StudentProposal
 from xspec_sixsa.infer.problem import Problem
+from xspec_sixsa.infer.proposal import EmulatedProposal, StudentMixture, StudentProposal
 from xspec_sixsa.infer.search import Search
 from xspec_sixsa.infer.settings import Settings
 from xspec_sixsa.infer.training import one_thread
