@@ -76,7 +76,7 @@ def run_sixsa(priors: Any, xspec: Any, folder: Path, options: dict[str, Any]) ->
 
 
 def run_other(method: str, priors: Any, xspec: Any, folder: Path, options: dict[str, Any]) -> Posterior:
-    from xspec_sixsa.compare.run import RUNNERS
+    from xspec_sixsa.compare.runners import RUNNERS
     from xspec_sixsa.priors import bind
     from xspec_sixsa.session import Session
 

@@ -7,11 +7,18 @@ import logging
 import sys
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Protocol
 
-__all__ = ["Progress"]
+__all__ = ["Progress", "Tick"]
 
 log = logging.getLogger(__name__)
+
+
+class Tick(Protocol):
+    """Tells a stage how far it is."""
+
+    def __call__(self, n: int = 1, absolute: bool = False) -> None:
+        """So many steps more, or (`absolute`) in all."""
 
 
 class Progress:
@@ -33,7 +40,7 @@ class Progress:
         self.seconds: dict[str, float] = {}
 
     @contextlib.contextmanager
-    def task(self, name: str, total: int, kind: str = "training") -> Iterator[Any]:
+    def task(self, name: str, total: int, kind: str = "training") -> Iterator[Tick]:
         """A stage of `total` steps; yields ``tick(n=1, absolute=False)``."""
         from tqdm import tqdm
 

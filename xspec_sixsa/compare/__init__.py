@@ -5,7 +5,7 @@ from xspec_sixsa.compare.divergence import Divergence, jensen_shannon
 from xspec_sixsa.compare.finished import read_finished
 from xspec_sixsa.compare.posterior import CompareError, Posterior
 from xspec_sixsa.compare.ranking import Ranking, rank
-from xspec_sixsa.compare.run import METHODS, compare
+from xspec_sixsa.compare.runners import METHODS, compare
 
 __all__ = [
     "METHODS",

@@ -12,14 +12,14 @@ import itertools
 import logging
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from xspec_sixsa.embedded import pick
-from xspec_sixsa.priors import from_words, normalise
+from xspec_sixsa.priors import PriorsLike, from_words, normalise
 from xspec_sixsa.run.fit import fit
 from xspec_sixsa.session.files import loaded_chains
 
@@ -48,7 +48,7 @@ class _Installed:
     owner: type
     originals: dict[str, Any]  # only what the class itself defined: the rest was inherited
     method: property
-    perform: Any
+    perform: Callable[..., Any]
     ours: dict[str, Any] = field(default_factory=dict)
     selected: bool = False
     words: dict[str, int] = field(default_factory=dict)
@@ -60,7 +60,7 @@ class _Installed:
 _installed: dict[type, _Installed] = {}
 
 
-def install(priors: Any = None, *, output: Any = None, xspec: ModuleType | None = None, **options: Any) -> None:
+def install(priors: PriorsLike = None, *, output: Any = None, xspec: ModuleType | None = None, **options: Any) -> None:
     """Make ``Fit.method = "sixsa"`` (or ``"sixsa 2000 1"``: effective samples, seed) and ``Fit.perform()`` run `fit`.
 
     All other methods stay as they are. Called again, it only replaces the priors and options.

@@ -15,7 +15,7 @@ from xspec_sixsa.priors.bxa import (
     create_uniform_prior_for,
     from_bxa,
 )
-from xspec_sixsa.priors.file import FIT_OPTIONS, load_toml, normalise, save_toml
+from xspec_sixsa.priors.file import FIT_OPTIONS, PriorsLike, load_toml, normalise, save_toml
 from xspec_sixsa.priors.joint import JointPrior
 from xspec_sixsa.priors.kinds import (
     KINDS,
@@ -36,6 +36,7 @@ __all__ = [
     "JointPrior",
     "Prior",
     "PriorError",
+    "PriorsLike",
     "bind",
     "create_custom_prior_for",
     "create_gaussian_prior_for",

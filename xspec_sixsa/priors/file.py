@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Mapping
 from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from xspec_sixsa.common.files import atomic_path
 from xspec_sixsa.priors.bxa import from_bxa
@@ -15,13 +15,18 @@ from xspec_sixsa.priors.joint import JointPrior
 from xspec_sixsa.priors.kinds import KINDS, from_mapping, from_words
 from xspec_sixsa.priors.prior import Prior, PriorError
 
-__all__ = ["FIT_OPTIONS", "load_toml", "normalise", "save_toml"]
+__all__ = ["FIT_OPTIONS", "PriorsLike", "load_toml", "normalise", "save_toml"]
+
+PriorsLike: TypeAlias = (
+    "str | os.PathLike[str] | Prior | JointPrior | Mapping[str, Any] | Iterable[Prior | Mapping[str, Any]] | None"
+)
+"""What is taken for priors: see `normalise`."""
 
 # What `[fit]` may hold, and its type.
 FIT_OPTIONS: dict[str, type] = {"target_ess": int, "seed": int, "budget": int, "compressor": str, "training": str}
 
 
-def normalise(priors: Any) -> tuple[list[Prior], dict[str, Any]]:
+def normalise(priors: PriorsLike) -> tuple[list[Prior], dict[str, Any]]:
     """Priors as a list, and the options that came with them.
 
     Parameters

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from xspec_sixsa.infer.compress import Compressor, compressor
 from xspec_sixsa.infer.emulator import Emulator
 from xspec_sixsa.infer.noise import Noise
 from xspec_sixsa.infer.training import one_thread, train
+from xspec_sixsa.priors import PriorsLike
 from xspec_sixsa.products.calibration.box import Box
 from xspec_sixsa.products.plots.networks import FLAT, plot_retriever
 
@@ -104,7 +105,7 @@ def retrieve_for(
     compress: str = "autoencoder",
     *,
     n: int = 3000,
-    priors: Any = None,
+    priors: PriorsLike = None,
     seed: int = 1,
     xspec: ModuleType | None = None,
 ) -> tuple[Retrieval, int]:

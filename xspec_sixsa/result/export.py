@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    import getdist
+    import pandas
+
     from xspec_sixsa.result.predictive import SpectrumPredictive
     from xspec_sixsa.result.result import Result
 
 __all__ = ["to_arviz", "to_getdist", "to_pandas"]
 
 
-def to_pandas(result: Result) -> Any:
+def to_pandas(result: Result) -> pandas.DataFrame:
     """All draws as a DataFrame.
 
     Columns: the parameters under their chain names, then ``weight`` (sums to 1), ``log_weight``, ``log_likelihood`` and
@@ -79,7 +82,7 @@ def _variables(spectra: Sequence[SpectrumPredictive]) -> list[str]:
     return [f"{i}:{name}" if names.count(name) > 1 else name for i, name in enumerate(names, 1)]
 
 
-def to_getdist(result: Result) -> Any:
+def to_getdist(result: Result) -> getdist.MCSamples:
     """Weighted draws as `getdist.MCSamples`, with labels and limits found from the draws."""
     getdist = _need("getdist", "getdist")
     keep = result.weights > 0

@@ -43,14 +43,14 @@ class ResultMethods:
             the session that is loaded stays as it is.
         **options
             `read` (finished runs: BXA folders, chain files), `limit` (seconds), `restore` (the session from the
-            run's folder) ...: see `compare.run.compare`.
+            run's folder) ...: see `compare.runners.compare`.
 
         Returns
         -------
         Comparison
             Print it; `comparison.json` and the corner plot go to the result's folder.
         """
-        return _above("compare.run").compare(self, methods, **options)
+        return _above("compare.runners").compare(self, methods, **options)
 
     def diagnose(self, **options: Any) -> Diagnosis:
         """Whether the model describes the data: goodness of fit, residual lines, outliers (`diagnostics.diagnose`)."""

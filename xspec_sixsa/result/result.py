@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +20,10 @@ from xspec_sixsa.result.predictive import NO_ROWS, SpectrumPredictive, check_ind
 from xspec_sixsa.result.prioredges import PriorEdge, prior_edges
 from xspec_sixsa.result.summary import summary_text
 from xspec_sixsa.result.weighted import WeightedDraws
+
+if TYPE_CHECKING:
+    import getdist
+    import pandas
 
 __all__ = ["RELIABLE", "UNRELIABLE", "Result"]
 
@@ -321,7 +325,7 @@ class Result(WeightedDraws, ResultMethods):
             path, self.names, self.units, self.samples[index], -2 * self.log_likelihood[index], history=history
         )
 
-    def to_pandas(self) -> Any:
+    def to_pandas(self) -> pandas.DataFrame:
         """Weighted draws as a `pandas.DataFrame` (needs pandas)."""
         return to_pandas(self)
 
@@ -346,6 +350,6 @@ class Result(WeightedDraws, ResultMethods):
         pointwise = self.log_predictive() if known else None
         return to_arviz(self, n, pointwise, joint=joint)
 
-    def to_getdist(self) -> Any:
+    def to_getdist(self) -> getdist.MCSamples:
         """Weighted draws as GetDist's `MCSamples` (needs getdist)."""
         return to_getdist(self)

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from xspec_sixsa.priors import bind, normalise
+from xspec_sixsa.priors import PriorsLike, bind, normalise
 from xspec_sixsa.result import Result
 from xspec_sixsa.run.folder import prepare
 from xspec_sixsa.run.options import checked
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 def fit(
-    priors: Any = None,
+    priors: PriorsLike = None,
     *,
     target_ess: int | None = None,
     budget: int | None = None,

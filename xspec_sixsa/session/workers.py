@@ -19,7 +19,7 @@ import time
 import warnings
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -113,7 +113,7 @@ class WorkerPool:
             return counts, statistic, reasons
         chunk = int(np.clip(-(-n // (4 * self.n_workers)), 1, self._capacity))
         waiting = deque(np.arange(start, min(start + chunk, n)) for start in range(0, n, chunk))
-        busy: dict[Any, _Worker] = {}
+        busy: dict[Any, _Worker] = {}  # by connection: `wait` gives them back as what they need not be
         try:
             while waiting or busy:
                 while len(self._workers) < min(self.n_workers, len(waiting) + len(busy)):
@@ -188,7 +188,7 @@ class WorkerPool:
         worker.rows, worker.seen, worker.since = rows, 0, time.monotonic()
         return True
 
-    def _patience(self, busy: Any) -> float:
+    def _patience(self, busy: Iterable[_Worker]) -> float:
         """Seconds until some worker could be stuck."""
         first = min(worker.since for worker in busy)
         return float(np.clip(first + self.time_limit + GRACE_S - time.monotonic(), 0.01, 60.0))
@@ -256,7 +256,13 @@ def _kill(owner: int, workers: list[_Worker]) -> None:
         workers.clear()
 
 
-def _child(pool: WorkerPool, ours: Any, theirs: Any, block: np.ndarray, done: np.ndarray) -> None:
+def _child(
+    pool: WorkerPool,
+    ours: multiprocessing.connection.Connection,
+    theirs: multiprocessing.connection.Connection,
+    block: np.ndarray,
+    done: np.ndarray,
+) -> None:
     """The worker's life; never returns."""
     try:
         signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xspec_sixsa.priors import JointPrior, bind, normalise
+from xspec_sixsa.priors import JointPrior, PriorsLike, bind, normalise
 from xspec_sixsa.session.opened import open_session
 from xspec_sixsa.session.session import Session
 
@@ -41,7 +41,7 @@ class Box:
     limits: Points
 
     @classmethod
-    def of(cls, result: Result, priors: Any, box: Points | None, xspec: ModuleType | None) -> Box:
+    def of(cls, result: Result, priors: PriorsLike, box: Points | None, xspec: ModuleType | None) -> Box:
         """The box of a result; see `calibration.calibrate`."""
         session = open_session(result, xspec)
         if priors is None:

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xspec_sixsa.common.files import write_json
+from xspec_sixsa.priors import PriorsLike
 from xspec_sixsa.products.calibration.box import Box
 from xspec_sixsa.products.calibration.ranks import KINDS
 from xspec_sixsa.products.plots.calibration import plot_ranks, plot_tarp
@@ -169,7 +170,7 @@ def calibrate(
     output: str | os.PathLike[str],
     seed: int = 1,
     resume: bool = False,
-    priors: Any = None,
+    priors: PriorsLike = None,
     box: Points | None = None,
     target_ess: int = 200,
     budget: int = 5000,

@@ -20,7 +20,7 @@ from xspec_sixsa.compare.finished import read_finished
 from xspec_sixsa.compare.nested import run_bxa, run_nautilus
 from xspec_sixsa.compare.posterior import CompareError, Posterior
 from xspec_sixsa.embedded import pick
-from xspec_sixsa.priors import KINDS, bind, normalise
+from xspec_sixsa.priors import KINDS, PriorsLike, bind, normalise
 from xspec_sixsa.priors.kinds import from_mapping
 from xspec_sixsa.session import Session, difference
 from xspec_sixsa.session.restore import restore_session
@@ -44,7 +44,7 @@ def compare(
     methods: Sequence[str] = (),
     *,
     read: Sequence[str | os.PathLike[str]] = (),
-    priors: Any = None,
+    priors: PriorsLike = None,
     xspec: ModuleType | None = None,
     restore: bool = False,
     seed: int = 1,
@@ -135,7 +135,7 @@ def compare(
 def _run(
     name: str,
     result: Result,
-    priors: Any,
+    priors: PriorsLike,
     xspec: ModuleType | None,
     restore: bool,
     workers: int | None,
@@ -157,7 +157,7 @@ RUNNERS: dict[str, Callable[..., Posterior]] = {
 
 def problem_of(
     result: Result,
-    priors: Any = None,
+    priors: PriorsLike = None,
     xspec: ModuleType | None = None,
     *,
     restore: bool = False,
@@ -199,7 +199,7 @@ def problem_of(
     return session, _priors(result, session, priors)
 
 
-def _priors(result: Result, session: Session, priors: Any) -> JointPrior:
+def _priors(result: Result, session: Session, priors: PriorsLike) -> JointPrior:
     recorded = result.fingerprint.get("priors")
     if priors is not None:
         prior = bind(normalise(priors)[0], session)
