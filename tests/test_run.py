@@ -16,6 +16,7 @@ from test_tablemodel import write_table
 
 import xspec_sixsa as sixsa
 import xspec_sixsa.embedded as xspec
+from xspec_sixsa.embedded.evaluate import evaluations
 from xspec_sixsa.infer.inference import Inference
 
 QUICK = {"first": 500, "later": 300, "pilot": 150, "flow_steps": 150, "refine_steps": 120}
@@ -32,7 +33,7 @@ sixsa.fit(t.load(), xspec=xspec, output="run", **t.OPTIONS)
 
 def load() -> list[sixsa.Prior]:
     """The faked spectrum of the folder we are in, and priors of its power law."""
-    xspec.Xset.chatter = 0
+    xspec.Xset.chatter, xspec.Xset.abund = 0, "angr"  # another file of tests may have left another
     xspec.AllData.clear()
     xspec.AllModels.clear()
     xspec.AllChains.clear()
@@ -74,7 +75,7 @@ def test_a_run_recovers_the_truth_and_leaves_its_files_and_the_chain(priors, tmp
     # the model stands at the best fit, with a valid fit, and the chain is used
     assert xspec.Fit.statistic == pytest.approx(result.best_statistic, abs=1e-6)
     assert result.best_statistic <= -2 * result.log_likelihood.max() + 1e-9
-    xspec.Fit.error("2")
+    xspec.Fit.error("2.706 2")
     low, high, _ = xspec.AllModels(1)(2).error
     # 90 % interval from about 400 correlated chain rows: its ends are known to a fifth of its half-width
     interval = result.interval(0.9)[1]
@@ -200,3 +201,11 @@ def test_a_model_that_gives_nan_is_named_before_anything_is_written(priors, tmp_
 def test_wrong_options_are_refused_before_anything_is_spent(priors, wrong, message) -> None:
     with pytest.raises(ValueError, match=message):
         sixsa.fit(priors, xspec=xspec, **(OPTIONS | wrong))
+
+
+def test_a_folder_that_cannot_be_made_is_refused_before_anything_is_spent(priors, tmp_path) -> None:
+    (tmp_path / "file").write_text("mine")
+    spent = evaluations()
+    with pytest.raises(NotADirectoryError, match="is a file"):
+        sixsa.fit(priors, xspec=xspec, output="file/run", **OPTIONS)
+    assert evaluations() - spent <= 1  # the session is looked at

@@ -17,6 +17,7 @@ from small_session import write_fixed_spectra
 
 from xspec_sixsa.result.chainfile import write_chain
 from xspec_sixsa.session import Session, difference
+from xspec_sixsa.session.files import loaded_chains
 from xspec_sixsa.session.observe import saved_statistics
 
 # XSPEC prints and the engine computes single rows and batches along different paths of the same float64 arithmetic.
@@ -250,19 +251,28 @@ def test_native_fit_leaves_the_best_fit(engine: ModuleType) -> None:
     assert low < best[1] < high
 
 
-def test_chains_of_the_user_are_not_mixed_with_ours(engine: ModuleType, tmp_path: Path) -> None:
+def test_chains_of_the_user_are_not_mixed_with_ours_which_the_next_supersedes(
+    engine: ModuleType, tmp_path: Path
+) -> None:
     session = Session(two_groups(engine), workers=1)
-    samples = points(session, 40)
-    statistic = session.evaluate(samples, "a").statistic
-    for name in ("users.fits", "ours.fits"):
-        write_chain(tmp_path / name, session.names, session.units, samples, statistic)
-    session.load_chain(tmp_path / "users.fits")
-    with pytest.raises(RuntimeError, match="users.fits"):
-        session.load_chain(tmp_path / "ours.fits")
-    session.load_chain(tmp_path / "ours.fits", replace=True)
-    assert engine.AllChains(1).fileName.endswith("ours.fits")
+    theta = points(session, 40)
+    statistic = session.evaluate(theta, "chain").statistic
+    files = [tmp_path / name for name in ("first.fits", "second.fits", "users.fits")]
+    for file in files:
+        write_chain(file, session.names, session.units, theta, statistic)
+    session.load_chain(files[0])
+    session.load_chain(files[1])
+    assert loaded_chains(engine) == [str(files[1])]
     with pytest.raises(FileNotFoundError):
         session.load_chain(tmp_path / "absent.fits")
+    engine.AllChains.clear()
+    engine.AllChains += str(files[2])
+    with pytest.raises(RuntimeError, match=r"users\.fits"):
+        session.load_chain(files[0])
+    assert loaded_chains(engine) == [str(files[2])]
+    session.load_chain(files[0], replace=True)
+    assert loaded_chains(engine) == [str(files[0])]
+    engine.AllChains.clear()
 
 
 def test_saved_session_works_from_another_folder(engine: ModuleType, tmp_path: Path, monkeypatch: Any) -> None:

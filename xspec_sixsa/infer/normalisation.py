@@ -23,6 +23,7 @@ from scipy.special import gammainc, gammaincc, gammaln, logsumexp
 from xspec_sixsa.infer.importance import Weights
 from xspec_sixsa.infer.proposal import EmulatedProposal, Mixture, Proposal
 from xspec_sixsa.priors.prior import equal_steps
+from xspec_sixsa.result.summary import percent
 from xspec_sixsa.session.norms import NoCommonScaleError
 
 if TYPE_CHECKING:
@@ -293,7 +294,7 @@ def check_linear(
     error = np.abs(found.counts - wanted) / (wanted + 1e-3 * wanted.mean(axis=1, keepdims=True))
     if error.max() > SINGLE:
         raise NoCommonScaleError(
-            f"the expected counts do not follow the norms (off by {100 * error.max():.2g} % in one bin)"
+            f"the expected counts do not follow the norms (off by {percent(float(error.max()))} in one bin)"
         )
     observed, expected = session.observation.counts.sum(), before.sum(axis=1)
     scaled = observed * t - expected * np.expm1(t)

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any
 from xspec_sixsa.embedded import pick
 from xspec_sixsa.priors import PriorsLike, from_words, normalise
 from xspec_sixsa.run.fit import fit
-from xspec_sixsa.session.files import loaded_chains
 
 if TYPE_CHECKING:
     from xspec_sixsa.priors import Prior
@@ -239,26 +238,14 @@ def _run(state: _Installed) -> None:
     options = {**state.options, **state.words}
     # absolute, since XSPEC reads the chain's file later, wherever the user is by then
     folder = options["output"] = Path(options.get("output") or _free_folder()).absolute()
-    loaded = loaded_chains(state.module)
-    if loaded and all(_is_ours(name) for name in loaded):
-        # the chain of the fit before: a new fit supersedes it, as XSPEC's own fit does its covariance
-        options.setdefault("replace_chains", True)
     result = fit(state.priors, xspec=state.module, **options)
     last_result = result
-    _chains.add(str(folder / "chain.fits"))
     log.info("result in %s", folder)
     if state.module.Xset.chatter >= PRINT_CHATTER:
         # a fitting command answers at the prompt, as XSPEC's own do
         sys.stdout.write(f"{result.summary()}\n")
     elif result.status != "reliable":
         log.warning("The posterior in %s is unreliable: %s", folder, " ".join(result.reasons))
-
-
-_chains: set[str] = set()
-
-
-def _is_ours(name: str) -> bool:
-    return str(Path(name).absolute()) in _chains
 
 
 def _free_folder() -> Path:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xspec_sixsa.priors.prior import equal_steps
+from xspec_sixsa.result.summary import percent
 
 if TYPE_CHECKING:
     from xspec_sixsa.result.result import Result
@@ -51,7 +52,7 @@ class PriorEdge:
         lower = self.side == "lower"
         found = (
             f"{self.label} ({self.name}): the posterior piles up at its prior's {self.side} limit {self.limit:g} "
-            f"({100 * self.mass:.2g} % of it within {100 * OUTERMOST:g} % of the range)"
+            f"({percent(self.mass)} of it within {100 * OUTERMOST:g} % of the range)"
         )
         if self.hard:
             opposite = "an upper" if lower else "a lower"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from xspec_sixsa.result.result import Result
 
-__all__ = ["HEAD", "NO_POSTERIOR", "format_value", "numbers", "parameter_rows", "summary_text"]
+__all__ = ["HEAD", "NO_POSTERIOR", "format_value", "numbers", "parameter_rows", "percent", "summary_text"]
 
 WIDTH = 118  # characters of a note's line
 HEAD = ("unit", "median", "68 %", "90 %", "best fit")
@@ -67,6 +67,18 @@ def numbers(result: Result) -> list[tuple[str, str]]:
     if result.output is not None:
         lines.append(("Saved in", str(result.output)))
     return lines
+
+
+def percent(share: float) -> str:
+    """A share in percent, with two significant digits where that takes no exponent.
+
+    Examples
+    --------
+    >>> percent(0.997), percent(0.0432), percent(2e-4)
+    ('100 %', '4.3 %', '0.02 %')
+    """
+    value = 100 * share
+    return f"{value:.0f} %" if abs(value) >= 9.95 else f"{value:.2g} %"
 
 
 def format_value(value: float, scale: float) -> str:

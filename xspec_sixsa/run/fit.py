@@ -66,7 +66,7 @@ def fit(
         End with a short native fit from the best draw, which leaves XSPEC with a valid fit; False leaves the model as
         it was.
     replace_chains : bool, default False
-        Unload chains that are loaded in XSPEC; they are refused otherwise.
+        Unload chains that you have loaded in XSPEC; they are refused otherwise. An earlier fit's is replaced.
     progress : bool, default True
         Bars on a terminal.
     xspec : module, optional
@@ -104,7 +104,7 @@ def fit(
     if output is not None:
         if not replace_chains:
             session.refuse_chains()
-        elif clobber:
+        if clobber:
             session.unload_chains(Path(output))
         record = prepare(output, record, resume=resume, clobber=clobber)
     elif resume:

@@ -47,6 +47,7 @@ def prepare(output: str | os.PathLike[str], run: dict[str, Any], *, resume: bool
     output = Path(output)
     if resume and clobber:
         raise ValueError("resume and clobber contradict each other: continue the old run, or replace it?")
+    _check_writable(output)
     occupied = output.is_dir() and any(output.iterdir())
     if output.exists() and not output.is_dir():
         raise FileExistsError(f"{output} is a file, not a folder: give another output.")
@@ -77,6 +78,17 @@ def prepare(output: str | os.PathLike[str], run: dict[str, Any], *, resume: bool
             (output / name).unlink(missing_ok=True)
         shutil.rmtree(output / CHECKPOINT, ignore_errors=True)
     return run
+
+
+def _check_writable(output: Path) -> None:
+    """Refuse a folder that cannot be made or written to, before anything is spent on what it should hold."""
+    there = output.absolute()
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    if there != output.absolute() and not there.is_dir():
+        raise NotADirectoryError(f"The output folder {output} cannot be made: {there} is a file. Give another output.")
+    if there.is_dir() and not os.access(there, os.W_OK | os.X_OK):
+        raise PermissionError(f"The output folder {output} cannot be written: no permission in {there}.")
 
 
 def begin(output: str | os.PathLike[str], run: dict[str, Any]) -> None:

@@ -109,13 +109,21 @@ def loaded_chains(module: ModuleType) -> list[str]:
 
 
 def refuse_chains(module: ModuleType) -> None:
-    """Raise RuntimeError when chains are loaded: they are the user's, and XSPEC would mix them with another."""
+    """Raise RuntimeError when chains of the user's are loaded: XSPEC would mix them with another.
+
+    Those that `load_chain` has loaded in this process are not the user's: a new fit supersedes them, as XSPEC's own fit
+    does its covariance.
+    """
     present = loaded_chains(module)
-    if present:
+    if not all(Path(name).absolute() in _ours for name in present):
         raise RuntimeError(
             f"{len(present)} chain(s) are loaded already ({', '.join(present)}): XSPEC would take all of them together "
             "for one posterior. Unload them (AllChains.clear()), or let them be replaced (replace_chains=True)."
         )
+
+
+_ours: set[Path] = set()
+"""Chain files that this process loaded for a fit."""
 
 
 def unload_chains(module: ModuleType, folder: Path) -> None:
@@ -135,12 +143,12 @@ def load_chain(module: ModuleType, path: Path, replace: bool = False) -> None:
     module : module
     path : Path
     replace : bool, default False
-        Whether to unload chains that are there already.
+        Whether to unload chains of the user's that are there already.
 
     Raises
     ------
     RuntimeError
-        When chains are loaded and `replace` is False: they are the user's, and XSPEC would mix them with this one.
+        When chains of the user's are loaded and `replace` is False: see `refuse_chains`.
     FileNotFoundError
     """
     if not path.is_file():
@@ -152,3 +160,4 @@ def load_chain(module: ModuleType, path: Path, replace: bool = False) -> None:
     chains = module.AllChains
     # absolute: XSPEC opens the file anew at every use, and ends the program where it is not found
     chains += str(path.absolute())
+    _ours.add(path.absolute())

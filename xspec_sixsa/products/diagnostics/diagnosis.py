@@ -10,6 +10,7 @@ from typing import Any
 from xspec_sixsa.common.files import write_json
 from xspec_sixsa.products.diagnostics.lines import LineHint
 from xspec_sixsa.products.diagnostics.pvalues import SUSPECT
+from xspec_sixsa.result.summary import percent
 
 __all__ = ["Diagnosis", "SpectrumDiagnosis"]
 
@@ -62,9 +63,9 @@ class SpectrumDiagnosis:
             found.append(f"the fit is {how} ({self.statistic} {self.value:.4g} for {self.expected:.4g} expected, "
                          f"{self.sigma:+.1f} sigma)")  # fmt: skip
         if self.predictive_p < SUSPECT:
-            found.append(f"only {100 * self.predictive_p:.2g} % of the posterior's own spectra fit as badly")
+            found.append(f"only {percent(self.predictive_p)} of the posterior's own spectra fit as badly")
         if self.qq_p < SUSPECT:
-            found.append(f"counts are at the wrong energies (QQ distance {100 * self.qq:.2g} %, p = {self.qq_p:.2g})")
+            found.append(f"counts are at the wrong energies (QQ distance {percent(self.qq)}, p = {self.qq_p:.2g})")
         if self.line.p_value < SUSPECT:
             found.append(str(self.line))
         return found
