@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -74,7 +75,9 @@ def make_gallery(*, force: bool = False) -> list[Path]:
     """Make pages of the examples that have none for their present text, and the index; give back the pages made."""
     GALLERY.mkdir(exist_ok=True)
     names = [script.stem for script in sorted(EXAMPLES.glob("*.py"))]
-    made = [make_page(name) for name in names if force or not up_to_date(name)]
+    stale = [name for name in names if force or not up_to_date(name)]
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:  # each waits for a process that fills one core
+        made = list(pool.map(make_page, stale))
     for leftover in {path.stem for path in GALLERY.iterdir()} - {*names, "index"}:
         shutil.rmtree(GALLERY / leftover, ignore_errors=True)
         (GALLERY / f"{leftover}.md").unlink(missing_ok=True)

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from xspec_sixsa.embedded.ogip import write_rmf
 from xspec_sixsa.interfaces.cli import main
+from xspec_sixsa.interfaces.demo import make_response
 from xspec_sixsa.products.diagnostics import cash_moments, diagnose, find_line, response_fwhm
 from xspec_sixsa.result import Result, SpectrumPredictive
 
@@ -170,3 +172,24 @@ def test_the_shell_says_it_and_exits_with_3(tmp_path: Path) -> None:
     assert "NOT DESCRIBED" in ran.output
     assert (tmp_path / "diagnosis.json").is_file()
     assert (tmp_path / "qq_1.png").stat().st_size > 10_000
+
+
+def test_the_answer_is_the_same_in_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, elsewhere, run = tmp_path / "data", tmp_path / "elsewhere", tmp_path / "runs" / "one"
+    for folder in (data, elsewhere, run):
+        folder.mkdir(parents=True)
+    rmf, _ = make_response()
+    write_rmf(data / "a.rmf", rmf)
+    (run / "session.xcm").write_text(f"data 1:1 {data}/a.pha\nresponse 1:1 {data}/a.rmf\n")
+    counts = np.random.default_rng(3).poisson(MODEL).astype(float)
+    judged = result(counts, fingerprint={"spectra": [{"responses": {"1": ["a.rmf", ""]}}]})
+    judged.save(run)
+    by_bins = diagnose(result(counts)).spectra[0].line
+    found = []
+    for folder in (data, elsewhere):
+        monkeypatch.chdir(folder)
+        found.append(diagnose(Result.load(run)).spectra[0].line)
+    assert found[0] == found[1] != by_bins
+    # moved together, the data are found beside the run
+    (data / "a.rmf").rename(run / "a.rmf")
+    assert diagnose(Result.load(run)).spectra[0].line == found[0]

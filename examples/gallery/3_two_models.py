@@ -1,6 +1,6 @@
 """Is there a line? Two models on the same data
 
-A spectrum with a narrow iron line of about 90 eV equivalent width, and the question that every referee asks. Both
+A spectrum with a narrow iron line of 85 eV equivalent width, and the question that every referee asks. Both
 models are fitted, and ranked by their evidence and by how well they would predict a spectrum like this one.
 
 **How far to trust it.** The evidence has an error, and it is small. What it depends on is the prior: a line that may

@@ -1,11 +1,12 @@
 """The flux as a posterior
 
 Fluxes, luminosities and equivalent widths follow from the parameters, so each draw of the posterior has one. XSPEC's
-own `flux` command computes them. Here are the flux that is observed, and the one before absorption, from 500 counts.
+own `flux` command computes them. Here are the flux that is observed, and the one before absorption, from
+about 500 counts.
 
-**How far to trust it.** The draws carry the correlations: the unabsorbed flux is uncertain because the column density
-is, and its distribution has a tail that no symmetric error would show. What is not in it: the error of the effective
-area, and the choice of the model.
+**How far to trust it.** The draws carry the correlations: the unabsorbed flux is far less certain than the observed
+one, because the column density is not well known, and its error is larger upwards than downwards. What is not in it:
+the error of the effective area, and the choice of the model.
 """
 
 from pathlib import Path
@@ -20,7 +21,7 @@ make_demo_data(Path("."))  # for its response
 xspec.Xset.chatter, xspec.Xset.seed = 0, 1
 xspec.Xset.abund = "wilm"
 model = xspec.Model("TBabs*powerlaw", setPars=(0.3, 1.9, 5e-5))
-xspec.AllData.fakeit(1, xspec.FakeitSettings("demo_pn.rmf", "demo_pn.arf", exposure=6000, fileName="src.pha"))
+xspec.AllData.fakeit(1, xspec.FakeitSettings("demo_pn.rmf", "demo_pn.arf", exposure=8000, fileName="src.pha"))
 xspec.AllData(1).ignore("**-0.5 10.0-**")
 xspec.Fit.statMethod = "cstat"
 xspec.AllModels.calcFlux("0.5 2.0")

@@ -12,7 +12,7 @@ from types import ModuleType
 
 from xspec_sixsa.common.files import working_directory
 
-__all__ = ["restore_parts", "restore_session", "session_folder"]
+__all__ = ["restore_parts", "restore_session", "session_files", "session_folder"]
 
 _FILE_COMMAND = re.compile(r"^\s*(data|response|arf|backgrnd)\s+(.*)$")
 _NO_FILE = re.compile(r"^(\d+(:\d+)?(-\d+)?|none|/|,|-)$")
@@ -49,7 +49,7 @@ def restore_parts(module: ModuleType, text: str, script: Path) -> None:
 
 def session_folder(session: Path) -> Path:
     """The folder in which every file of the session exists: the current one, or the session's own."""
-    names = list(_session_files(session))
+    names = list(session_files(session))
     if not names:
         return Path.cwd()
     missing = []
@@ -66,7 +66,7 @@ def session_folder(session: Path) -> Path:
     )
 
 
-def _session_files(session: Path) -> Iterator[tuple[str, Path]]:
+def session_files(session: Path) -> Iterator[tuple[str, Path]]:
     """Files that the session names outright (a response may also be named in a spectrum's header)."""
     moved = Path()
     for line in session.read_text(encoding="utf-8", errors="replace").splitlines():
