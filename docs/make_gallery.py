@@ -50,7 +50,7 @@ What it prints:
 {printed}
 ```
 
-`examples/gallery/{name}.py`; run for this page in {seconds:.0f} s, on one core.
+`examples/gallery/{name}.py`. It took {seconds:.0f} s when this site was built, on one core of a machine with other work.
 """
 INDEX = """\
 # Gallery

@@ -1,8 +1,8 @@
 """The flux as a posterior
 
 Fluxes, luminosities and equivalent widths follow from the parameters, so each draw of the posterior has one. XSPEC's
-own `flux` command computes them. Here are the flux that is observed, and the one before absorption, from
-about 500 counts.
+own `flux` command computes them. Here are the flux that is observed, and the one before absorption, from about 500
+counts.
 
 **How far to trust it.** The draws carry the correlations: the unabsorbed flux is far less certain than the observed
 one, because the column density is not well known, and its error is larger upwards than downwards. What is not in it:
