@@ -50,7 +50,7 @@ What it prints:
 {printed}
 ```
 
-`examples/gallery/{name}.py`. It took {seconds:.0f} s when this site was built, on one core of a machine with other work.
+`examples/gallery/{name}.py`. It took {seconds:.0f} s when this site was built, on one core beside other work.
 """
 INDEX = """\
 # Gallery
