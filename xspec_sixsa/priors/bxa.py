@@ -29,12 +29,36 @@ class SoftLimitsError(PriorError, UserWarning):
 
 
 def create_uniform_prior_for(model: Any, par: Any) -> Prior:
-    """Uniform between the parameter's soft limits, which must equal the hard ones."""
+    """Uniform between the parameter's soft limits, which must equal the hard ones.
+
+    Parameters
+    ----------
+    model : Model
+        PyXspec's, real or embedded.
+    par : Parameter
+        One of its parameters.
+
+    Raises
+    ------
+    PriorError
+        If the soft limits differ from the hard ones.
+    """
     return from_words((model, _index(par)), "uniform", _limits(par))
 
 
 def create_loguniform_prior_for(model: Any, par: Any) -> Prior:
-    """Log-uniform between the parameter's soft limits, which must equal the hard ones and be above 0."""
+    """Log-uniform between the parameter's soft limits, which must equal the hard ones and be above 0.
+
+    Parameters
+    ----------
+    model, par : Model, Parameter
+        As for `create_uniform_prior_for`.
+
+    Raises
+    ------
+    PriorError
+        If the limits are not so.
+    """
     low, high = _limits(par)
     if low <= 0.0:
         raise PriorError(
@@ -47,7 +71,13 @@ def create_loguniform_prior_for(model: Any, par: Any) -> Prior:
 
 
 def create_jeffreys_prior_for(model: Any, par: Any) -> Prior:
-    """BXA's older name of `create_loguniform_prior_for`."""
+    """BXA's older name of `create_loguniform_prior_for`.
+
+    Parameters
+    ----------
+    model, par : Model, Parameter
+        As for `create_uniform_prior_for`.
+    """
     return create_loguniform_prior_for(model, par)
 
 
@@ -55,6 +85,13 @@ def create_gaussian_prior_for(model: Any, par: Any, mean: float, std: float) -> 
     """A normal distribution *clipped* at the soft limits: what lies beyond them is piled up on them.
 
     That is BXA's meaning; `xspec_sixsa.normal` truncates and renormalises.
+
+    Parameters
+    ----------
+    model, par : Model, Parameter
+        As for `create_uniform_prior_for`.
+    mean, std : float
+        Of the whole distribution, before it is clipped.
     """
     low, high = _limits(par)
     numbers = from_words((model, _index(par)), "normal", (mean, std, low, high)).numbers
@@ -64,7 +101,17 @@ def create_gaussian_prior_for(model: Any, par: Any, mean: float, std: float) -> 
 def create_custom_prior_for(
     model: Any, par: Any, transform: Callable[[Any], Any], aftertransform: Callable[[Any], Any] = lambda x: x
 ) -> Prior:
-    """A prior by its transformation of a unit-interval number; `aftertransform` takes the result to XSPEC's unit."""
+    """A prior by its transformation of a unit-interval number.
+
+    Parameters
+    ----------
+    model, par : Model, Parameter
+        As for `create_uniform_prior_for`.
+    transform : callable
+        From a number in [0, 1] to the number that BXA samples, for example a logarithm.
+    aftertransform : callable, optional
+        From that to the parameter in XSPEC's unit; default: as it is.
+    """
     return _by_transformation(model, _index(par), par.name, transform, aftertransform)
 
 
@@ -72,6 +119,11 @@ def from_bxa(transformations: Iterable[Mapping[str, Any]]) -> list[Prior]:
     """Priors from BXA's `transformations`, the dicts that its ``create_*_prior_for`` return.
 
     The functions are used as they are: a value is ``aftertransform(transform(u))``.
+
+    Parameters
+    ----------
+    transformations : iterable of dict
+        With ``model``, ``index``, ``name``, ``transform`` and ``aftertransform``.
 
     Raises
     ------

@@ -234,6 +234,15 @@ def joint(
 def from_words(parameter: Any, kind: str, numbers: Sequence[float | str]) -> Prior:
     """A prior from a kind and its numbers in order, as Tcl and the shell give them.
 
+    Parameters
+    ----------
+    parameter : object
+        As for `uniform`.
+    kind : str
+        One of `KINDS`, or XSPEC's word for it (``jeffreys``, ``gauss``, ``exp``).
+    numbers : sequence of float or str
+        In the order of `KINDS`; the last may be left out where a kind has limits.
+
     Examples
     --------
     >>> from_words("nH__1", "uniform", ["0", "0.5"]).numbers
