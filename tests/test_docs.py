@@ -109,6 +109,15 @@ def test_gallery_examples_are_short_and_say_how_far_to_trust_them(path: Path) ->
     assert "xspec_sixsa import xspec" in text(path)  # real XSPEC or the engine, whichever is there
 
 
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_the_gallery_shows_the_examples_as_they_are(path: Path) -> None:
+    gallery = script("make_gallery")
+    assert gallery.up_to_date(path.stem), "run `python docs/make_gallery.py`, and look at the pictures"
+    page = text(gallery.GALLERY / f"{path.stem}.md")
+    pictures = re.findall(r"\]\((\S+\.png)\)", page)
+    assert pictures and all((gallery.GALLERY / picture).is_file() for picture in pictures)
+
+
 def test_what_the_site_needs_is_pinned() -> None:
     tomllib = pytest.importorskip("tomllib" if sys.version_info >= (3, 11) else "tomli")
     extra = tomllib.loads(text(ROOT / "pyproject.toml"))["project"]["optional-dependencies"]["docs"]
