@@ -14,7 +14,6 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -35,9 +34,6 @@ from xspec_sixsa.products.calibration.box import Box
 from xspec_sixsa.products.calibration.observations import simulated_observation
 from xspec_sixsa.products.calibration.ranks import KINDS, uniform_rank
 from xspec_sixsa.products.calibration.teacher import Teacher
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["Task", "infer_all", "name_of"]
 
