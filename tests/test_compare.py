@@ -49,6 +49,18 @@ def embedded(tmp_path: Path) -> Any:
     fresh(module)
 
 
+STRIKE: dict[str, int] = {}
+"""The process that gets Ctrl-C as soon as it has forked; such a hook of os cannot be taken out again."""
+
+
+def strike() -> None:
+    if STRIKE:
+        os.kill(STRIKE.pop("pid"), signal.SIGINT)
+
+
+os.register_at_fork(after_in_parent=strike)
+
+
 def state(module: ModuleType) -> dict[str, Any]:
     model = module.AllModels(1)
     return {
@@ -215,6 +227,18 @@ def test_ctrl_c_ends_the_other_method_at_once() -> None:
             in_child(time.sleep, 60)
     finally:
         signal.signal(signal.SIGINT, before)
+    assert not multiprocessing.active_children()
+
+
+def test_ctrl_c_while_the_other_method_is_started_ends_it() -> None:
+    STRIKE["pid"] = os.getpid()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            in_child(time.sleep, 60)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert not STRIKE
     assert not multiprocessing.active_children()
 
 

@@ -41,10 +41,10 @@ def in_child(function: Callable[..., T], *args: Any, **options: Any) -> T:
     receiving, sending = context.Pipe(duplex=False)
     process = context.Process(target=_work, args=(sending, function, args, options))
     with interruptible():  # XSPEC hears Ctrl-C below Python
-        with interrupt_waits():
-            process.start()
-        sending.close()
         try:
+            with interrupt_waits():  # Ctrl-C during the start strikes here, where the process is ended
+                process.start()
+            sending.close()
             while not receiving.poll(PATIENCE):
                 pass
             ok, answer = receiving.recv()
@@ -55,11 +55,14 @@ def in_child(function: Callable[..., T], *args: Any, **options: Any) -> T:
                 "ran out. The session here is as it was."
             ) from None
         except KeyboardInterrupt:
-            process.kill()
+            if process.pid is not None:
+                process.kill()
             raise
         finally:
+            sending.close()
             receiving.close()
-            process.join()
+            if process.pid is not None:
+                process.join()
     if ok:
         return answer
     raise answer
