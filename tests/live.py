@@ -20,6 +20,12 @@ from xspec_sixsa.session import Session
 from xspec_sixsa.session.observe import saved_lines
 from xspec_sixsa.session.parameters import model_objects
 
+QUICK = {
+    "first": 150, "batch": 60, "pilot": 150, "emulated": 1000, "explorer_steps": 80, "flow_steps": 150,
+    "refine_steps": 120,
+}  # fmt: skip
+"""Settings for posteriors of two or three parameters that a few seconds of training are enough for."""
+
 
 def fresh(name: str, folder: Path) -> Iterator[ModuleType]:
     """An empty XSPEC; one.pha (grouped, with background) and two.pha are in `folder`, where we must be."""

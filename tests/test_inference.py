@@ -20,8 +20,9 @@ from xspec_sixsa.infer.settings import Settings
 from xspec_sixsa.infer.simulations import Simulations
 
 SMALL = Settings(
-    target_ess=400, budget=6000, first=800, later=400, pilot=200, compressor="pca", flow_steps=300, refine_steps=250
-)
+    target_ess=400, budget=6000, first=240, later=400, pilot=200, emulated=1000, compressor="pca", flow_steps=300,
+    explorer_steps=100, refine_steps=250,
+)  # fmt: skip
 
 
 def run(settings: Settings = SMALL, seed: int = 1, simulate: Callable = toy.simulate) -> Inference:
@@ -96,7 +97,7 @@ def test_draws_that_are_worth_little_teach_instead_of_going_on(monkeypatch: pyte
         return toy.simulate(u)
 
     monkeypatch.setattr(Search, "proposal", proposal)
-    settings = dataclasses.replace(SMALL, target_ess=2000, first=240, explorer_steps=100)
+    settings = dataclasses.replace(SMALL, target_ess=2000)
     spent = lambda: sum(drawn.values())  # noqa: E731
     inference = inferred(simulate, spent, settings)
     assert drawn["final"] == 400 and "final 2" in drawn
@@ -113,8 +114,8 @@ def test_final_draws_that_do_not_pass_are_followed_by_another_compressor(trainin
         return np.column_stack([u[:, 0], 0.5 + 0.4 * np.sin(120 * u[:, 1])])
 
     settings = dataclasses.replace(
-        SMALL, training=training, first=60, batch=20, pilot=60, searches=1, rounds=1, refinements=1, flow_steps=20,
-        explorer_steps=50, refine_steps=20, accuracy=1e-6, budget=3000, attempts=2,
+        SMALL, target_ess=100, training=training, first=60, batch=20, pilot=60, searches=1, rounds=1, refinements=1,
+        flow_steps=20, explorer_steps=50, refine_steps=20, accuracy=1e-6, budget=1000, attempts=2,
     )  # fmt: skip
     inference = run(settings, simulate=lambda u: toy.simulate(folded(u)))
     names = [r["compressor"] for r in inference.strategy.rounds.records if "compressor" in r]

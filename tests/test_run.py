@@ -8,10 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
 import small_session
+from live import QUICK
 from test_tablemodel import write_table
 
 import xspec_sixsa as sixsa
@@ -19,7 +23,6 @@ import xspec_sixsa.embedded as xspec
 from xspec_sixsa.embedded.evaluate import evaluations
 from xspec_sixsa.infer.inference import Inference
 
-QUICK = {"first": 500, "later": 300, "pilot": 150, "flow_steps": 150, "refine_steps": 120}
 OPTIONS = {"target_ess": 200, "budget": 6000, "compressor": "pca", "seed": 3, "progress": False, "settings": QUICK}
 SCRIPT = """
 import sys
@@ -55,31 +58,59 @@ def priors(tmp_path, monkeypatch) -> list[sixsa.Prior]:
     return load()
 
 
+@dataclass
+class Whole:
+    """A run from beginning to end: where it lies, and what XSPEC said after it."""
+
+    folder: Path
+    result: sixsa.Result
+    statistic: float
+    error: tuple[float, float]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Iterator[Whole]:
+    folder = tmp_path_factory.mktemp("whole")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        small_session.fake_spectra(xspec, folder)
+        result = sixsa.fit(load(), xspec=xspec, output="whole", **OPTIONS)
+        statistic = xspec.Fit.statistic
+        xspec.Fit.error("2.706 2")
+        yield Whole(folder, result, statistic, xspec.AllModels(1)(2).error[:2])
+    xspec.AllChains.clear()
+
+
+@pytest.fixture
+def beside(whole, monkeypatch) -> Whole:
+    """The same, where we are in its folder."""
+    monkeypatch.chdir(whole.folder)
+    return whole
+
+
 def state() -> tuple:
     model = xspec.AllModels(1)
     values = [model(i).values for i in range(1, model.nParameters + 1)]
     return values, xspec.Fit.statMethod, xspec.Fit.query, xspec.Xset.chatter, xspec.Fit.bayes
 
 
-def test_a_run_recovers_the_truth_and_leaves_its_files_and_the_chain(priors, tmp_path) -> None:
-    result = sixsa.fit(priors, xspec=xspec, output="run", **OPTIONS)
+def test_a_run_recovers_the_truth_and_leaves_its_files_and_the_chain(whole) -> None:
+    result = whole.result
     assert result.status == "reliable", result.reasons
     assert result.credible_mass([0.1, 1.8, 3e-3]) < 0.99
-    made = {path.name for path in (tmp_path / "run").iterdir()}
+    made = {path.name for path in (whole.folder / "whole").iterdir()}
     assert made >= {
         "summary.json", "posterior.npz", "chain.fits", "corner.png", "predictive.png", "rounds.png", "session.xcm",
         "priors.toml", "checkpoint", "coverage.png", "emulator.png", "latents.png", "parameters.png",
     }  # fmt: skip
-    again = sixsa.Result.load("run")
+    again = sixsa.Result.load(whole.folder / "whole")
     assert np.array_equal(again.samples, result.samples) and again.log_z == result.log_z
     # the model stands at the best fit, with a valid fit, and the chain is used
-    assert xspec.Fit.statistic == pytest.approx(result.best_statistic, abs=1e-6)
+    assert whole.statistic == pytest.approx(result.best_statistic, abs=1e-6)
     assert result.best_statistic <= -2 * result.log_likelihood.max() + 1e-9
-    xspec.Fit.error("2.706 2")
-    low, high, _ = xspec.AllModels(1)(2).error
     # 90 % interval from about 400 correlated chain rows: its ends are known to a fifth of its half-width
     interval = result.interval(0.9)[1]
-    assert [low, high] == pytest.approx(interval, abs=0.2 * np.ptp(interval))
+    assert whole.error == pytest.approx(interval, abs=0.2 * np.ptp(interval))
     # the common norm is integrated beside the result: the same evidence from the same draws, four evaluations to see
     # that the model is linear
     found = again.common_norm
@@ -99,21 +130,18 @@ def test_without_an_output_folder_nothing_is_written_and_no_chain_loaded(priors,
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_an_occupied_folder_is_refused_and_its_files_survive(priors, tmp_path) -> None:
+def test_an_occupied_folder_is_refused(priors, tmp_path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "notes.txt").write_text("mine")
-    before = state()
     with pytest.raises(FileExistsError, match="clobber=True"):
         sixsa.fit(priors, xspec=xspec, output="run", **OPTIONS)
     with pytest.raises(ValueError, match="no run to resume"):
         sixsa.fit(priors, xspec=xspec, output="run", resume=True, **OPTIONS)
-    sixsa.fit(priors, xspec=xspec, output="run", clobber=True, **OPTIONS)
-    assert (tmp_path / "run" / "notes.txt").read_text() == "mine"
-    assert before[1:] == state()[1:]
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["notes.txt"]
 
 
-def test_a_killed_run_goes_on_to_the_same_posterior(priors, tmp_path) -> None:
-    whole = sixsa.fit(priors, xspec=xspec, output="whole", **OPTIONS)
+def test_a_killed_run_goes_on_to_the_same_posterior(beside) -> None:
+    whole, tmp_path = beside.result, beside.folder
     script = SCRIPT.format(tests=os.path.dirname(__file__))
     process = subprocess.Popen([sys.executable, "-c", script], cwd=tmp_path)
     batches = tmp_path / "run" / "checkpoint"
@@ -122,8 +150,8 @@ def test_a_killed_run_goes_on_to_the_same_posterior(priors, tmp_path) -> None:
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    done = len(list(batches.glob("batch_*.npz")))
-    assert done >= 2 and not (tmp_path / "run" / "summary.json").exists()
+    done = [len(np.load(path)["u"]) for path in batches.glob("batch_*.npz")]
+    assert len(done) >= 2 and not (tmp_path / "run" / "summary.json").exists()
     spent = []
     evaluate = sixsa.Session.evaluate
 
@@ -137,22 +165,23 @@ def test_a_killed_run_goes_on_to_the_same_posterior(priors, tmp_path) -> None:
     assert np.array_equal(resumed.samples, whole.samples)
     assert resumed.log_z == whole.log_z
     assert resumed.evaluations == whole.evaluations
-    assert sum(spent) < sum(whole.evaluations.values()) - 600
+    assert sum(spent) <= sum(whole.evaluations.values()) - sum(done)
 
 
-def test_another_problem_is_not_resumed_and_the_message_says_what_changed(priors) -> None:
-    sixsa.fit(priors, xspec=xspec, output="run", **OPTIONS)
+def test_another_problem_is_not_resumed_and_the_message_says_what_changed(beside) -> None:
     changed = load()
     changed[1] = sixsa.uniform(xspec.AllModels(1).powerlaw.PhoIndex, 0.0, 3.0)
     with pytest.raises(ValueError, match="PhoIndex__2"):
-        sixsa.fit(changed, xspec=xspec, output="run", resume=True, **OPTIONS)
+        sixsa.fit(changed, xspec=xspec, output="whole", resume=True, **OPTIONS)
     changed = load()
     xspec.AllData.ignore("**-1.0")
     with pytest.raises(ValueError, match="cannot be resumed"):
-        sixsa.fit(changed, xspec=xspec, output="run", resume=True, **OPTIONS)
+        sixsa.fit(changed, xspec=xspec, output="whole", resume=True, **OPTIONS)
 
 
-def test_an_interrupted_run_keeps_what_it_has_and_the_session(priors, monkeypatch) -> None:
+def test_an_interrupted_run_keeps_what_it_has_and_the_session_and_what_lay_there(priors, tmp_path, monkeypatch) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "notes.txt").write_text("mine")
     before = state()
 
     def interrupt(self, draws, stage, gives_up):
@@ -160,12 +189,14 @@ def test_an_interrupted_run_keeps_what_it_has_and_the_session(priors, monkeypatc
 
     with monkeypatch.context() as patch:
         patch.setattr(Inference, "_draw", interrupt)
-        result = sixsa.fit(priors, xspec=xspec, output="run", polish=False, **OPTIONS)
+        result = sixsa.fit(priors, xspec=xspec, output="run", clobber=True, polish=False, **OPTIONS)
     assert result.status == "unreliable" and "interrupted" in result.reasons[0]
     assert result.ess > 0
     assert state() == before
     assert json.loads(open("run/summary.json").read())["status"] == "unreliable"
     assert sixsa.fit(load(), xspec=xspec, output="run", resume=True, **OPTIONS).status == "reliable"
+    assert before[1:] == state()[1:]
+    assert (tmp_path / "run" / "notes.txt").read_text() == "mine"
 
 
 def test_an_observation_outside_the_prior_is_refused_with_nothing_left(priors, tmp_path) -> None:
