@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from live import chain_in_xspec, fresh, importance_result, state
+from live import QUICK, chain_in_xspec, fresh, importance_result, state
 
 import xspec_sixsa as sixsa
 from xspec_sixsa.session import Session
@@ -144,7 +144,8 @@ def test_a_parameter_without_prior_is_named(xspec: ModuleType) -> None:
 
 def test_perform_gives_posterior_chain_and_best_fit(xspec: ModuleType, capfd: pytest.CaptureFixture[str]) -> None:
     model = power_law(xspec)
-    sixsa.install([sixsa.uniform(model.powerlaw.PhoIndex, 1.0, 3.0)], xspec=xspec, budget=6000)
+    priors = [sixsa.uniform(model.powerlaw.PhoIndex, 1.0, 3.0)]
+    sixsa.install(priors, xspec=xspec, budget=6000, compressor="pca", settings=QUICK)
     sixsa.prior(3, "uniform", 0, 1, xspec=xspec)
     sixsa.prior(3, "loguniform", 3e-3, 3e-2, xspec=xspec)
     xspec.Fit.method = "sixsa 150 1"
@@ -209,7 +210,7 @@ def unusual(xspec: ModuleType) -> None:
     plot.device, plot.xAxis, plot.background, plot.add = "/null", "channel", True, True
 
 
-KEEP = {"seed": 1, "target_ess": 100, "progress": False, "workers": 2}
+KEEP = {"seed": 1, "target_ess": 100, "progress": False, "workers": 2, "settings": QUICK | {"attempts": 1}}
 
 
 def test_an_error_leaves_the_session_as_it_was(xspec: ModuleType) -> None:
