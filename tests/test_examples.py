@@ -11,10 +11,18 @@ import sys
 from pathlib import Path
 
 import pytest
+from live import QUICK
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = ROOT / "examples"
 PYTHON_EXAMPLES = {path.stem for path in EXAMPLES.glob("*.py")}
+# the scripts are run as they are but for less to compute: what is there once, and what takes its place
+LESS = f'compressor="pca", settings={QUICK})'
+CHANGES = {
+    "pyxspec_fit": ('output="run1")', f'output="run1", {LESS}'),
+    "pyxspec_method": ('output="run2")', f'output="run2", {LESS}'),
+    "bxa_after": ('output="run_sixsa")', f'output="run_sixsa", {LESS}'),
+}
 # `bxa_before.py` imports xspec itself: the alias must stand there before, as docs/pyxspec.md says
 WITH_ENGINE = "import runpy, sys; from xspec_sixsa.embedded import install; install(); runpy.run_path(sys.argv[1])"
 
@@ -27,7 +35,10 @@ def evidences() -> dict[str, tuple[float, float]]:
 def run(name: str, shared_data: Path, folder: Path) -> str:
     for path in (shared_data / "chandra_3c273").iterdir():
         shutil.copyfile(path, folder / path.name)
-    script = str(EXAMPLES / f"{name}.py")
+    text, (old, new) = (EXAMPLES / f"{name}.py").read_text(), CHANGES.get(name, ("", ""))
+    assert not old or text.count(old) == 1
+    script = str(folder / f"{name}.py")
+    Path(script).write_text(text.replace(old, new) if old else text)
     real = bool(os.environ.get("HEADAS"))
     command = [script] if real or name != "bxa_before" else ["-c", WITH_ENGINE, script]
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
