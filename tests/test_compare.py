@@ -110,7 +110,7 @@ def test_a_prior_that_xspec_has_not_weights_its_chain(embedded: ModuleType) -> N
 
 def test_a_missed_part_is_found_and_its_finder_believed(embedded: ModuleType) -> None:
     result = weighted_result(embedded)
-    others = result.compare("nautilus", "mcmc", xspec=embedded, live=500, length=40_000, progress=False)
+    others = result.compare("nautilus", "mcmc", xspec=embedded, live=200, length=40_000, progress=False)
     half = np.where(result.samples[:, 0] < result.quantile(0.5)[0], result.log_weights, -np.inf)
     cut = replace(result, log_weights=half, log_likelihood=np.where(np.isfinite(half), result.log_likelihood, -np.inf))
     found = compare_posteriors(cut, [m.other for m in others.methods])

@@ -105,6 +105,7 @@ def retrieve_for(
     compress: str = "autoencoder",
     *,
     n: int = 3000,
+    steps: int = STEPS,
     priors: PriorsLike = None,
     seed: int = 1,
     xspec: ModuleType | None = None,
@@ -119,6 +120,8 @@ def retrieve_for(
         The compressor that is judged.
     n : int, default 3000
         Evaluations.
+    steps : int, default 1500
+        As in `retrieve`.
     priors : as in `fit`, optional
         Those of the run; default: `priors.toml` in the result's folder.
     seed : int, default 1
@@ -138,7 +141,7 @@ def retrieve_for(
     expected = torch.tensor(counts[good], dtype=torch.float32)
     with streams.torch("retriever"), one_thread():
         chosen.fit(expected, noise)
-        found = retrieve(u[good], expected, noise, chosen, box.session.labels)
+        found = retrieve(u[good], expected, noise, chosen, box.session.labels, steps=steps)
     return found, sum(box.session.evaluations.values())
 
 
