@@ -12,6 +12,7 @@ from prompt import TCL, Prompt, run_script
 from test_tcl import TOOLS, Ended, refused
 from weighted import load_powerlaw, save_run
 
+from xspec_sixsa.compare import CompareError
 from xspec_sixsa.interfaces.commands import runs
 from xspec_sixsa.interfaces.tclcommands import perform, tcl_array, usage
 from xspec_sixsa.interfaces.tclinstall import install_tcl
@@ -126,14 +127,9 @@ def test_mistakes_say_what_to_type(saved: Runs) -> None:
     cases = {
         "empty": ("", "sixsa flux line 2 10", "load the run's first (@<dir>/session.xcm)"),
         "words": (LOAD, "sixsa flux", "Missing argument 'DIRECTORY'. Usage: sixsa flux [OPTIONS] DIRECTORY LOW HIGH"),
-        "number": ("", "sixsa flux line 2 ten", "'ten' is not a valid float"),
         "order": ("", "sixsa flux line 10 2", "the lower end of the band first"),
-        "option": ("", "sixsa lumin line 2 10 -fast", "unknown option -fast; there are -redshift, -z, -unabsorbed"),
-        "engine": ("", "sixsa flux line 2 10 -engine embedded", "unknown option -engine"),
         "nowhere": ("", "sixsa report nowhere", "nowhere holds no result"),
-        "one": ("", "sixsa rank line", "at least two runs"),
         "alone": ("", "sixsa compare line", "Say what to compare with"),
-        "output": ("", "sixsa calibrate line", "Missing option '-output'"),
         "resume": ("file mkdir c\nclose [open c/setup.json w]\n", "sixsa calibrate line -output c", "priors.toml"),
         "another": ("freeze 1\n", "sixsa flux line 2 10", "@line/session.xcm at XSPEC's prompt"),
     }
@@ -174,6 +170,22 @@ def test_words_are_read_as_the_shell_reads_them() -> None:
     assert "@misc{xspec," in perform("cite", ["-bibtex"], None).text
     with pytest.raises(ValueError, match=r"'-format': 'zip' is not one of.*Usage: sixsa plot \[OPTIONS\] DIRECTORY"):
         perform("plot", ["run", "-format", "zip"], None)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("flux line 2 ten", "'ten' is not a valid float"),
+        ("lumin line 2 10 -fast", "unknown option -fast; there are -redshift, -z, -unabsorbed"),
+        ("flux line 2 10 -engine embedded", "unknown option -engine"),
+        ("rank line", "at least two runs"),
+        ("calibrate line", "Missing option '-output'"),
+    ],
+)
+def test_wrong_words_are_answered_with_what_to_type(line: str, message: str) -> None:
+    name, *words = line.split()
+    with pytest.raises((ValueError, CompareError), match=message):
+        perform(name, words, None)
 
 
 def test_nested_numbers_become_an_array() -> None:
