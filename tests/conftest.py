@@ -14,7 +14,22 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
+# Seconds to minutes each: begun first, so that no core is idle while the last of them ends.
+LONGEST = (
+    "test_examples", "test_tcl", "test_compare", "test_run", "test_method", "test_demo", "test_inference",
+    "test_tclcommands", "test_calibration", "test_retriever", "test_chain_used", "test_session_holds", "test_plots",
+    "test_emulator", "test_cli", "test_bxa",
+)  # fmt: skip
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False  # pytest-xdist would begin with the files of most tests
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    rank = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
     if os.environ.get("HEADAS"):
         return
     skip = pytest.mark.skip(reason="real XSPEC needed: HEADAS is not set")
