@@ -93,6 +93,55 @@ def test_flux_is_xspecs_at_every_draw(engine: ModuleType) -> None:
         assert found.samples[k] == pytest.approx([flux[0], flux[3]], rel=SAME)
 
 
+# erg/s (1e44) and photons, by XSPEC 12.9.1: TBabs(nH 0.1)*powerlaw(1.9, 1e-3), abund wilm, cosmo 70 0 0.73; spectrum 2
+# has twice the norm.
+LUMINOSITIES = {
+    "2 10 0.05": (0.175376402227401, 0.0004709059396135712),
+    "0.5 2 0.05": (0.10361292816241204, 0.001131116724870236),
+    "2,10,1.5": (380.5044516448264, 0.000942019986660805),
+}
+
+
+@pytest.mark.parametrize("files", ["1:1 one.pha", "1:1 one.pha 2:2 two.pha"])
+def test_luminosities_are_xspecs(engine: ModuleType, files: str) -> None:
+    engine.AllData(files)
+    engine.Model("TBabs*powerlaw").setPars(0.1, 1.9, 1e-3)
+    if engine.AllData.nSpectra == 2:
+        engine.AllModels(2)(3).values = 2e-3
+    for command, (energy, photons) in LUMINOSITIES.items():
+        engine.AllModels.calcLumin(command)
+        for i in range(1, engine.AllData.nSpectra + 1):
+            # 1e-5: the tabulated cross-sections; 2e-6 was seen below 2 keV
+            assert engine.AllData(i).lumin == pytest.approx((i * energy, 0, 0, i * photons, 0, 0), rel=1e-5)
+
+
+def test_flux_and_lumin_remember_the_numbers_that_are_left_out(engine: ModuleType) -> None:
+    engine.AllData("1:1 one.pha")
+    engine.Model("powerlaw").setPars(2.0, 1.0)
+    flux, lumin, spectrum = engine.AllModels.calcFlux, engine.AllModels.calcLumin, engine.AllData(1)
+    lumin("9 3 0.1")
+    # photons of E^-2: 1/low - 1/high at the rest frame's energies over 1 + z; 1e-3: bins cut in proportion
+    for command, expected in (
+        ("", 1.1 * (1 / 3 - 1 / 9)),
+        ("4", 1.1 * (1 / 4 - 1 / 9)),
+        (",,0.2", 1.2 * (1 / 4 - 1 / 9)),
+    ):
+        lumin(command)
+        assert spectrum.lumin[3] == pytest.approx(expected, rel=1e-3)
+    for command, expected in (("", 1 / 4 - 1 / 9), (",5", 1 / 4 - 1 / 5), ("2", 1 / 2 - 1 / 5)):
+        flux(command)
+        assert spectrum.flux[3] == pytest.approx(expected, rel=1e-3)
+    lumin("")
+    assert spectrum.lumin[3] == pytest.approx(1.2 * (1 / 2 - 1 / 5), rel=1e-3)
+    posterior(engine).flux(1, 3, draws=2, xspec=engine)
+    flux("")
+    assert spectrum.flux[3] == pytest.approx(1 / 2 - 1 / 5, rel=1e-3)  # not the posterior's band
+    with pytest.raises(Exception, match="Error"):
+        lumin("2 8 0")
+    with pytest.raises(Exception, match="Error"):
+        lumin("")  # a redshift of 0 is remembered, too
+
+
 def test_every_evaluation_is_counted(engine: ModuleType) -> None:
     result = posterior(two_groups(engine))
     first = result.flux(2, 10, draws=None, xspec=engine)

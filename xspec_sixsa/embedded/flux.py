@@ -9,6 +9,7 @@ import numpy as np
 from xspec_sixsa.embedded.console import report
 from xspec_sixsa.embedded.evaluate import current, current_components, dummy_edges
 from xspec_sixsa.embedded.record import ModelRecord
+from xspec_sixsa.embedded.settings import fields
 from xspec_sixsa.embedded.state import XspecError, session
 
 __all__ = ["band_flux", "calculate", "equivalent_width", "luminosity_distance"]
@@ -71,27 +72,32 @@ def _pen(a: float, matter: float) -> float:
 def calculate(command: str, luminosity: bool) -> None:
     """Carry out a `flux` or `lumin` command and store the results.
 
+    A number that is left out (``"2"``, ``",,0.1"``) is that of the last command, of either kind, as in XSPEC.
+
     Raises
     ------
     XspecError
         For numbers that cannot be read, a band outside the response, ``err``, or when no model is loaded.
     """
-    words = command.replace(",", " ").split()
+    words = fields(command)
     what = "lumin" if luminosity else "flux"
     if any(word.lower().startswith("err") for word in words):
         raise XspecError(
             f"'{what} ... err' is not available in the embedded engine: take it from posterior samples, "
             f"or run it in XSPEC with the chain loaded."
         )
-    words = [word for word in words if not word.lower().startswith("no")]
+    numbers = [*session.flux_band, session.flux_redshift]
+    words = [word for word in words if not word.lower().startswith("no")][: 3 if luminosity else 2]
     try:
-        numbers = [float(word) for word in words]
+        for i, word in enumerate(words):
+            numbers[i] = float(word) if word else numbers[i]
     except ValueError:
         raise XspecError(f'Error: {what} {command!r}: give numbers, for instance "2 10".') from None
-    low, high = sorted((*numbers[:2], *(2.0, 10.0)[len(numbers) :]))[:2] if len(numbers) < 2 else sorted(numbers[:2])
+    low, high = sorted(numbers[:2])
+    session.flux_band, session.flux_redshift = (low, high), numbers[2]
     redshift, factor = 0.0, 1.0
     if luminosity:
-        redshift = numbers[2] if len(numbers) > 2 else 0.0
+        redshift = session.flux_redshift
         if redshift <= 0.0:
             raise XspecError(f'Error: redshift must > 0 to compute luminosity, not {redshift}: calcLumin("2 10 0.05").')
         factor = LUMINOSITY * (luminosity_distance(redshift) / (session.cosmo[0] / 100.0)) ** 2

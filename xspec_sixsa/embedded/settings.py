@@ -10,7 +10,7 @@ import numpy as np
 from xspec_sixsa.embedded.state import XspecError, session
 
 __all__ = [
-    "add_model_string", "available_abundances", "available_cross_sections", "set_abundances", "set_cosmology",
+    "add_model_string", "available_abundances", "available_cross_sections", "fields", "set_abundances", "set_cosmology",
     "set_cross_sections", "set_model_strings", "set_seed",
 ]  # fmt: skip
 
@@ -92,7 +92,7 @@ def set_cosmology(values: str) -> None:
     if not isinstance(values, str):
         raise XspecError('Xset.cosmo takes one string, e.g. "70 0 .73" or ",,0.7".')
     new = list(session.cosmo)
-    for i, word in enumerate(_fields(values)):
+    for i, word in enumerate(fields(values)):
         if i >= 3:
             raise XspecError(f"Xset.cosmo = {values!r}: at most three numbers, {', '.join(COSMO_NAMES)}.")
         if word:
@@ -156,8 +156,8 @@ def _words(value: Any, name: str) -> list[str]:
     return words
 
 
-def _fields(text: str) -> list[str]:
-    """Split as XSPEC does: blanks separate, and so do commas, an empty place between two commas being skipped."""
+def fields(text: str) -> list[str]:
+    """Split as XSPEC does: at blanks and commas; an empty place between two commas is an empty field."""
     fields: list[str] = []
     for part in text.split(","):
         fields.extend(part.split() or [""])

@@ -85,6 +85,10 @@ class EngineSession:
         `Fit.delta`: fit deltas proportional to the parameter values (``Xspec.init``: 0.01); 0 for the parameters' own.
     eqwidth_range : float
         Half width of the continuum's range in `AllModels.eqwidth`, as a fraction of the energy (XSPEC's default 0.05).
+    flux_band : tuple of float
+        Ends of the band (keV) of the last `AllModels.calcFlux` or `calcLumin`: the default of the next one.
+    flux_redshift : float
+        Redshift of the last `calcLumin`, likewise; 0, which none accepts, before the first.
     model_strings : dict
         What `Xset.addModelString` has set.
     generator : numpy.random.Generator
@@ -118,6 +122,8 @@ class EngineSession:
     energy_unit: str = "keV"
     proportional_delta: float = 0.01
     eqwidth_range: float = 0.05
+    flux_band: tuple[float, float] = (2.0, 10.0)
+    flux_redshift: float = 0.0
     model_strings: dict[str, str] = field(default_factory=dict)
     generator: np.random.Generator = field(default_factory=np.random.default_rng)
     generation: int = 0

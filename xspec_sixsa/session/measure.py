@@ -20,6 +20,7 @@ from xspec_sixsa.session.workers import WorkerPool
 __all__ = ["embedded_measure", "forked_measure"]
 
 Measure = Callable[[], np.ndarray]
+REMEMBERED = ("eqwidth_range", "flux_band", "flux_redshift")  # numbers of the last command, defaults of the next
 
 
 def forked_measure(
@@ -81,12 +82,12 @@ def _checked(values: np.ndarray, width: int) -> np.ndarray:
 
 @contextlib.contextmanager
 def _put_back(module: ModuleType) -> Iterator[None]:
-    """The engine's parameters, links, limits, plot settings and last fluxes as before the block."""
+    """The engine's parameters, links, limits, plot settings and last fluxes (and their bands) as before the block."""
     states = [(state, state.snapshot()) for record in session.models.values() for state in record.states]
     results = [(s, name, s.__dict__[name]) for s in session.spectra for name in ("_flux", "_lumin", "_eqwidth")]
     plot = module.Plot
     drawn = {name: plot.__dict__[name] for name in ("_device", "_panes", "_kinds", "_last")}
-    flags, fraction = dict(plot.__dict__["_flags"]), session.eqwidth_range
+    flags, remembered = dict(plot.__dict__["_flags"]), {name: getattr(session, name) for name in REMEMBERED}
     try:
         yield
     finally:
@@ -97,4 +98,5 @@ def _put_back(module: ModuleType) -> Iterator[None]:
             spectrum.__dict__[name] = value
         plot.__dict__.update(drawn)
         plot.__dict__["_flags"].update(flags)
-        session.eqwidth_range = fraction
+        for name, value in remembered.items():
+            setattr(session, name, value)
