@@ -53,7 +53,9 @@ def test_citation_names_what_sixsa_cite_names(citation: dict[str, Any]) -> None:
 
     entries = [citation["preferred-citation"], *citation["references"]]
     assert all(entry["title"] for entry in entries)
-    assert {r.authors for r in references()} <= {who(entry["authors"]) for entry in entries}
+    named = references()
+    assert {r.authors for r in named} <= {who(entry["authors"]) for entry in entries}
+    assert {r.doi for r in named if r.doi} == {citation["preferred-citation"]["doi"]}
 
 
 def test_the_map_shows_the_imports_that_are_there() -> None:

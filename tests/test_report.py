@@ -180,11 +180,15 @@ def test_the_shell_writes_the_page_and_cites(tmp_path: Path) -> None:
     run = CliRunner().invoke(cli.main, ["report", str(tmp_path)])
     assert run.exit_code == 3 and (tmp_path / "report.html").is_file()
     cited = CliRunner().invoke(cli.main, ["cite", str(tmp_path)]).output
-    assert "arXiv:2512.16709" in cited and "Wachter, K., Leach, R. & Kellogg, E. 1979" in cited  # cstat, background
+    assert "(Barret & Dupourqué 2026) proposed" in cited
+    assert "Barret, D. & Dupourqué, S. 2026, A&A 708, A280 (arXiv:2512.16709)" in cited
+    assert "Wachter, K., Leach, R. & Kellogg, E. 1979" in cited  # cstat, background
     assert "Wilms" in cited and "Verner" in cited and "4,500 evaluations" in cited
     assert "in rounds" in cited and "2405.13220" not in cited
     assert "emulator of the model's spectra (Chung et al. 2024)" in publish.citation(fitted(emulator={"error": 0.1}))
     entries = CliRunner().invoke(cli.main, ["cite", "--bibtex"]).output
+    assert r"howpublished = {A\&A 708, A280 (arXiv:2512.16709)}" in entries
+    assert entries.count("doi = {10.1051/0004-6361/202557639}") == entries.count("doi = ") == 1
     assert entries.count("@misc{") == entries.count("author = {") == 4 and "Wilms" not in entries
 
 

@@ -101,13 +101,14 @@ def common_power(value: float, scale: float) -> int:
 
 @dataclass(frozen=True)
 class Reference:
-    """One work to cite: BibTeX key, authors, year, where it appeared, and what it is cited for."""
+    """One work to cite: BibTeX key, authors, year, where it appeared, what it is cited for, and its DOI."""
 
     key: str
     authors: tuple[str, ...]
     year: int
     where: str
     what: str
+    doi: str = ""
 
     def line(self) -> str:
         """As in a list of references."""
@@ -118,8 +119,9 @@ class Reference:
     def bibtex(self) -> str:
         """As a BibTeX entry."""
         authors = " and ".join(self.authors)
+        doi = f"  doi = {{{self.doi}}},\n" if self.doi else ""
         return (
-            f"@misc{{{self.key},\n  author = {{{authors}}},\n  year = {{{self.year}}},\n"
+            f"@misc{{{self.key},\n  author = {{{authors}}},\n  year = {{{self.year}}},\n{doi}"
             f"  howpublished = {{{self.where.replace('&', chr(92) + '&')}}},\n  note = {{{self.what}}}\n}}"
         )
 
@@ -130,9 +132,10 @@ _SIXSA = Reference(
         "Barret, D.",
         "Dupourqué, S.",
     ),
-    2025,
-    "arXiv:2512.16709",
+    2026,
+    "A&A 708, A280 (arXiv:2512.16709)",
     "the method (SIXSA III)",
+    "10.1051/0004-6361/202557639",
 )
 _XSPEC = Reference("xspec", ("Arnaud, K. A.",), 1996, "ASP Conf. Ser. 101, 17", "XSPEC")
 _SBI = Reference(
@@ -286,9 +289,9 @@ def citation(result: Result | None = None, *, bibtex: bool = False) -> str:
     version = __version__ if result is None else result.versions.get("xspec_sixsa", __version__)
     way = (
         "an emulator of the model's spectra (Chung et al. 2024) and neural posterior estimation on compressed spectra "
-        "(Barret & Dupourqué 2025) proposed draws"
+        "(Barret & Dupourqué 2026) proposed draws"
         if result is not None and result.emulator
-        else "neural posterior estimation on compressed spectra in rounds (Barret & Dupourqué 2025) proposed draws"
+        else "neural posterior estimation on compressed spectra in rounds (Barret & Dupourqué 2026) proposed draws"
     )
     text = (
         f"Posteriors were computed with xspec_sixsa {version}: {way}, made exact by importance weights from XSPEC's "
