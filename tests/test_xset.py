@@ -289,8 +289,13 @@ def test_log_file_gets_what_is_shown(engine: ModuleType, capsys: pytest.CaptureF
     handle = engine.Xset.openLog("session.log")
     assert engine.Xset.log is handle
     engine.Xset.chatter, engine.Xset.logChatter = 0, 10
+    engine.AllData("one.pha")
     engine.Xset.show()
+    engine.AllData.show()
+    engine.AllData(1).response.show()
     engine.Xset.closeLog()
     assert engine.Xset.log is None
     assert capsys.readouterr().out == ""
-    assert "Abundance table: angr" in Path("session.log").read_text()
+    log = Path("session.log").read_text()
+    assert "Abundance table: angr" in log
+    assert "Spectral Data File: one.pha" in log and "150 energies, 60 channels" in log

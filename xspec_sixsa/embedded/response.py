@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xspec_sixsa.embedded.console import report
 from xspec_sixsa.embedded.grouping import Grouping
 from xspec_sixsa.embedded.ogip import ARF, PHA, RMF, find_file, read_arf, read_rmf
-from xspec_sixsa.embedded.state import XspecError, session
+from xspec_sixsa.embedded.state import XspecError
 
 if TYPE_CHECKING:
     import torch
@@ -223,11 +224,10 @@ class Response:
     def show(self) -> None:
         """Print the response's files and sizes."""
         area = f", {self._arf.path}" if self._arf is not None else ""
-        if session.chatter:
-            print(
-                f"Response {self.rmf}{area} for source {self._source}: {len(self._rmf.energy_lo)} energies, "
-                f"{self._rmf.detchans} channels"
-            )
+        report(
+            f"Response {self.rmf}{area} for source {self._source}: {len(self._rmf.energy_lo)} energies, "
+            f"{self._rmf.detchans} channels"
+        )
 
 
 class MultiResponse:

@@ -10,6 +10,7 @@ import numpy as np
 
 from xspec_sixsa.embedded.background import Background, floats, scale_of
 from xspec_sixsa.embedded.channels import Channels
+from xspec_sixsa.embedded.console import report
 from xspec_sixsa.embedded.grouping import GroupedSpectrum, group_spectrum, make_grouping
 from xspec_sixsa.embedded.manager import AllModels
 from xspec_sixsa.embedded.ogip import PHA, read_pha
@@ -354,10 +355,8 @@ class Spectrum(Channels):
 
     def show(self) -> None:
         """Print file, exposure, channels and rates."""
-        if not session.chatter:
-            return
         net, error, total, model = self.rate
-        print(
+        report(
             f"Spectrum {self.index}  Spectral Data File: {self.fileName}\n"
             f"Net count rate (cts/s) {net:.4g} +/- {error:.3g}, total {total:.4g}, model {model:.4g}\n"
             f" Assigned to Data Group {self.dataGroup}; Exposure Time: {self.exposure:g} sec\n"
