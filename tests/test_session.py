@@ -229,6 +229,26 @@ def test_components_add_up_with_links_and_limits_in_place(engine: ModuleType) ->
     assert session.evaluations["components"] >= 6
 
 
+def test_anything_is_measured_with_a_component_alone(engine: ModuleType) -> None:
+    two_groups(engine)
+    engine.AllModels(1).powerlaw.norm.values = "3e-3,,1e-4,1e-4,1,1"
+    session = Session(engine, workers=2)
+    theta, before = points(session, 3), dump(engine)
+    parts = session.component_counts(theta)
+
+    def rate() -> np.ndarray:
+        return np.array([np.sum(engine.AllModels(1).folded(1)), np.sum(engine.AllModels(2).folded(2))])
+
+    measured = session.measure_components(theta, rate, 2, "rates")
+    assert dump(engine) == before
+    assert session.evaluations["rates"] == 3 + 2 * 3  # what the links say, and each component
+    for name, counts in parts.items():
+        observation = session.observation
+        expected = [(counts / observation.area_time)[:, where].sum(axis=1) for where in observation.slices]
+        # each component is folded by itself, in XSPEC with parameters that went through text
+        np.testing.assert_allclose(measured[name].T, expected, rtol=1e-9)
+
+
 def test_native_fit_leaves_the_best_fit(engine: ModuleType) -> None:
     session = Session(two_groups(engine), workers=1)
     engine.Fit.nIterations = 7

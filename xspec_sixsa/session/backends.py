@@ -9,14 +9,12 @@ from typing import Protocol
 import numpy as np
 
 from xspec_sixsa.common.observation import Observation
-from xspec_sixsa.session import components, measure
+from xspec_sixsa.session import components
 from xspec_sixsa.session.evaluator import Evaluator
+from xspec_sixsa.session.measure import Measure, Row, Values, forked, in_process, measured_rows
 from xspec_sixsa.session.workers import WorkerPool
 
 __all__ = ["Backend", "EmbeddedBackend", "ForkedBackend"]
-
-Measure = Callable[[], np.ndarray]
-Values = tuple[np.ndarray, list[str]]
 
 
 class Backend(Protocol):
@@ -87,19 +85,20 @@ class ForkedBackend:
 
     def measure_components(self, theta: np.ndarray, function: Measure, width: int) -> tuple[dict[str, np.ndarray], int]:
         """See `Backend`."""
-        return components.forked_components(
-            self._module, self._evaluator, theta, function, width, self._workers, self._time_limit
-        )
+        return components.measured_components(self._module, self._evaluator, theta, function, width, self._at_rows)
 
     def measure(self, theta: np.ndarray, function: Measure, width: int, prepare: Callable[[], None] | None) -> Values:
         """See `Backend`."""
-        return measure.forked_measure(self._evaluator, theta, function, width, prepare, self._workers, self._time_limit)
+        return self._at_rows(theta, measured_rows(self._evaluator, function, width, prepare), width)
 
     def close(self) -> None:
         """End the workers."""
         if self.pool is not None:
             self.pool.close()
             self.pool = None
+
+    def _at_rows(self, rows: np.ndarray, function: Row, width: int) -> Values:
+        return forked(rows, function, width, self._workers, self._time_limit)
 
 
 class EmbeddedBackend:
@@ -130,15 +129,18 @@ class EmbeddedBackend:
         return found, len(theta) * len(found)
 
     def measure_components(self, theta: np.ndarray, function: Measure, width: int) -> tuple[dict[str, np.ndarray], int]:
-        """Not needed: the engine's plots have `addComp`."""
-        raise NotImplementedError("The embedded engine gives components by Plot.addComp and component_counts.")
+        """See `Backend`."""
+        return components.measured_components(self._module, self._evaluator, theta, function, width, self._at_rows)
 
     def measure(self, theta: np.ndarray, function: Measure, width: int, prepare: Callable[[], None] | None) -> Values:
         """See `Backend`."""
-        return measure.embedded_measure(self._module, self._evaluator, theta, function, width, prepare)
+        return self._at_rows(theta, measured_rows(self._evaluator, function, width, prepare), width)
 
     def close(self) -> None:
         """Nothing to end."""
+
+    def _at_rows(self, rows: np.ndarray, function: Row, width: int) -> Values:
+        return in_process(self._module, rows, function, width)
 
 
 def _why(counts: np.ndarray, statistic: float) -> str:

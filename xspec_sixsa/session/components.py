@@ -2,6 +2,7 @@
 
 On real XSPEC both happen in forked processes: norms can be zeroed, links broken and models replaced there, and a
 component that kills its process is found out, while the user's session is never touched.
+The embedded engine is put back.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ import numpy as np
 
 from xspec_sixsa.common.observation import Observation
 from xspec_sixsa.session.evaluator import Evaluator
+from xspec_sixsa.session.measure import Row, Values
 from xspec_sixsa.session.parameters import model_objects, parameters_of
 from xspec_sixsa.session.workers import WorkerPool
 
-__all__ = ["additive", "at_fault", "embedded_components", "forked_components"]
+__all__ = ["additive", "at_fault", "embedded_components", "measured_components"]
 
 
 def embedded_components(theta: np.ndarray, observation: Observation) -> dict[str, np.ndarray]:
@@ -43,19 +45,20 @@ def additive(objects: list[tuple[str, int, Any]]) -> list[tuple[str, str]]:
     return list(found)
 
 
-def forked_components(
+def measured_components(
     module: ModuleType,
     evaluator: Evaluator,
     theta: np.ndarray,
     measure: Callable[[], np.ndarray],
     width: int,
-    workers: int,
-    time_limit: float,
+    at_rows: Callable[[np.ndarray, Row, int], Values],
 ) -> tuple[dict[str, np.ndarray], int]:
     """Return what `measure` gives, (k, width), with each additive component alone, and how many evaluations that took.
 
     All parameter values are read at each `theta` with the links in place; then, with the links broken, the other
     components' norms are set to zero. A component whose norm is linked to another one's keeps its value that way.
+    `at_rows` calls a function at rows of numbers, where the session may be left changed: forked, or put back after each
+    call.
     """
     objects = model_objects(module)
     components = additive(objects)
@@ -92,13 +95,11 @@ def forked_components(
         values = np.asarray(measure(), dtype=float)
         return values, 0.0, "" if np.isfinite(values).all() else "the component's numbers are not finite"
 
-    with WorkerPool(read, len(every), 1, time_limit) as pool:
-        values, _, _ = pool.evaluate(theta)
+    values, _ = at_rows(theta, read, len(every))
     jobs = np.concatenate(
         [np.column_stack([np.full(len(theta), float(c)), values, theta]) for c in range(len(components))]
     )
-    with WorkerPool(one, width, workers, time_limit) as pool:
-        measured, _, reasons = pool.evaluate(jobs)
+    measured, reasons = at_rows(jobs, one, width)
     measured[[bool(reason) for reason in reasons]] = np.nan
     blocks = measured.reshape(len(components), len(theta), width)
     labels = [f"{name}:{component}" if name else component for name, component in components]

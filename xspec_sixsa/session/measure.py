@@ -17,24 +17,18 @@ from xspec_sixsa.embedded.state import session
 from xspec_sixsa.session.evaluator import Evaluator
 from xspec_sixsa.session.workers import WorkerPool
 
-__all__ = ["embedded_measure", "forked_measure"]
+__all__ = ["Measure", "Row", "Values", "forked", "in_process", "measured_rows"]
 
 Measure = Callable[[], np.ndarray]
+Row = Callable[[np.ndarray], tuple[np.ndarray, float, str]]  # what a `WorkerPool` calls; the number is not used here
+Values = tuple[np.ndarray, list[str]]
 REMEMBERED = ("eqwidth_range", "flux_band", "flux_redshift")  # numbers of the last command, defaults of the next
 
 
-def forked_measure(
-    evaluator: Evaluator,
-    theta: np.ndarray,
-    measure: Measure,
-    width: int,
-    prepare: Callable[[], None] | None,
-    workers: int,
-    time_limit: float,
-) -> tuple[np.ndarray, list[str]]:
-    """Return what `measure` gives (width,) at each `theta`, and why it gave nothing where it did not.
+def measured_rows(evaluator: Evaluator, measure: Measure, width: int, prepare: Callable[[], None] | None) -> Row:
+    """Return a function that gives what `measure` gives, (width,), with a parameter set.
 
-    `prepare` is called once in every process before the first parameter set.
+    `prepare` is called once, in every process before the first parameter set.
     """
     pending = prepare
 
@@ -46,28 +40,23 @@ def forked_measure(
         evaluator.set(row)
         return _checked(measure(), width), 0.0, ""
 
-    with WorkerPool(one, width, workers, time_limit) as pool:
-        values, _, reasons = pool.evaluate(theta)
+    return one
+
+
+def forked(rows: np.ndarray, function: Row, width: int, workers: int, time_limit: float) -> Values:
+    """Return what `function` gives at each row, (n, width), in forked processes, and why it failed where it did."""
+    with WorkerPool(function, width, workers, time_limit) as pool:
+        values, _, reasons = pool.evaluate(rows)
     return values, reasons
 
 
-def embedded_measure(
-    module: ModuleType,
-    evaluator: Evaluator,
-    theta: np.ndarray,
-    measure: Measure,
-    width: int,
-    prepare: Callable[[], None] | None,
-) -> tuple[np.ndarray, list[str]]:
-    """As `forked_measure`, in this process."""
-    values, reasons = np.full((len(theta), width), np.nan), [""] * len(theta)
+def in_process(module: ModuleType, rows: np.ndarray, function: Row, width: int) -> Values:
+    """As `forked`, in this process; the embedded engine is put back afterwards."""
+    values, reasons = np.full((len(rows), width), np.nan), [""] * len(rows)
     with _put_back(module):
-        if prepare is not None:
-            prepare()
-        for k, row in enumerate(theta):
+        for k, row in enumerate(rows):
             try:
-                evaluator.set(row)
-                values[k] = _checked(measure(), width)
+                values[k], _, reasons[k] = function(row)
             except Exception as error:  # the engine raises what PyXspec raises: plain exceptions
                 reasons[k] = f"{type(error).__name__}: {error}"
     return values, reasons

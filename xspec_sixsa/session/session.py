@@ -316,7 +316,7 @@ class Session:
     def measure_components(
         self, theta: ArrayLike, function: Callable[[], np.ndarray], width: int, stage: str
     ) -> dict[str, np.ndarray]:
-        """As `measure` with each additive component alone, on real XSPEC only: (n, width) by component name."""
+        """As `measure` with each additive component alone: (n, width) by component name."""
         theta = np.array(theta, dtype=np.float64, ndmin=2)
         with self:
             found, spent = self._backend.measure_components(theta, function, width)
