@@ -11,6 +11,7 @@ import signal
 import threading
 import time
 from dataclasses import replace
+from html import escape
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -30,6 +31,7 @@ from xspec_sixsa.interfaces.cli import main
 from xspec_sixsa.priors import bind
 from xspec_sixsa.result import Result
 from xspec_sixsa.result.chainfile import write_chain
+from xspec_sixsa.result.notebook import GREEN, RED
 from xspec_sixsa.session import Session
 
 
@@ -142,6 +144,32 @@ def test_a_chain_that_missed_a_mode_is_suspect(embedded: ModuleType) -> None:
     assert re.search(r"XSPEC Goodman-Weare is suspect: it has no draw where the other has [45]\d %", words)
     assert "a chain rarely leaves the mode it started in" in words
     assert "ours is suspect" not in words
+
+
+def test_evidences_that_disagree_are_told_with_their_numbers(embedded: ModuleType) -> None:
+    result = weighted_result(embedded)
+    same = Posterior.of(result, "nautilus")
+    assert "the evidences differ" not in str(compare_posteriors(result, [same]))
+    other = replace(same, log_z=result.log_z - 1.25, log_z_err=0.3)
+    error = np.hypot(0.3, result.log_z_err)
+    assert 1.25 > 3 * error
+    words = f"the evidences differ by 1.250, more than 3 times their error of {error:.3f}."
+    found = compare_posteriors(result, [other])
+    assert f"nautilus: {words}" in str(found) and words in found.methods[0].why
+
+
+def test_a_notebook_shows_verdict_tables_and_reasons(embedded: ModuleType) -> None:
+    result = weighted_result(embedded)
+    same = Posterior.of(result, "nautilus")
+    unknown = replace(same, method="<b>one", samples=same.samples + result.sd)
+    agrees, differs = (compare_posteriors(result, others) for others in ([same], [same, unknown]))
+    assert ">AGREE<" in agrees._repr_html_() and GREEN in agrees._repr_html_()
+    page = differs._repr_html_()
+    assert ">DO NOT ALL AGREE<" in page and RED in page and GREEN not in page
+    assert "<b>" not in page and page.count("&lt;b&gt;one") >= 3  # verdict, cost, parameters
+    words = [cell for line in str(differs).splitlines()[1:] for cell in re.split(r"  +", line.strip())]
+    assert all(escape(word) in page for word in words if word.strip("-"))  # all that the text says
+    assert page.count("<table") == page.count("</table>") == 3
 
 
 def test_an_unreliable_run_is_suspect(embedded: ModuleType) -> None:

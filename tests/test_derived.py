@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import re
+from html import escape
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -319,6 +321,14 @@ def test_unfolded_predictions_are_xspecs_plot(engine: ModuleType, tmp_path: Path
     assert predictions_plot(found, tmp_path / "model.pdf").read_bytes().startswith(b"%PDF")
     with pytest.raises(ValueError, match="use one of counts|use one of data"):
         result.posterior_predictions_convolved(plottype="model", xspec=engine)
+
+
+def test_a_notebook_shows_what_the_summary_says(engine: ModuleType) -> None:
+    found = posterior(two_groups(engine)).derive(lambda p: p["nH__2"], "<b>column", "10^22")
+    page = found._repr_html_()
+    words = [cell for line in found.summary().splitlines() for cell in re.split(r"  +", line.strip())]
+    assert len(words) == 13 and all(escape(word) in page for word in words)
+    assert "<b>" not in page and page.count("<tr>") == page.count("</tr>") == 2
 
 
 def test_labels_are_set_as_xspec_writes_them() -> None:

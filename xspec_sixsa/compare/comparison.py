@@ -13,7 +13,7 @@ import numpy as np
 from xspec_sixsa.common.files import atomic_path, write_json
 from xspec_sixsa.compare.agreement import TITLES, MethodComparison, beside
 from xspec_sixsa.compare.posterior import CompareError, Posterior
-from xspec_sixsa.compare.words import comparison_text, suspects
+from xspec_sixsa.compare.words import comparison_html, comparison_text, suspects
 
 if TYPE_CHECKING:
     from xspec_sixsa.result import Result
@@ -53,6 +53,10 @@ class Comparison:
 
     def __str__(self) -> str:
         return comparison_text(self)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return comparison_html(self)
 
     def as_dict(self) -> dict[str, Any]:
         """What `comparison.json` holds."""

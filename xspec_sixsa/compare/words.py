@@ -10,11 +10,12 @@ from xspec_sixsa.compare.agreement import LEAST_ESS, SIGMAS, TITLES, MethodCompa
 from xspec_sixsa.compare.divergence import BINS
 from xspec_sixsa.compare.posterior import Posterior
 from xspec_sixsa.result import weighted_quantile
+from xspec_sixsa.result.notebook import html_badge, html_list, html_table
 
 if TYPE_CHECKING:
     from xspec_sixsa.compare.comparison import Comparison
 
-__all__ = ["comparison_text", "suspects", "table", "unseen"]
+__all__ = ["comparison_html", "comparison_text", "suspects", "table", "unseen"]
 
 R_HAT_LIMIT, LEAST_TIMES = 1.05, 50
 """A chain is trusted with a split R-hat below, and longer than so many of its autocorrelation times (as emcee asks)."""
@@ -23,6 +24,10 @@ BETTER_FIT = 1.0
 """A lower fit statistic by so much is a place that the other method has not seen."""
 UNSEEN_SHARE, UNSEEN_DRAWS = 0.02, 10.0
 """Share of a posterior where another has no draw, and how many draws that other should have had there."""
+LEGEND = (
+    "JSD: below its limit, sampling alone explains it. Evidences disagree where they differ by more than "
+    f"{SIGMAS:g} times their error."
+)
 
 
 def suspects(comparison: Comparison, method: MethodComparison) -> list[str]:
@@ -31,6 +36,11 @@ def suspects(comparison: Comparison, method: MethodComparison) -> list[str]:
     found = _doubts(other, name, suspect=not method.agrees)
     if method.agrees or method.agreement == "says little":
         return found
+    if method.delta_log_z is not None and not method.evidence_agrees:
+        found.append(
+            f"the evidences differ by {abs(method.delta_log_z):.3f}, more than {SIGMAS:g} times their error of "
+            f"{method.delta_log_z_err:.3f}."
+        )
     if not comparison.result.reliable:
         found.append(f"ours is suspect: it is marked unreliable ({'; '.join(comparison.result.reasons)}).")
     for a, b, who in ((ours, other, name), (other, ours, "ours")):
@@ -84,41 +94,37 @@ def unseen(a: Posterior, b: Posterior, names: list[str]) -> str:
 
 def comparison_text(comparison: Comparison) -> str:
     """The verdict, the costs, the parameters method by method, and the reasons."""
-    heads = []
-    for m in comparison.methods:
-        heads.append(f"{_title(m.other)}: {m.agreement}")
-    disagree = any(m.agreement == "DISAGREES" for m in comparison.methods)
-    verdict = "AGREE" if comparison.agree else "DO NOT ALL AGREE" if disagree else "INCONCLUSIVE"
-    lines = [verdict + "  (" + "; ".join(heads) + ")"]
+    verdict, heads = _verdict(comparison)
+    lines = [f"{verdict}  ({'; '.join(heads)})"]
     if not comparison.result.reliable:
-        lines.append(f"Ours is UNRELIABLE: {'; '.join(comparison.result.reasons)}")
-    lines.append("")
-    head = ("method", "evaluations", "ESS", "evals/ESS", "s in model", "s outside", "log Z", "theirs - ours")
-    rows: list[tuple[str, ...]] = [head]
-    rows.append(_cost_row(comparison.ours, "xspec_sixsa", ""))
-    for m in comparison.methods:
-        delta = "" if m.delta_log_z is None else f"{m.delta_log_z:+.3f} +- {m.delta_log_z_err:.3f}"
-        rows.append(_cost_row(m.other, _title(m.other), delta))
-    lines += table(rows)
-    for m in comparison.methods:
-        if not m.parameters:
-            continue
-        title = _title(m.other)
-        rows = [(title, "JSD (nat)", "limit", "floor", "shift (sigma)", "68 % ratio", "90 % ratio", "")]
-        for label, name, p in zip(comparison.labels, comparison.names, m.parameters, strict=True):
-            mark = "" if p.divergence.indistinguishable else "DIFFERS" if p.matters else "differs a little"
-            rows.append((
-                f"{label} ({name})", f"{p.divergence.value:.4f}", f"{p.divergence.limit:.4f}",
-                f"{p.divergence.floor:.4f}", f"{p.shift:+.2f}", f"{p.ratio_68:.2f}", f"{p.ratio_90:.2f}", mark,
-            ))  # fmt: skip
+        lines.append(_unreliable(comparison))
+    lines += ["", *table(_cost_rows(comparison))]
+    for rows in _parameter_rows(comparison):
         lines += ["", *table(rows)]
-    reasons = [f"  {_title(m.other)}: {words}" for m in comparison.methods for words in m.why + _notes(m)]
+    reasons = [f"  {words}" for words in _reasons(comparison)]
     lines += ["", *reasons] if reasons else []
-    lines.append("")
-    lines.append(f"JSD: below its limit, sampling alone explains it. Evidences disagree beyond {SIGMAS:g} errors.")
+    lines += ["", LEGEND]
     if comparison.output is not None:
         lines.append(f"Saved in {comparison.output}")
     return "\n".join(lines)
+
+
+def comparison_html(comparison: Comparison) -> str:
+    """What `comparison_text` says, for a notebook."""
+    verdict, heads = _verdict(comparison)
+    doubt = [] if comparison.result.reliable else [_unreliable(comparison)]
+    saved = [] if comparison.output is None else [f"Saved in {comparison.output}"]
+    return "\n".join(
+        [
+            "<div>",
+            html_badge(verdict, {"AGREE": True, "INCONCLUSIVE": None}.get(verdict, False)),
+            html_list([*heads, *doubt]),
+            html_table(_cost_rows(comparison)),
+            *(html_table(rows) for rows in _parameter_rows(comparison)),
+            html_list([*_reasons(comparison), LEGEND, *saved]),
+            "</div>",
+        ]
+    )
 
 
 def table(rows: list[tuple[str, ...]]) -> list[str]:
@@ -131,6 +137,49 @@ def table(rows: list[tuple[str, ...]]) -> list[str]:
         for row in rows
     ]
     return [lines[0], "-" * max(len(line) for line in lines), *lines[1:]]
+
+
+def _verdict(comparison: Comparison) -> tuple[str, list[str]]:
+    disagree = any(m.agreement == "DISAGREES" for m in comparison.methods)
+    verdict = "AGREE" if comparison.agree else "DO NOT ALL AGREE" if disagree else "INCONCLUSIVE"
+    return verdict, [f"{_title(m.other)}: {m.agreement}" for m in comparison.methods]
+
+
+def _unreliable(comparison: Comparison) -> str:
+    return f"Ours is UNRELIABLE: {'; '.join(comparison.result.reasons)}"
+
+
+def _reasons(comparison: Comparison) -> list[str]:
+    return [f"{_title(m.other)}: {words}" for m in comparison.methods for words in m.why + _notes(m)]
+
+
+def _cost_rows(comparison: Comparison) -> list[tuple[str, ...]]:
+    head = ("method", "evaluations", "ESS", "evals/ESS", "s in model", "s outside", "log Z", "theirs - ours")
+    rows: list[tuple[str, ...]] = [head, _cost_row(comparison.ours, "xspec_sixsa", "")]
+    for m in comparison.methods:
+        delta = "" if m.delta_log_z is None else f"{m.delta_log_z:+.3f} +- {m.delta_log_z_err:.3f}"
+        rows.append(_cost_row(m.other, _title(m.other), delta))
+    return rows
+
+
+def _parameter_rows(comparison: Comparison) -> list[list[tuple[str, ...]]]:
+    """A table for each method that finished."""
+    tables = []
+    for m in comparison.methods:
+        if not m.parameters:
+            continue
+        title = _title(m.other)
+        rows: list[tuple[str, ...]] = [
+            (title, "JSD (nat)", "limit", "floor", "shift (sigma)", "68 % ratio", "90 % ratio", "")
+        ]
+        for label, name, p in zip(comparison.labels, comparison.names, m.parameters, strict=True):
+            mark = "" if p.divergence.indistinguishable else "DIFFERS" if p.matters else "differs a little"
+            rows.append((
+                f"{label} ({name})", f"{p.divergence.value:.4f}", f"{p.divergence.limit:.4f}",
+                f"{p.divergence.floor:.4f}", f"{p.shift:+.2f}", f"{p.ratio_68:.2f}", f"{p.ratio_90:.2f}", mark,
+            ))  # fmt: skip
+        tables.append(rows)
+    return tables
 
 
 def _doubts(other: Posterior, name: str, *, suspect: bool) -> list[str]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xspec_sixsa.result import WeightedDraws
+from xspec_sixsa.result.notebook import html_list, html_table
 from xspec_sixsa.result.summary import format_value
 from xspec_sixsa.session.names import component_number, named_parameter, without_absorption
 from xspec_sixsa.session.opened import open_session
@@ -65,6 +66,22 @@ class Derived(WeightedDraws):
 
     def summary(self) -> str:
         """Median, 68 and 90 % intervals and the 90 % upper limit of each quantity, as text."""
+        rows = self._rows()
+        widths = [max(len(row[k]) for row in rows) for k in range(6)]
+        lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+        return "\n".join([self.what, *lines, self._cost()])
+
+    def __str__(self) -> str:
+        return self.summary()
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return f"<div>{html_list([self.what])}{html_table(self._rows())}{html_list([self._cost()])}</div>"
+
+    def _cost(self) -> str:
+        return f"{self.evaluations} evaluations; {self.ess:.0f} effective draws"
+
+    def _rows(self) -> list[tuple[str, ...]]:
         median, inner, outer, upper = self.quantile(0.5), self.interval(0.68), self.interval(0.9), self.upper_limit(0.9)
         rows: list[tuple[str, ...]] = [("", "median", "68 %", "90 %", "90 % upper limit", "unit")]
         for i, name in enumerate(self.names):
@@ -75,13 +92,7 @@ class Derived(WeightedDraws):
 
             within = [f"{text(low)} .. {text(high)}" for low, high in (inner[i], outer[i])]
             rows.append((name, text(median[i]), *within, text(upper[i]), self.units[i]))
-        widths = [max(len(row[k]) for row in rows) for k in range(6)]
-        lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows]
-        cost = f"{self.evaluations} evaluations; {self.ess:.0f} effective draws"
-        return "\n".join([self.what, *lines, cost])
-
-    def __str__(self) -> str:
-        return self.summary()
+        return rows
 
     def as_dict(self) -> dict[str, Any]:
         """The first quantity's `columns`, ``upper90`` and unit by themselves; those of a further one under its name."""

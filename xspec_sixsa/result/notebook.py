@@ -11,17 +11,16 @@ from xspec_sixsa.result.summary import HEAD, NO_POSTERIOR, numbers, parameter_ro
 if TYPE_CHECKING:
     from xspec_sixsa.result.result import Result
 
-__all__ = ["html_list", "html_table", "summary_html"]
+__all__ = ["html_badge", "html_list", "html_table", "summary_html"]
 
 # White on these can be read whatever the page's own colours are; all other text has the page's.
-GREEN, RED = "#2e7d32", "#b3261e"
+GREEN, RED, GREY = "#2e7d32", "#b3261e", "#5f6368"
 BADGE = "color:#fff;padding:.15em .6em;border-radius:.3em;font-weight:bold"
 CELL = "padding:.2em .8em;border-bottom:1px solid rgba(128,128,128,.35)"
 
 
 def summary_html(result: Result) -> str:
     """What `summary_text` says: verdict first, then parameters, evidence and cost."""
-    colour = GREEN if result.reliable else RED
     reasons = result.reasons or ([] if result.reliable else ["no reason was recorded"])
     rows = parameter_rows(result)
     if (result.weights > 0).any():
@@ -31,7 +30,7 @@ def summary_html(result: Result) -> str:
     return "\n".join(
         [
             "<div>",
-            f'<p><span style="background:{colour};{BADGE}">{escape(result.status.upper())}</span></p>',
+            html_badge(result.status.upper(), result.reliable),
             html_list(reasons),
             table,
             html_list(f"Note: {edge}" for edge in result.prior_edges),
@@ -39,6 +38,12 @@ def summary_html(result: Result) -> str:
             "</div>",
         ]
     )
+
+
+def html_badge(verdict: str, good: bool | None) -> str:
+    """A verdict on green, red, or grey (None), escaped."""
+    colour = GREY if good is None else GREEN if good else RED
+    return f'<p><span style="background:{colour};{BADGE}">{escape(verdict)}</span></p>'
 
 
 def html_table(rows: Sequence[Sequence[str]], *, left: int = 1, head: bool = True) -> str:
