@@ -19,7 +19,7 @@ from test_session import dump, fresh
 
 from xspec_sixsa.interfaces import cli
 from xspec_sixsa.products.derived import Derived
-from xspec_sixsa.products.plots import predictions_plot
+from xspec_sixsa.products.plots import predictions_plot, spectrum
 from xspec_sixsa.products.plots.style import mathtext
 from xspec_sixsa.result import Result, weighted_quantile
 from xspec_sixsa.session import Session
@@ -307,6 +307,22 @@ def test_folded_predictions_are_xspecs_plot_as_the_user_has_set_it(engine: Modul
     assert axis.get_ylabel() == mathtext(found["ylabel"])
     engine.Plot.setRebin(0.0, 1, 1)
     engine.Plot.xAxis, engine.Plot.background = "keV", False
+
+
+@pytest.mark.parametrize("scale", [0.01, 100.0])
+def test_a_background_far_below_or_above_the_data_is_inside_the_picture(
+    engine: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scale: float
+) -> None:
+    found = posterior(two_groups(engine)).posterior_predictions_convolved(
+        nsamples=3, plottype="ldata", axis=Figure().add_subplot(), xspec=engine
+    )
+    found["background"] = scale * found["background"]
+    limits = []
+    monkeypatch.setattr(spectrum, "save_figure", lambda figure, path: limits.append(figure.axes[0].get_ylim()) or path)
+    predictions_plot(found, tmp_path / "data.png")
+    drawn = found["background"][found["background"] > 0]
+    assert limits[0][0] < drawn.min() and drawn.max() < limits[0][1]
+    assert limits[0][0] < found["data"].min() and found["data"].max() < limits[0][1]
 
 
 def test_unfolded_predictions_are_xspecs_plot(engine: ModuleType, tmp_path: Path) -> None:

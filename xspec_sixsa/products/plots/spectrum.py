@@ -101,7 +101,7 @@ def predictions_plot(predictions: Mapping[str, Any], path: str | os.PathLike[str
             lower.set(ylabel="(data-model)/error", xlabel=upper.get_xlabel())
             upper.tick_params(labelbottom=False)
             upper.set_xlabel("")
-        shown = np.concatenate([median, data]) if folded else median
+        shown = np.concatenate([median, data, predictions["background"]]) if folded else median
         shown = shown[shown > DEPTH * shown.max()]  # an absorbed model falls by a hundred decades
         upper.set_yscale("log")
         upper.set_ylim(0.5 * shown.min(), 2 * shown.max())
