@@ -83,6 +83,16 @@ def negligible_share(ess: float) -> float:
 
     A tail that is expected to hold less than this share of the evidence may be as heavy as it likes: k-hat is large for
     nearly equal weights too, where it means nothing.
+
+    Parameters
+    ----------
+    ess : float
+        Effective sample size; below 1 it counts as 1.
+
+    Returns
+    -------
+    float
+        ``0.5/sqrt(ess)``.
     """
     return 0.5 / np.sqrt(max(ess, 1.0))
 

@@ -89,6 +89,11 @@ def load_toml(path: str | os.PathLike[str]) -> tuple[list[Prior], dict[str, Any]
         [fit]
         target_ess = 2000
 
+    Parameters
+    ----------
+    path : path
+        The file.
+
     Returns
     -------
     list of Prior, dict
@@ -140,6 +145,8 @@ def save_toml(
 
     Parameters
     ----------
+    path : path
+        The file to write; one that is there is replaced.
     priors : JointPrior or iterable of Prior
         Those of a list must name their parameters by chain names, as bound ones do.
     options : mapping, optional

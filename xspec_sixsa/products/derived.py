@@ -165,10 +165,16 @@ def lumin(
 ) -> Derived:
     """Luminosity of the model in a rest-frame band, as XSPEC's `lumin` computes it (its `cosmo` setting).
 
-    Parameters are those of `flux`, and
-
+    Parameters
+    ----------
+    result : Result
+        Of the session that XSPEC holds now.
+    low, high : float
+        Ends of the band in the rest frame, keV.
     redshift : float or str
         A number, or the chain name of the parameter that holds it (``"Redshift__4"``, free, linked or frozen).
+    spectrum, source, unabsorbed, draws, xspec
+        As for `flux`.
 
     Returns
     -------
@@ -290,6 +296,8 @@ def flux_chain(
         How many draws; default: the effective sample size.
     i_src : int
         Source (`bxa.xspec.solver.get_isrc`).
+    xspec : module, optional
+        As for `flux`.
 
     Returns
     -------

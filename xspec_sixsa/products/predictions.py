@@ -86,9 +86,14 @@ def unconvolved(
 ) -> dict[str, Any]:
     """BXA's `posterior_predictions_unconvolved`: the model before the response, at draws of the posterior.
 
-    Parameters are those of `convolved`, but for
-
+    Parameters
+    ----------
+    result, component_names, plot_args, nsamples
+        As for `convolved`.
     plottype : {"model", "emodel", "eemodel"}
+        XSPEC's plot.
+    group, axis, xspec
+        As for `convolved`.
 
     Returns
     -------

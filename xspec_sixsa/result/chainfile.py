@@ -132,6 +132,11 @@ def write_chain(
 def read_chain(path: str | os.PathLike[str]) -> ChainData:
     """Read a chain written by XSPEC, by this package or by BXA.
 
+    Parameters
+    ----------
+    path : path
+        FITS file, as `chain filetype fits` writes it.
+
     Raises
     ------
     FileNotFoundError

@@ -201,6 +201,8 @@ def calibrate(
         Most evaluations a spectrum.
     workers : int, optional
         Processes, one spectrum each; default: all cores.
+    progress : bool, default True
+        Whether to show a progress bar.
     xspec : module, optional
 
     Returns

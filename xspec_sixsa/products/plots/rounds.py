@@ -41,6 +41,22 @@ def rounds_plot(result: Result, path: str | os.PathLike[str]) -> Path:
 
     Its worth is the effective sample size of a round's own draws; of a search's step, the emulator's error in ln L and
     the power to which the likelihood was taken.
+
+    Parameters
+    ----------
+    result : Result
+    path : path
+        PNG, PDF or SVG by its suffix.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    ValueError
+        Where the result holds no rounds.
     """
     import matplotlib as mpl
     from matplotlib.ticker import MaxNLocator

@@ -41,6 +41,23 @@ def predictive_plot(result: Result, path: str | os.PathLike[str]) -> Path:
 
     The residual of a Poisson bin is its signed root deviance against the median model, ``sign(S - m) sqrt(2 (m - S + S
     ln(S/m)))``, which is close to a standard normal from a few counts on; that of a Gaussian bin is ``(S - m)/sigma``.
+
+    Parameters
+    ----------
+    result : Result
+        With `predictive_data`.
+    path : path
+        PNG, PDF or SVG by its suffix.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    ValueError
+        Where the result holds no posterior-predictive spectra.
     """
     import matplotlib as mpl
 
@@ -76,6 +93,8 @@ def predictions_plot(predictions: Mapping[str, Any], path: str | os.PathLike[str
         ``bins, width, models, names, xlabel, ylabel``; ``data, error, background`` where it is folded.
     path : path
         PNG, PDF or SVG by its suffix.
+    title : str, default ""
+        Above the picture.
     """
     import matplotlib as mpl
 
@@ -120,9 +139,17 @@ def draw_predictions(
     names: Sequence[str],
     plot_args: Sequence[Mapping[str, Any]] | None = None,
 ) -> None:
-    """Draw the bands of the model and its components into `axis`; a name of "ignore" leaves one out.
+    """Draw the bands of the model and its components into `axis`.
 
-    `plot_args` are arguments of `Axes.plot`, one mapping each.
+    Parameters
+    ----------
+    axis : matplotlib Axes
+    predictions : mapping
+        As for `predictions_plot`.
+    names : sequence of str
+        Labels of the whole model and of each component; ``"ignore"`` leaves one out.
+    plot_args : sequence of mapping, optional
+        Arguments of `matplotlib.axes.Axes.plot` for each of them.
     """
     edges = _around(predictions)
     for k in range(predictions["models"].shape[1]):

@@ -26,6 +26,22 @@ def weights_plot(result: Result, path: str | os.PathLike[str]) -> Path:
 
     A weight of 1 is that of an equal-weight draw. The tail is drawn as the share of draws that weigh more; a tail of
     shape 0.7, from which on the weights' mean cannot be trusted, stands beside it.
+
+    Parameters
+    ----------
+    result : Result
+    path : path
+        PNG, PDF or SVG by its suffix.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    ValueError
+        Where no draw has weight.
     """
     import matplotlib as mpl
 
@@ -64,6 +80,22 @@ def cost_plot(result: Result, path: str | os.PathLike[str]) -> Path:
     """Draw effective samples against evaluations of the model: round by round, and draw by draw at the end.
 
     Evaluations made after the last draw (component curves, the native fit, fluxes) are left out.
+
+    Parameters
+    ----------
+    result : Result
+    path : path
+        PNG, PDF or SVG by its suffix.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    ValueError
+        Where no draw has weight.
     """
     import matplotlib as mpl
 
