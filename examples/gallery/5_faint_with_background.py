@@ -35,7 +35,7 @@ result = sixsa.fit(priors, target_ess=500, seed=1, compressor="pca")
 print(result.summary())
 print(result.flux(0.5, 7.0))
 
-# XSPEC's own plot, rebinned for the eye only (`setplot rebin`). Most of the background lies above the picture.
+# XSPEC's own plot, rebinned for the eye only (`setplot rebin`).
 xspec.Plot.xAxis = "keV"
 xspec.Plot.setRebin(5, 60)
 predictions_plot(result.posterior_predictions_convolved(nsamples=200, plottype="ldata"), "1_spectrum.png")
