@@ -38,7 +38,8 @@ def run(settings: Settings = SMALL, seed: int = 1, simulate: Callable = toy.simu
 def inferred(simulate: Simulate, spent: Callable[[], int], settings: Settings, seed: int = 1) -> Inference:
     problem = Problem(2, simulate, spent, toy.noise(), settings, Streams(seed), Progress(False))
     inference = Inference(problem)
-    inference.run(simulate(problem.prior_draws(settings.first), "round 1"))
+    inference.begin(simulate(problem.prior_draws(settings.first), "round 1"))
+    inference.run()
     return inference
 
 

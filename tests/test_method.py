@@ -238,7 +238,7 @@ def ctrl_c(monkeypatch: pytest.MonkeyPatch, stage: str) -> None:
         timer = threading.Timer(0.02, os.kill, (os.getpid(), signal.SIGINT))
         timer.start()
         # enough to be at work still
-        evaluate(self, np.repeat(theta, 20, axis=0), name)
+        evaluate(self, np.repeat(theta, 400, axis=0), name)
         raise AssertionError("the signal came too late")
 
     monkeypatch.setattr(Session, "evaluate", interrupted)

@@ -102,7 +102,7 @@ def test_a_run_recovers_the_truth_and_leaves_its_files_and_the_chain(whole) -> N
     made = {path.name for path in (whole.folder / "whole").iterdir()}
     assert made >= {
         "summary.json", "posterior.npz", "chain.fits", "corner.png", "predictive.png", "rounds.png", "session.xcm",
-        "priors.toml", "checkpoint", "coverage.png", "emulator.png", "latents.png", "parameters.png",
+        "priors.toml", "checkpoint", "coverage.png", "emulator.png",
     }  # fmt: skip
     again = sixsa.Result.load(whole.folder / "whole")
     assert np.array_equal(again.samples, result.samples) and again.log_z == result.log_z

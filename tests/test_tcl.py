@@ -136,7 +136,7 @@ def test_a_script_runs_the_fit_and_fills_the_array(script: Ended, folder: Path) 
         assert float(re.search(rf"\bmedian,{index} (\S+)", words)[1]) == entry["median"]
         found = [float(re.search(rf"\b{key},{index} (\S+)", words)[1]) for key in ("lo", "hi", "lo90", "hi90")]
         assert found == entry["interval_68"] + entry["interval_90"]
-    assert "training on" in script.printed["run"] and "powerlaw PhoIndex (PhoIndex__2)" in script.printed["run"]
+    assert "search 1" in script.printed["run"] and "powerlaw PhoIndex (PhoIndex__2)" in script.printed["run"]
 
 
 @pytest.mark.xspec
@@ -298,7 +298,9 @@ def prompt(folder: Path, tmp_path: Path) -> Iterator[Prompt]:
 def test_ctrl_c_stops_the_fit_and_leaves_the_session(prompt: Prompt, folder: Path) -> None:
     prompt.type("state before_c.txt")
     prompt.send("sixsa run stopped -ess 500 -seed 2 -workers 1")
-    prompt.wait("training on", timeout=60)  # after the first evaluations: they are in the checkpoint by then
+    prompt.wait(
+        "covering the emulated posterior", timeout=60
+    )  # after the first evaluations: they are in the checkpoint by then
     prompt.interrupt()
     said = prompt.wait(timeout=30)
     assert "interrupted" in said and "-resume" in said

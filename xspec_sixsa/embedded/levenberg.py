@@ -31,6 +31,9 @@ DAMPINGS = (0.1, 1.0, 10.0, 1.0e3)
 RADII = (0.1, 0.3, 1.0, 3.0)
 """Trust-region radii tried in the same batch, in units of the largest single step (`_reach`)."""
 
+NOTHING = 0.1
+"""Share of the tolerance that is not worth a step."""
+
 
 @dataclass
 class Minimum:
@@ -183,6 +186,9 @@ def minimise(
         if not len(loose):
             converged = True
             break
+        if _gain(gradient[loose], hessian[np.ix_(loose, loose)]) <= NOTHING * tolerance:
+            converged = True
+            break
         while damping < 1.0e14:
             near, far = _reach(program, theta)
             damped = [_trial(theta, vary, loose, gradient, hessian, damping * f, near, far) for f in DAMPINGS]
@@ -208,6 +214,14 @@ def minimise(
             quiet = 0
         logger.debug("iteration %d: statistic %.8g, damping %.1e", iteration, best, damping)
     return Minimum(theta, best, iteration, converged, pegged)
+
+
+def _gain(gradient: np.ndarray, hessian: np.ndarray) -> float:
+    """Return by how much the whole step would lower the statistic, were it the paraboloid that it seems."""
+    scale = np.sqrt(np.where(np.diag(hessian) > 0.0, np.diag(hessian), 1.0))
+    inverse = np.linalg.pinv(hessian / np.outer(scale, scale), rcond=1.0e-12, hermitian=True)
+    scaled = gradient / scale
+    return 0.5 * float(scaled @ inverse @ scaled)
 
 
 def _reach(program: Program, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

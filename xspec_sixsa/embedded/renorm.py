@@ -11,6 +11,8 @@ from xspec_sixsa.embedded.parameterstate import bump_values
 
 __all__ = ["scale_norms"]
 
+NEARLY = 1.001
+"""Factor on the norms within which there is nothing to scale."""
 FACTORS = np.geomspace(1.0e-12, 1.0e12, 97)
 """First scan: four factors a decade, enough to bracket a minimum of the one-dimensional statistic."""
 
@@ -38,7 +40,10 @@ def scale_norms(program: Program) -> float:
         return np.where(np.isfinite(values), values, np.inf)
 
     best, factors = 1.0, FACTORS
-    lowest = float(statistics(np.array([1.0]))[0])
+    lower, lowest, higher = statistics(np.array([1.0 / NEARLY, 1.0, NEARLY])).tolist()
+    if lowest < min(lower, higher):
+        # the statistic has one minimum along the factor
+        return 1.0
     for _ in range(4):
         values = statistics(factors)
         i = int(np.argmin(values))

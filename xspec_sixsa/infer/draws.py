@@ -136,6 +136,25 @@ class FinalDraws:
         """Their exact weights."""
         return Weights(self.log_likelihood - self.log_density, self.batches, self.frozen.density_err)
 
+    def error_of(self, log_likelihood: NDArray[np.float64]) -> float | None:
+        """Standard deviation of exact minus emulated log L over the posterior.
+
+        Measured on these draws, which the emulator has not seen; None where none of them has a likelihood.
+
+        Parameters
+        ----------
+        log_likelihood : ndarray, shape (n,)
+            Emulated, of these draws.
+        """
+        finite = np.isfinite(self.log_likelihood)
+        if not finite.any():
+            return None
+        difference = self.log_likelihood[finite] - log_likelihood[finite]
+        log_weights = (self.log_likelihood - self.log_density)[finite]
+        w = np.exp(log_weights - log_weights.max())
+        mean = np.average(difference, weights=w)
+        return float(np.sqrt(np.average((difference - mean) ** 2, weights=w)))
+
     def as_pilot(self) -> Pilot:
         """The same draws as teachers of a next proposal."""
         return Pilot(self.frozen.proposal, self.u, self.log_likelihood, self.log_density, self.frozen.taught_by)

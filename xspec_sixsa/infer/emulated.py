@@ -39,11 +39,13 @@ class Emulated:
     """
 
     search: Search
+    prior: Simulations
 
     def __init__(self, problem: Problem) -> None:
         self._problem = problem
         self.rounds, self.pilots = Rounds(problem), Pilots(problem)
         self.network: NeuralPosterior | None = None
+        self.step = problem.settings.batch
         self._taught: Simulations | None = None
 
     @property
@@ -52,10 +54,9 @@ class Emulated:
         return self.search.emulator
 
     def begin(self, first: Simulations) -> None:
-        """A first emulator, and the neural posterior that explores for it."""
-        self._training = first[first.usable]
+        """A first emulator."""
+        self.prior, self._training = first, first[first.usable]
         self.search = Search(self._problem, self._training)
-        self._explore(self._problem.settings.compressor, len(first.u))
 
     def _explore(self, compressor: str, new: int = 0) -> None:
         """Train the neural posterior that explores for the emulator, on spectra of the whole prior."""
@@ -73,6 +74,8 @@ class Emulated:
         if last_resort:
             return self.pilots.refine(attempt)
         s, search, streams = self._problem.settings, self.search, self._problem.streams
+        if search.explorer is None:
+            self._explore(s.compressor, len(self.prior.u))
         if self._taught is not None:
             search.add(self._taught)
         done = len(search.steps)
@@ -98,41 +101,12 @@ class Emulated:
         self._explore(self.rounds.other_compressor())
 
     def emulator_error(self, draws: FinalDraws) -> float | None:
-        """Standard deviation of exact minus emulated log L over the posterior.
-
-        Measured on the final draws, which the emulator has not seen; None where none of them has a likelihood.
-        """
-        finite = np.isfinite(draws.log_likelihood)
-        if not finite.any():
-            return None
-        difference = draws.log_likelihood[finite] - self.search.emulator.log_likelihood(draws.u[finite])
-        log_weights = (draws.log_likelihood - draws.log_density)[finite]
-        w = np.exp(log_weights - log_weights.max())
-        mean = np.average(difference, weights=w)
-        return float(np.sqrt(np.average((difference - mean) ** 2, weights=w)))
+        """Standard deviation of exact minus emulated log L over the posterior: see `FinalDraws.error_of`."""
+        return draws.error_of(self.search.emulator.log_likelihood(draws.u)) if len(draws) else None
 
     def emulator_summary(self, draws: FinalDraws) -> dict[str, Any]:
-        """What the emulator is worth, and whether the observation looks like a simulated one.
-
-        Returns
-        -------
-        dict
-            ``error`` (`emulator_error`), ``evaluations`` it learned from, ``components``, and of `Recovery`: ``rre``,
-            ``rma``, their limits, ``inside``, and ``start``: the point of the unit cube (d,) that inversion gives.
-            Empty where none of the draws has a likelihood.
-        """
+        """What the emulator is worth, and whether the observation looks like a simulated one: see `Strategy`."""
         error = self.emulator_error(draws)
         if error is None:
             return {}
-        found = self.search.recovery()
-        return {
-            "error": error,
-            "evaluations": len(self.search.simulations.u),
-            "components": self.search.emulator.components,
-            "rre": found.rre,
-            "rre_limit": found.rre_limit,
-            "rma": found.rma,
-            "rma_limit": found.rma_limit,
-            "inside": found.inside,
-            "start": found.u,
-        }
+        return self.search.recovery().summary(error, len(self.search.simulations.u), self.search.emulator.components)

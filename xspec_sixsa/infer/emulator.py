@@ -14,6 +14,7 @@ from __future__ import annotations
 import copy
 import functools
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,108 +22,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from xspec_sixsa.common.fitstatistic import CHUNK
-from xspec_sixsa.common.seeding import Streams
 from xspec_sixsa.infer.noise import Noise
+from xspec_sixsa.infer.regression import KernelRegression, principal_components
 
-__all__ = ["Emulator", "KernelRegression", "Recovery"]
+__all__ = ["Emulator", "Recovery"]
 
 Points = NDArray[np.float64]
 
 FLOOR = 0.1  # counts added before the square root, so that it stays smooth where a bin is empty
-MOST_COMPONENTS = 64
 LOST = 1e-3  # squared distance per spectrum, in units of the noise's variance, that the components may lose
 CENTRES = 3000  # most parameter sets that carry kernels: the cost grows with their cube
-SCALED_ON = 400  # parameter sets on which length scales are found
-RELEVANT = 0.01  # share of the largest weight from which a parameter set counts for length scales
-SCALE_STEPS, SCALE_STEPS_AGAIN = 50, 20  # of the search for length scales: from nothing, and from earlier ones
 PART = 10_000_000  # numbers that are decoded at once where spectra are kept: 80 MB
 WIDE = 2000  # bins from which single precision decodes spectra: half the time, and errors far below the noise's
-
-
-class KernelRegression:
-    """A smooth map between vectors: quadratic trend plus Gaussian kernels on the training points.
-
-    Parameters
-    ----------
-    x : ndarray, shape (n, d)
-    y : Tensor, shape (n, k)
-    weights : ndarray, shape (n,)
-        Where the map must be right: they set the coordinates, the trend, and which points set the length scales.
-    scales : Tensor, shape (d + 1,), optional
-        Where the search for the logarithms of length scales and noise begins: those of an earlier regression.
-    """
-
-    def __init__(self, x: Points, y: Tensor, weights: Points, scales: Tensor | None = None) -> None:
-        self._centre = np.average(x, axis=0, weights=weights)
-        spread = (weights / weights.sum())[:, None] * (x - self._centre)
-        covariance = spread.T @ (x - self._centre)
-        covariance += 1e-12 * max(np.trace(covariance), 1e-300) * np.eye(x.shape[1])
-        self._factor = np.linalg.cholesky(covariance)
-        points, w = self._coordinates(x), torch.tensor(weights / weights.sum())
-        trend = self._trend(points)
-        gram = trend.T @ (w[:, None] * trend)
-        ridge = 1e-10 * torch.trace(gram) / len(gram) * torch.eye(len(gram), dtype=torch.float64)
-        self._coefficients = torch.linalg.solve(gram + ridge, trend.T @ (w[:, None] * y))
-        residual = y - trend @ self._coefficients
-        # not the very best only: crowded, they would tell how the map wriggles, not how far it reaches
-        relevant = max(int((w > RELEVANT * w.max()).sum()), min(SCALED_ON, len(w)))
-        chosen = torch.linspace(0, relevant - 1, min(SCALED_ON, relevant)).long()
-        best = torch.argsort(w, descending=True, stable=True)[chosen]
-        self.scales = _length_scales(points[best], residual[best], scales)
-        scaled = points / self.scales[:-1].exp()
-        self._points = torch.cat([scaled, -0.5 * (scaled * scaled).sum(1, keepdim=True)], dim=1).T.contiguous()
-        kernel = self._kernel(points)
-        kernel.diagonal().add_(float(self.scales[-1].exp()) + 1e-10)
-        self._links = torch.cholesky_solve(residual, torch.linalg.cholesky(kernel))
-
-    def _kernel(self, x: Tensor) -> Tensor:
-        """Kernels (n, centres) at whitened points (n, d): the squared distance's three terms in one product."""
-        x = x / self.scales[:-1].exp()
-        extended = torch.cat([x, torch.ones(len(x), 1, dtype=x.dtype)], dim=1)
-        return torch.addmm(-0.5 * (x * x).sum(1, keepdim=True), extended, self._points).exp_()
-
-    def _coordinates(self, x: Points) -> Tensor:
-        return torch.tensor(np.linalg.solve(self._factor, (x - self._centre).T).T)
-
-    @staticmethod
-    def _trend(x: Tensor) -> Tensor:
-        i, j = torch.triu_indices(x.shape[1], x.shape[1])
-        return torch.cat([torch.ones(len(x), 1, dtype=x.dtype), x, x[:, i] * x[:, j]], dim=1)
-
-    def __call__(self, x: Points) -> Tensor:
-        """Predicted vectors (n, k) at x (n, d)."""
-        rows = max(1, CHUNK // self._points.shape[1])
-        points = self._coordinates(x)
-        kernels = torch.cat([self._kernel(part) @ self._links for part in points.split(rows)])
-        return self._trend(points) @ self._coefficients + kernels
-
-
-def _length_scales(x: Tensor, y: Tensor, begin: Tensor | None) -> Tensor:
-    """Logarithms of length scales and relative noise that maximise the marginal likelihood, one variance for all y."""
-    n, d = x.shape
-    start = begin
-    if start is None:
-        start = torch.cat([torch.full((d,), 0.7, dtype=torch.float64), torch.tensor([-8.0], dtype=torch.float64)])
-    scales = start.clone().requires_grad_(True)
-    optimiser = torch.optim.Adam([scales], lr=0.1)
-    difference = (x[:, None] - x[None]) ** 2
-    best, best_scales = float("inf"), start
-    for _ in range(SCALE_STEPS if begin is None else SCALE_STEPS_AGAIN):
-        kernel = (-0.5 * (difference / (2 * scales[:-1]).exp()).sum(dim=2)).exp()
-        factor, info = torch.linalg.cholesky_ex(kernel + (scales[-1].exp() + 1e-10) * torch.eye(n, dtype=torch.float64))
-        if int(info):
-            break
-        misfit = (y * torch.cholesky_solve(y, factor)).sum()
-        loss = 0.5 * n * torch.log(misfit.clamp(min=1e-300)) + torch.log(factor.diagonal()).sum()
-        if loss.item() < best:
-            best, best_scales = loss.item(), scales.detach().clone()
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        with torch.no_grad():
-            scales[:-1].clamp_(-3, 5)
-            scales[-1].clamp_(-20, 0)
-    return best_scales
 
 
 @dataclass(frozen=True)
@@ -145,6 +56,12 @@ class Recovery:
     rre_limit: float
     rma_limit: float
     u: Points
+
+    def summary(self, error: float, evaluations: int, components: int) -> dict[str, Any]:
+        """What a result keeps of it, beside the emulator's error in log L and what it learned from."""
+        numbers = {"error": error, "evaluations": evaluations, "components": components}
+        limits = {"rre": self.rre, "rre_limit": self.rre_limit, "rma": self.rma, "rma_limit": self.rma_limit}
+        return numbers | limits | {"inside": self.inside, "start": self.u}
 
     @property
     def inside(self) -> bool:
@@ -186,7 +103,7 @@ class Emulator:
         y, w = self._stabilise(counts + self._background), torch.tensor(weights / weights.sum())
         self._centre = w @ y
         y -= self._centre
-        self._basis = _principal_components(y, w)
+        self._basis = principal_components(y, w, LOST)
         self._latents = y @ self._basis
         scales = None if previous is None else previous._forward.scales
         self._forward = KernelRegression(u, self._latents, weights, scales)
@@ -282,18 +199,3 @@ class Emulator:
             float(rre[0]), float(rma[0]), float(np.quantile(rre[1:], 0.999)), float(np.quantile(rma[1:], 0.999)),
             found[0],
         )  # fmt: skip
-
-
-def _principal_components(y: Tensor, w: Tensor) -> Tensor:
-    """Basis (n_bins, k) of centred spectra (n, n_bins) under weights: as few as lose no more than `LOST`."""
-    scaled = y * w.sqrt()[:, None]
-    k = min(MOST_COMPONENTS, *y.shape)
-    if min(y.shape) > 4 * k:
-        with Streams(0).torch("principal components"):  # a random sketch: the same for the same spectra
-            basis = torch.linalg.qr(torch.svd_lowrank(scaled.float(), q=k, niter=3)[2].double())[0]
-    else:
-        basis = torch.linalg.svd(scaled, full_matrices=False)[2][:k].T
-    kept = ((scaled @ basis) ** 2).sum(dim=0)
-    lost = (scaled**2).sum() - kept.cumsum(dim=0)
-    enough = torch.nonzero(lost <= LOST)
-    return basis[:, : int(enough[0]) + 1 if len(enough) else k].contiguous()

@@ -1,8 +1,8 @@
 """From the first simulations to exact weights: a strategy finds a proposal, and fresh draws from it are the result.
 
-*Final draws* come from the proposal that the strategy (`emulated`, `simulated`) found, frozen; only these enter the
-result. Where they do not pass the verdict they teach the next proposal, and flow and another compressor are trained
-anew.
+*Final draws* come from the proposal that the strategy (`factored`, `emulated`, `simulated`) found, frozen; only these
+enter the result. Where they do not pass the verdict they teach the next proposal, and flow and another compressor are
+trained anew.
 """
 
 from __future__ import annotations
@@ -15,19 +15,18 @@ import numpy as np
 
 from xspec_sixsa.infer.draws import FinalDraws
 from xspec_sixsa.infer.emulated import Emulated
+from xspec_sixsa.infer.factored import Factored
 from xspec_sixsa.infer.problem import Problem
 from xspec_sixsa.infer.simulated import Simulated
 from xspec_sixsa.infer.simulations import Simulations
 from xspec_sixsa.infer.strategy import Strategy
 from xspec_sixsa.infer.verdict import verdict
 
-__all__ = ["STRATEGIES", "Inference"]
+__all__ = ["Inference"]
 
 log = logging.getLogger(__name__)
 
-STRATEGIES: dict[str, Callable[[Problem], Strategy]] = {"emulated": Emulated, "simulated": Simulated}
-"""By `Settings.training`."""
-FIRST_DRAWS = 400  # of a proposal that has not been tried
+FIRST_DRAWS = 2  # times what learning from them costs: draws of a proposal that has not been tried
 HOPELESS = 0.05  # effective samples per draw below which a better proposal is sought at once
 LEARNED = 0.85  # effective samples per draw of an emulator that has learned from draws of its own posterior
 RELEARNED = 2  # most sets of final draws that are given up because learning from them is cheaper than going on
@@ -40,7 +39,7 @@ class Inference:
     ----------
     problem : Problem
     strategy : Strategy, optional
-        Default: the one that the problem's settings name.
+        Default: simulations only where the settings say so; else an emulator, factored where the problem has factors.
 
     Attributes
     ----------
@@ -50,13 +49,16 @@ class Inference:
 
     def __init__(self, problem: Problem, strategy: Strategy | None = None) -> None:
         self.problem = problem
-        self.strategy = strategy or STRATEGIES[problem.settings.training](problem)
+        self.strategy = strategy or _strategy(problem)
         self.draws: FinalDraws | None = None
 
-    def run(self, first: Simulations) -> None:
-        """Find a proposal from prior-wide simulations, and draw from it until the verdict is good or all is spent."""
-        problem, s = self.problem, self.problem.settings
+    def begin(self, first: Simulations) -> None:
+        """Learn from prior-wide simulations."""
         self.strategy.begin(first)
+
+    def run(self) -> None:
+        """Find a proposal, and draw from it until the verdict is good or all is spent; `begin` comes before."""
+        problem, s = self.problem, self.problem.settings
         judged = 0
         for attempt in itertools.count(1):
             last = judged == s.attempts - 1
@@ -92,7 +94,9 @@ class Inference:
             if len(draws) and gives_up is not None and gives_up(draws):
                 return False
             rate = max(ess / len(draws), 0.01) if len(draws) else 1.0
-            size = int(np.clip(1.05 * missing / rate, 100, 1000 if len(draws) else FIRST_DRAWS))
+            size = int(
+                np.clip(1.05 * missing / rate, 100, 1000 if len(draws) else FIRST_DRAWS * max(self.strategy.step, 50))
+            )
             draws.extend(self.problem, stage, size)
 
     def _hopeless(self, draws: FinalDraws) -> bool:
@@ -101,7 +105,7 @@ class Inference:
     def _worth_learning(self, draws: FinalDraws) -> bool:
         """Whether a new set of draws, after a step in which these teach the emulator, is cheaper than going on."""
         s, rate = self.problem.settings, max(draws.weights.efficiency, 1e-3)
-        again = s.target_ess / LEARNED + s.batch
+        again = s.target_ess / LEARNED + self.strategy.step
         return s.target_ess / rate - len(draws) > again and self.problem.left > 2 * again
 
     def verdict(self) -> list[str]:
@@ -109,3 +113,9 @@ class Inference:
         if self.draws is None:
             return ["there are no final draws"]
         return verdict(self.draws, self.problem, self.strategy.emulator_error(self.draws))
+
+
+def _strategy(problem: Problem) -> Strategy:
+    if problem.settings.training == "simulated":
+        return Simulated(problem)
+    return Emulated(problem) if problem.factors is None else Factored(problem)

@@ -12,6 +12,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from xspec_sixsa.infer.draws import FinalDraws
     from xspec_sixsa.infer.emulator import Emulator
+    from xspec_sixsa.infer.factoredemulator import FactoredEmulator
     from xspec_sixsa.infer.inference import Inference
     from xspec_sixsa.infer.noise import Noise
     from xspec_sixsa.infer.simulations import Simulations
@@ -100,7 +101,7 @@ def _reconstruction(compress: Any, recorded: Tensor, expected: Tensor, noise: No
     }
 
 
-def _emulator(emulator: Emulator, draws: FinalDraws, result: Result) -> dict[str, Any]:
+def _emulator(emulator: Emulator | FactoredEmulator, draws: FinalDraws, result: Result) -> dict[str, Any]:
     chosen = result.resample(ERRORS, np.random.default_rng(0), return_index=True)
     return {"emulator_errors": emulator.log_likelihood(draws.u[chosen]) - draws.log_likelihood[chosen]}
 

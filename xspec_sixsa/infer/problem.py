@@ -12,6 +12,7 @@ from scipy.stats import qmc
 
 from xspec_sixsa.common.progress import Progress
 from xspec_sixsa.common.seeding import Streams
+from xspec_sixsa.infer.factors import Factors
 from xspec_sixsa.infer.noise import Noise
 from xspec_sixsa.infer.settings import Settings
 from xspec_sixsa.infer.simulations import Simulations
@@ -44,6 +45,8 @@ class Problem:
         Its sizes are set for the dimension.
     streams : Streams
     progress : Progress
+    factors : Factors or None
+        The model's linear structure, where it has one that is to be used.
     """
 
     dimension: int
@@ -53,6 +56,7 @@ class Problem:
     settings: Settings
     streams: Streams
     progress: Progress
+    factors: Factors | None = None
 
     def __post_init__(self) -> None:
         self.settings = self.settings.sized(self.dimension)

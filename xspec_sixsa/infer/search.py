@@ -7,24 +7,16 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 from xspec_sixsa.common.ensemble import stretch_moves
-from xspec_sixsa.infer.coordinates import EDGE, Straightening, Whitening
+from xspec_sixsa.infer.coordinates import EDGE
+from xspec_sixsa.infer.cover import KEPT, Cover, cover
 from xspec_sixsa.infer.emulator import Emulator, Recovery
 from xspec_sixsa.infer.importance import effective_sample_size, negligible_share, tempering_power, unseen_share
 from xspec_sixsa.infer.problem import Problem
-from xspec_sixsa.infer.proposal import (
-    EmulatedProposal,
-    KernelProposal,
-    Mixture,
-    Proposal,
-    StudentMixture,
-    StudentProposal,
-    temper,
-)
+from xspec_sixsa.infer.proposal import EmulatedProposal, Proposal
 from xspec_sixsa.infer.simulations import Simulations
 
 __all__ = ["Search"]
@@ -37,11 +29,6 @@ WALKERS = 200
 ENOUGH_POWER = 0.1  # of the likelihood at which a very accurate emulator ends the search
 PATIENCE = 3  # steps without improvement that end a search
 MOVES = 60  # stretch moves a step, from points that already lie where the density is
-KEPT = 2000  # walkers' positions that carry the kernels of the proposal
-KERNELS = 1000  # of them in a cover, beside a mixture
-COVERED = 20000  # draws that judge a cover, and that the next is fitted to
-COMPONENTS = (5, 10, 10, 20, 20, 40, 40)  # of the covers tried, in turn
-ENOUGH_COVER = 0.5  # effective emulated draws per draw
 LEAST_WEIGHT = 1e-3  # of evaluations far from the posterior: they keep the emulator sane where it extrapolates
 TEMPERED_ESS = 60.0  # effective evaluations that the next temperature must rest on
 
@@ -179,7 +166,7 @@ class Search:
         ]
         points = rng.permutation(np.concatenate(late))[:KEPT]
         with self._problem.streams.torch("sample", int(rng.integers(2**31))):
-            return _Cover(points).resample(lambda u: power * self.emulator.log_likelihood(u), KEPT)
+            return Cover(points).resample(lambda u: power * self.emulator.log_likelihood(u), KEPT)
 
     def _log_density(self, power: float) -> Callable[[Points], Points]:
         # the prior is a unit normal in z: no walls for walkers to wait at
@@ -204,62 +191,11 @@ class Search:
             return self.emulator.recovery(points)
 
     def proposal(self) -> EmulatedProposal:
-        """The emulated posterior as a density to draw from: rejection from a proposal that covers it.
-
-        The cover is a mixture of Student t, fitted again to its own weighted draws of the emulated posterior until they
-        are about equally heavy (population Monte Carlo: Cappe et al. 2008, Stat. Comput. 18, 447).
-        """
-        number = len(self.steps)
-        streams = self._problem.streams
+        """The emulated posterior as a density to draw from: see `cover.cover`."""
+        number, streams = len(self.steps), self._problem.streams
         task = self._problem.progress.task("covering the emulated posterior", 1, "ensemble")
         with streams.torch("cover", number), task:
-            points = self.sample(1.0, streams.numpy("cover", number))
-            best, best_share = _Cover(points), 0.0
-            for components in COMPONENTS:
-                cover = _Cover(points, components)
-                u, log_weights = cover.weigh(self.emulator.log_likelihood, COVERED)
-                share = effective_sample_size(log_weights) / len(u)
-                if share > best_share:
-                    best, best_share = cover, share
-                if best_share > ENOUGH_COVER:
-                    break
-                points = _resample(u, log_weights, COVERED // 2)
-            proposal = EmulatedProposal(best.proposal, self.emulator.log_likelihood)
-        log.info(
-            "the cover's draws of the emulated posterior are %.0f %% effective, %.1f %% are accepted",
-            100 * best_share,
-            100 * proposal.acceptance,
-        )
-        return proposal
-
-
-class _Cover:
-    """A proposal around points: kernels, a broad share, and a mixture of so many Student t where that is wanted."""
-
-    def __init__(self, points: Points, components: int = 0) -> None:
-        straight, broad = Straightening(points), StudentProposal(Whitening.of(points))
-        most = KERNELS if components else KEPT
-        kernels = KernelProposal(points[:: -(-len(points) // most)], coordinates=straight)
-        self.proposal = (
-            Mixture([StudentMixture(points, components, straight), kernels, broad], [0.75, 0.2, 0.05])
-            if components
-            else Mixture([kernels, broad], [0.8, 0.2])
-        )
-
-    def weigh(self, log_likelihood: Callable[[Points], Points], n: int) -> tuple[Points, Points]:
-        """Draws (n, d) and their log weights."""
-        u = self.proposal.draw(n)
-        return u, log_likelihood(u) - self.proposal.log_density(u)
-
-    def resample(self, log_likelihood: Callable[[Points], Points], n: int) -> Points:
-        """Points (n, d), equally weighted."""
-        return _resample(*self.weigh(log_likelihood, 4 * n), n)
-
-
-def _resample(u: Points, log_weights: Points, n: int) -> Points:
-    tempered = temper(log_weights, n / 4)
-    share = torch.tensor(np.exp(tempered - tempered.max()))
-    return u[torch.multinomial(share, n, replacement=True).numpy()]
+            return cover(self.sample(1.0, streams.numpy("cover", number)), self.emulator.log_likelihood)
 
 
 def _cube(z: Points) -> Points:

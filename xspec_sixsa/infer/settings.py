@@ -9,7 +9,7 @@ import numpy as np
 __all__ = ["COMPRESSORS", "TRAINING", "Settings"]
 
 COMPRESSORS = ("autoencoder", "pca", "bands", "none")
-TRAINING = ("emulated", "simulated")
+TRAINING = ("emulated", "unfactored", "simulated")
 
 
 @dataclass
@@ -24,10 +24,11 @@ class Settings:
         Evaluations that may be spent in all.
     compressor : str
         "autoencoder", "pca", "bands" or "none".
-    training : {"emulated", "simulated"}
-        What compressor and flow are trained on: emulated spectra, or XSPEC's simulations only (SIXSA III).
+    training : {"emulated", "unfactored", "simulated"}
+        What proposal, compressor and flow learn from: emulated spectra, made component by component where the model is
+        linear in its norms; emulated whole; or XSPEC's simulations only (SIXSA III).
     first : int
-        Prior-wide simulations to begin with; 0: 120 per parameter (emulated), 3000 (simulated).
+        Prior-wide simulations to begin with; 0: 120 per parameter, 3000 (simulated). With a factored emulator 16 do.
     batch : int
         Evaluations of a search step; 0: 40 per parameter, at least 100.
     explore : float
@@ -85,7 +86,7 @@ class Settings:
 
     def sized(self, dimension: int) -> Settings:
         """A copy whose sizes are set for `dimension` free parameters."""
-        first = self.first or (120 * dimension if self.training == "emulated" else 3000)
+        first = self.first or (120 * dimension if self.training != "simulated" else 3000)
         first = min(first, max(self.budget // 3, 100))
         batch = self.batch or max(40 * dimension, 100)
         accuracy = self.accuracy or float(np.clip(np.sqrt(0.8 * batch / self.target_ess), 0.1, 0.4))

@@ -33,17 +33,23 @@ class Simulated:
     """
 
     emulator = None
+    prior: Simulations
 
     def __init__(self, problem: Problem) -> None:
         self._problem = problem
         self.rounds, self.pilots = Rounds(problem), Pilots(problem)
         self.network: NeuralPosterior | None = None
+        self.step = problem.settings.batch
 
     def begin(self, first: Simulations) -> None:
+        """Take the simulations of the first round."""
+        self.prior, self._training = first, first[first.usable]
+
+    def _search(self) -> None:
         """Rounds, until the flow is good enough to refine, or does not get better."""
         problem, s = self._problem, self._problem.settings
         regions: list[Region] = []
-        self._training, new = first[first.usable], len(first.u)
+        new = len(self.prior.u)
         for number in range(1, s.rounds + 1):
             posterior = self._round(s.compressor, new)
             good = self.pilots.tried[-1].efficiency >= s.enough_to_refine
@@ -80,7 +86,9 @@ class Simulated:
         return posterior
 
     def propose(self, attempt: int, *, last_resort: bool) -> Frozen:
-        """Refine, and freeze the best proposal tried."""
+        """Rounds, then refinements; freeze the best proposal tried."""
+        if not len(self.rounds):
+            self._search()
         return self.pilots.refine(attempt)
 
     def learn(self, draws: FinalDraws) -> None:

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from xspec_sixsa.infer.draws import FinalDraws, Frozen
 from xspec_sixsa.infer.emulator import Emulator
 from xspec_sixsa.infer.estimate.npe import NeuralPosterior
+from xspec_sixsa.infer.factoredemulator import FactoredEmulator
 from xspec_sixsa.infer.refinement import Pilots
 from xspec_sixsa.infer.rounds import Rounds
 from xspec_sixsa.infer.simulations import Simulations
@@ -23,15 +24,21 @@ class Strategy(Protocol):
     pilots : Pilots
     network : NeuralPosterior or None
         The one that was trained on spectra of the whole prior.
-    emulator : Emulator or None
+    emulator : Emulator, FactoredEmulator or None
+    prior : Simulations
+        Spectra of the whole prior, evaluated or emulated; made by `begin`.
+    step : int
+        Evaluations that a proposal costs which has learned from final draws.
     """
 
+    prior: Simulations
+    step: int
     rounds: Rounds
     pilots: Pilots
     network: NeuralPosterior | None
 
     @property
-    def emulator(self) -> Emulator | None:
+    def emulator(self) -> Emulator | FactoredEmulator | None:
         """As it is now."""
 
     def begin(self, first: Simulations) -> None:
@@ -50,4 +57,12 @@ class Strategy(Protocol):
         """Standard deviation of exact minus emulated log L over the posterior; None without an emulator."""
 
     def emulator_summary(self, draws: FinalDraws) -> dict[str, Any]:
-        """What the emulator is worth, and whether the observation looks like a simulated one; empty without one."""
+        """What the emulator is worth, and whether the observation looks like a simulated one.
+
+        Returns
+        -------
+        dict
+            ``error`` (`emulator_error`), ``evaluations`` it learned from, ``components``, and of `Recovery`: ``rre``,
+            ``rma``, their limits, ``inside``, and ``start``: the point of the unit cube (d,) that inversion gives.
+            Empty without an emulator, and where none of the draws has a likelihood.
+        """

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from xspec_sixsa import __version__
 from xspec_sixsa.infer.draws import FinalDraws
+from xspec_sixsa.infer.factoredemulator import FactoredEmulator
 from xspec_sixsa.infer.importance import Weights
 from xspec_sixsa.infer.inference import Inference
 from xspec_sixsa.infer.networkdata import network_data
@@ -27,6 +28,7 @@ log = logging.getLogger(__name__)
 PREDICTIVE_DRAWS, MOST_DRAWS = 200, 1000  # of the expected counts that a result keeps, for pictures and scores
 PREDICTIVE_VALUES = 1_000_000  # counts of them, where that leaves enough draws
 COMPONENT_DRAWS = 30
+CURVES_KNOWN = 0.5  # error of the emulator in log L below which its curves stand for XSPEC's in a picture
 
 Points = NDArray[np.float64]
 
@@ -91,8 +93,8 @@ def assemble(
         common_norm=_common_norm(inference, model, draws.weights, interrupted),
     )
     if draws.weights.ess > 0 and inference.draws is not None and len(inference.draws):
-        result.predictive_index, result.predictive_data = _predictive(result, inference.draws, model)
-        result.network_data = _network_data(result, inference, model, first)
+        result.predictive_index, result.predictive_data = _predictive(result, inference, inference.draws, model)
+        result.network_data = _network_data(result, inference, model)
     result.evaluations = model.evaluations
     return result
 
@@ -143,9 +145,9 @@ def _common_norm(inference: Inference, model: RecordedModel, weights: Weights, i
 
 
 def _predictive(
-    result: Result, draws: FinalDraws, model: RecordedModel
+    result: Result, inference: Inference, draws: FinalDraws, model: RecordedModel
 ) -> tuple[NDArray[np.int_], list[SpectrumPredictive]]:
-    """Rows of some draws, and their posterior-predictive spectra; a few are evaluated component by component."""
+    """Rows of some draws, and their posterior-predictive spectra; of a few, component by component."""
     counts, session = draws.counts.numpy(), model.session
     rng = np.random.default_rng([(result.seed or 0) % 2**32, 1])
     size = int(np.clip(PREDICTIVE_VALUES // counts.shape[1], PREDICTIVE_DRAWS, MOST_DRAWS))
@@ -153,7 +155,9 @@ def _predictive(
     components: dict[str, NDArray[np.float64]] = {}
     try:
         with model.progress.task("component curves", 1, "evaluation"):
-            components = session.component_counts(result.samples[chosen[:COMPONENT_DRAWS]])
+            few = chosen[:COMPONENT_DRAWS]
+            components = _emulated_components(inference, draws, few, model)
+            components = components or session.component_counts(result.samples[few])
     except Exception as error:  # a curve in a picture must not cost a finished posterior
         log.warning("No component curves in predictive.png: %s", error)
     spectra = []
@@ -176,12 +180,23 @@ def _predictive(
     return chosen, spectra
 
 
-def _network_data(
-    result: Result, inference: Inference, model: RecordedModel, first: Simulations
-) -> dict[str, np.ndarray]:
+def _emulated_components(
+    inference: Inference, draws: FinalDraws, rows: NDArray[np.int_], model: RecordedModel
+) -> dict[str, NDArray[np.float64]]:
+    """Curves of the additive components at some draws, without an evaluation; empty where they are not known."""
+    emulator, norms = inference.strategy.emulator, model.session.norms_by_component()
+    error = inference.strategy.emulator_error(draws)
+    if not isinstance(emulator, FactoredEmulator) or norms is None or error is None or error > CURVES_KNOWN:
+        return {}
+    if {norm for columns in norms.values() for norm in columns} != {part.norm for part in emulator.factors.parts}:
+        return {}
+    return {label: emulator.of_norms(draws.u[rows], columns).numpy() for label, columns in norms.items()}
+
+
+def _network_data(result: Result, inference: Inference, model: RecordedModel) -> dict[str, np.ndarray]:
     try:
         with model.progress.task("what the networks know", 1, "network pictures"):
-            return network_data(inference, first, result, model.prior)
+            return network_data(inference, inference.strategy.prior, result, model.prior)
     except Exception as error:  # a picture must not cost a finished posterior
         log.warning("No pictures of networks and emulator: %s", error)
         return {}

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from xspec_sixsa.common.progress import Progress
 from xspec_sixsa.infer.checkpoint import Checkpoint
+from xspec_sixsa.infer.factors import Factors, Hints, find_factors
 from xspec_sixsa.infer.simulations import Simulations
 from xspec_sixsa.priors import JointPrior
 from xspec_sixsa.session import Session
@@ -52,6 +55,41 @@ class RecordedModel:
             torch.from_numpy(np.concatenate([b.counts for b in batches])),
             np.concatenate([b.log_likelihood for b in batches]),
         )
+
+    def curves(self, theta: Points) -> Points:
+        """Expected source counts (n, n_bins) at physical parameters (n, d), NaN where the model gives none.
+
+        Counted under "curves"; no likelihood is wanted, as norms may be zero there.
+        """
+
+        def evaluate(part: Points) -> tuple[Points, Points]:
+            found = self.session.evaluate(part, "curves")
+            return found.counts, found.log_likelihood
+
+        with self.progress.task("evaluating: curves", len(theta), "evaluation") as tick:
+            batches = []
+            for start in range(0, len(theta), CHUNK):
+                batches.append(self.checkpoint.evaluate("curves", theta[start : start + CHUNK], None, evaluate))
+                tick(len(batches[-1].u))
+        return np.concatenate([batch.counts for batch in batches]).astype(float)
+
+    def factors(self) -> tuple[Factors | None, str]:
+        """The model's linear structure, or None and why there is none; see `find_factors`."""
+        session = self.session
+        parameters, limits = session.parameters, session.hard_limits
+        norms = [k for k in session.additive_norms() if limits[k, 0] <= 0 <= limits[k, 1]]
+        own = {
+            norm: [
+                k
+                for k, p in enumerate(parameters)
+                if k != norm and (p.model, p.component) == (parameters[norm].model, parameters[norm].component)
+            ]
+            for norm in norms
+        }
+        constants = [k for k, p in enumerate(parameters) if p.response is None and p.component.startswith("constant")]
+        kinds = {k: re.sub(r"_\d+$", "", p.component) if k in norms else p.name for k, p in enumerate(parameters)}
+        hints = Hints(norms, own, constants, self.prior.columns, session.observation.slices, kinds)
+        return find_factors(self.prior.transform, self.curves, hints, session.n_free)
 
     @property
     def evaluations(self) -> dict[str, int]:

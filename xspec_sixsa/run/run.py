@@ -15,6 +15,7 @@ from xspec_sixsa.infer.checkpoint import Checkpoint
 from xspec_sixsa.infer.coverage import check_coverage
 from xspec_sixsa.infer.inference import Inference
 from xspec_sixsa.infer.noise import Noise
+from xspec_sixsa.infer.optimum import optimum
 from xspec_sixsa.infer.problem import Problem
 from xspec_sixsa.infer.settings import Settings
 from xspec_sixsa.infer.simulations import Simulations
@@ -24,13 +25,14 @@ from xspec_sixsa.products.report import illustrate
 from xspec_sixsa.result import Result
 from xspec_sixsa.run.assemble import assemble
 from xspec_sixsa.run.folder import CHECKPOINT, begin
-from xspec_sixsa.run.model import CHUNK, RecordedModel
+from xspec_sixsa.run.model import RecordedModel
 from xspec_sixsa.session import Session
 
 __all__ = ["Run"]
 
 log = logging.getLogger(__name__)
 
+FEW = 16  # first evaluations, over the prior
 MOSTLY_USABLE = 0.9  # of the parameter sets drawn from the prior; with fewer something is said
 
 
@@ -72,16 +74,14 @@ class Run:
         # nothing is written before the first evaluations have shown that the problem is one
         checkpoint = Checkpoint(folder / CHECKPOINT if resume and folder is not None else None, resume)
         self.model = RecordedModel(session, prior, checkpoint, self.progress)
-        self.inference = Inference(
-            Problem(
-                session.n_free,
-                self.model,
-                self.model.spent,
-                Noise(session.observation),
-                Settings(**(options | settings)),
-                streams,
-                self.progress,
-            )
+        self._problem = Problem(
+            session.n_free,
+            self.model,
+            self.model.spent,
+            Noise(session.observation),
+            Settings(**(options | settings)),
+            streams,
+            self.progress,
         )
 
     def result(self, *, polish: bool, replace_chains: bool) -> Result:
@@ -89,14 +89,15 @@ class Run:
         began = time.monotonic()
         with self.model.session, one_thread():
             first = self._first()
-            result = assemble(self.inference, self.model, first, self.record, self._infer(first))
+            inference = self._begin(first)
+            result = assemble(inference, self.model, first, self.record, self._infer(inference))
             if self.folder is not None:
                 # the posterior first: neither a native fit nor a picture may cost it
                 result.save(self.folder)
                 self._hand_over(result, self.folder, replace_chains)
             # whatever is set after the native fit would make XSPEC forget it: nothing is
             if polish and np.isfinite(result.best_statistic):
-                self._polish(result)
+                self._polish(result, inference)
             seconds = self.progress.seconds
             result.seconds = seconds | {"other": time.monotonic() - began - sum(seconds.values())}
             if self.folder is not None:
@@ -104,21 +105,37 @@ class Run:
         return result
 
     def _first(self) -> Simulations:
-        """Prior-wide simulations, the first of which show whether the problem is one that can be worked on."""
-        problem, session = self.inference.problem, self.model.session
+        """Prior-wide simulations: a few, which show whether the model works, where the others are not needed."""
+        problem, session = self._problem, self.model.session
         u = problem.prior_draws(problem.settings.first)
-        first = self.model(u[:CHUNK], "round 1")
+        first = self.model(u[:FEW], "round 1")
+        if problem.settings.training == "emulated":
+            _check_usable(first, session)
+            problem.factors, why = self.model.factors()
+            if problem.factors is not None:
+                log.info("the model is emulated in %d parts, linear in their norms", len(problem.factors.parts))
+                return first
+            log.info("the model is emulated as a whole: %s", why)
+        if len(u) > FEW:
+            first = first + self.model(u[FEW:], "round 1")
         _check_usable(first, session)
-        check_coverage(first.counts.numpy()[first.usable], session.observation)
+        return first
+
+    def _begin(self, first: Simulations) -> Inference:
+        """An inference that knows the prior's spectra, which the observation must be one of."""
+        inference = Inference(self._problem)
+        inference.begin(first)
+        prior = inference.strategy.prior
+        check_coverage(prior.counts.numpy()[prior.usable], self.model.session.observation)
         if self.folder is not None:
             begin(self.folder, self.record)
             self.model.checkpoint.keep(self.folder / CHECKPOINT)
-        return first + self.model(u[CHUNK:], "round 1") if len(u) > CHUNK else first
+        return inference
 
-    def _infer(self, first: Simulations) -> str:
+    def _infer(self, inference: Inference) -> str:
         """What stopped the inference; empty where it came to its end."""
         try:
-            self.inference.run(first)
+            inference.run()
         except KeyboardInterrupt:
             log.warning("Interrupted: what there is is kept%s.", "" if self.folder is None else ", and can be resumed")
             return f"interrupted after {len(self.model.checkpoint)} evaluations"
@@ -133,10 +150,16 @@ class Run:
         elif result.ess > 0:
             session.load_chain(result.save_chain(folder / "chain.fits"), replace=replace_chains)
 
-    def _polish(self, result: Result) -> None:
-        """Leave XSPEC at the best fit, by a short fit of its own from the best draw."""
+    def _polish(self, result: Result, inference: Inference) -> None:
+        """Leave XSPEC at the best fit, by a short fit of its own from the best draw, or better where that is known."""
+        session, emulator, draws = self.model.session, inference.strategy.emulator, inference.draws
         with self.progress.task("native fit", 1, "polish"):
-            theta, statistic = self.model.session.native_fit(result.best_fit)
+            if emulator is not None and draws is not None and len(draws):
+                u = optimum(emulator.log_likelihood, draws.u[np.argmax(draws.log_likelihood)])
+                found = session.evaluate(self.model.prior.transform(u[None]), "polish")
+                if found.ok[0] and found.statistic[0] < result.best_statistic:
+                    result.best_fit, result.best_statistic = found.theta[0], float(found.statistic[0])
+            theta, statistic = session.native_fit(result.best_fit)
         if statistic <= result.best_statistic:
             result.best_fit, result.best_statistic = np.asarray(theta), float(statistic)
         result.evaluations = self.model.evaluations

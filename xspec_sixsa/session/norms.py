@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from types import ModuleType
 
 from xspec_sixsa.embedded.links import Link
@@ -10,7 +11,7 @@ from xspec_sixsa.session.components import additive
 from xspec_sixsa.session.freeparameter import FreeParameter
 from xspec_sixsa.session.parameters import chain_name, model_objects, parameters_of
 
-__all__ = ["NoCommonScaleError", "common_norms"]
+__all__ = ["NoCommonScaleError", "additive_norms", "common_norms", "norms_by_component"]
 
 Key = tuple[str, int]  # model name, number of the parameter in it: what a link refers to
 
@@ -20,6 +21,45 @@ ROUNDING = 1e-9
 
 class NoCommonScaleError(ValueError):
     """Why the expected counts have no common scale that is free, or why it cannot be integrated out."""
+
+
+def additive_norms(module: ModuleType, parameters: list[FreeParameter]) -> list[int]:
+    """Return which of the free parameters are norms of additive components; nothing is evaluated."""
+    components = set(additive(model_objects(module)))
+    return [
+        column
+        for column, p in enumerate(parameters)
+        if p.response is None and p.name.lower() == "norm" and (p.model, p.component) in components
+    ]
+
+
+def norms_by_component(module: ModuleType, parameters: list[FreeParameter]) -> dict[str, list[int]] | None:
+    """Return which free norms make each additive component, by its label; None where these are not all of it.
+
+    A norm may follow that of the same component in another data group, and nothing else.
+    """
+    columns = {(p.model, p.global_index): k for k, p in enumerate(parameters) if p.response is None}
+    objects = model_objects(module)
+    components, names = set(additive(objects)), {}
+    found: dict[str, list[int]] = {}
+    links: list[tuple[str, str, str]] = []
+    for name, _, model in objects:
+        for number, (component, parameter) in enumerate(parameters_of(model), start=model.startParIndex):
+            names[name, number] = component
+            if parameter.name.lower() != "norm" or (name, component) not in components:
+                continue
+            label = f"{name}:{component}" if name else component
+            if (name, number) in columns:
+                found.setdefault(label, []).append(columns[name, number])
+            elif parameter.link:
+                links.append((name, component, parameter.link))
+            elif float(parameter.values[0]) != 0.0:
+                return None
+    for name, component, text in links:
+        target = re.fullmatch(r"=?\s*p?(\d+)\s*", text.strip())
+        if target is None or names.get((name, int(target[1]))) != component:
+            return None
+    return found
 
 
 def common_norms(module: ModuleType, parameters: list[FreeParameter]) -> list[FreeParameter]:

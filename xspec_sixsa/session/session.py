@@ -138,6 +138,16 @@ class Session:
         with self:
             return norms.common_norms(self.module, self.parameters)
 
+    def additive_norms(self) -> list[int]:
+        """Return the columns of the norms of additive components; see `norms.additive_norms`."""
+        with self:
+            return norms.additive_norms(self.module, self.parameters)
+
+    def norms_by_component(self) -> dict[str, list[int]] | None:
+        """Return the columns of the norms that make each additive component; see `norms.norms_by_component`."""
+        with self:
+            return norms.norms_by_component(self.module, self.parameters)
+
     # ------------------------------------------------------------------------------------------------ the context
 
     def __enter__(self) -> Session:

@@ -65,7 +65,7 @@ class _Taught(Emulated):
         self._teacher = teacher
 
     def begin(self, first: Simulations) -> None:
-        noise, self._training = self._problem.noise, first
+        noise, self.prior, self._training = self._problem.noise, first, first
         self.search = _TaughtSearch(self._problem, first, self._teacher.emulator.given(noise))
         self.search.explorer = self._teacher.flow_given(noise)
 
@@ -117,7 +117,8 @@ class Task:
         problem = Problem(truth.shape[1], simulate, lambda: self.spent, noise, settings, streams, Progress(show=False))
         strategy = _Taught(problem, self.teacher)
         inference = Inference(problem, strategy)
-        inference.run(_scored(self.teacher.v, self.teacher.counts, noise))
+        inference.begin(_scored(self.teacher.v, self.teacher.counts, noise))
+        inference.run()
         draws, explorer = inference.draws, strategy.search.explorer
         if draws is None or explorer is None:
             raise RuntimeError("The inference ended without draws.")

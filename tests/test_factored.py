@@ -1,0 +1,187 @@
+"""Emulation part by part: maps of curves, the search that measures them, and a run that uses them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from small_session import fake_spectra, fresh
+
+import xspec_sixsa as sixsa
+from xspec_sixsa.common.files import working_directory
+from xspec_sixsa.common.progress import Progress
+from xspec_sixsa.common.seeding import Streams
+from xspec_sixsa.infer.checkpoint import Checkpoint
+from xspec_sixsa.infer.factoredsearch import FactoredSearch
+from xspec_sixsa.infer.noise import Noise
+from xspec_sixsa.infer.optimum import optimum
+from xspec_sixsa.infer.partmap import PartMap
+from xspec_sixsa.infer.population import Population
+from xspec_sixsa.infer.problem import Problem
+from xspec_sixsa.infer.settings import Settings
+from xspec_sixsa.priors import bind
+from xspec_sixsa.run.model import RecordedModel
+from xspec_sixsa.session import Session
+
+ENERGY = np.geomspace(0.3, 10, 80)
+
+
+def black_bodies(x: np.ndarray) -> np.ndarray:
+    """Counts of black bodies of 0.01-2 keV: from nothing at all to thousands."""
+    kt = 0.01 + 1.99 * x[:, :1]
+    return 300 * ENERGY**2 / np.expm1(np.minimum(ENERGY / kt, 700)) * np.exp(-0.5 * x[:, 1:] / ENERGY)
+
+
+def test_a_map_predicts_curves_that_it_has_not_seen_and_knows_how_well() -> None:
+    rng = np.random.default_rng(1)
+    x, new = rng.random((60, 2)), 0.1 + 0.8 * rng.random((200, 2))
+    variance = np.full(len(ENERGY), 100.0)
+    learned = PartMap(x, black_bodies(x), np.ones(60), 1.0, variance)
+    off = (learned(new).numpy() - black_bodies(new)) / np.sqrt(variance + black_bodies(new))
+    found = float(np.sqrt((off**2).sum(axis=1).mean()))
+    # away from the prior's edge, where points have neighbours on all sides; the map's own number has the edge in it
+    assert found < learned.error < 1.0
+    # and the measured errors are no larger than what the map says at these points, within its factor of two
+    said = float(learned.uncertainty(new).diagonal().mean().sqrt())
+    assert 0.2 * said < found < 2 * said
+
+
+def test_a_curve_that_nothing_shapes_is_exact() -> None:
+    curve = black_bodies(np.full((1, 2), 0.5))
+    learned = PartMap(np.empty((1, 0)), curve, np.ones(1), 1.0, np.ones(len(ENERGY)))
+    np.testing.assert_array_equal(learned(np.empty((3, 0))).numpy(), np.tile(curve, (3, 1)))
+
+
+def two_peaks(u: np.ndarray) -> np.ndarray:
+    """70 % and 30 % of the posterior, 0.6 apart and 0.01 wide."""
+    squared = [(((u - centre) / 0.01) ** 2).sum(axis=1) for centre in (0.2, 0.8)]
+    return np.logaddexp(np.log(0.7) - 0.5 * squared[0], np.log(0.3) - 0.5 * squared[1])
+
+
+def test_a_population_finds_both_modes_with_their_shares() -> None:
+    shares = []
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        found = Population.of_prior(3, 1000, rng).moved(two_peaks, rng)
+        shares.append((found.u[:, 0] < 0.5).mean())
+        near = found.u[found.u[:, 0] < 0.5]
+        assert 0.0085 < near.std(axis=0).min() and near.std(axis=0).max() < 0.0115
+    # a step of temperature resamples half of the points: about twice a binomial's scatter remains
+    assert abs(np.mean(shares) - 0.7) < 3 * 2 * np.sqrt(0.21 / 1000 / 5)
+
+
+def test_a_population_goes_from_one_posterior_to_another() -> None:
+    rng = np.random.default_rng(2)
+
+    def peak(centre: float) -> Any:
+        return lambda u: -0.5 * (((u - centre) / 0.02) ** 2).sum(axis=1)
+
+    first = Population.of_prior(2, 600, rng).moved(peak(0.4), rng, size=600)
+    second = first.moved(peak(0.5), rng, size=600)
+    np.testing.assert_allclose(second.u.mean(axis=0), 0.5, atol=4 * 0.02 / np.sqrt(200))  # moves leave a third of them
+    np.testing.assert_allclose(second.u.std(axis=0), 0.02, rtol=0.15)
+
+
+def test_the_optimum_is_found_to_the_edge_of_the_prior() -> None:
+    inside = optimum(lambda u: -0.5 * (((u - [0.3, 0.6]) / 0.05) ** 2).sum(axis=1), np.array([0.5, 0.5]))
+    np.testing.assert_allclose(inside, [0.3, 0.6], atol=1e-4)
+    edge = optimum(lambda u: -0.5 * (((u - [-0.1, 0.6]) / 0.05) ** 2).sum(axis=1), np.array([0.5, 0.5]))
+    assert edge[0] < 0.02 and abs(edge[1] - 0.6) < 1e-3
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[ModuleType]:
+    import xspec_sixsa.embedded as xspec
+
+    with working_directory(tmp_path):
+        fake_spectra(fresh(xspec), tmp_path)
+        xspec.AllData("a.pha")
+        yield xspec
+    fresh(xspec)
+
+
+def two_components(xspec: ModuleType) -> list[Any]:
+    m = xspec.Model("TBabs*(powerlaw+bbodyrad)", setPars=(0.1, 1.8, 3e-3, 0.7, 5.0))
+    return [
+        sixsa.uniform(m.TBabs.nH, 0, 1), sixsa.uniform(m.powerlaw.PhoIndex, 0, 4),
+        sixsa.loguniform(m.powerlaw.norm, 1e-4, 1e-1), sixsa.uniform(m.bbodyrad.kT, 0.05, 2),
+        sixsa.loguniform(m.bbodyrad.norm, 0.1, 1e3),
+    ]  # fmt: skip
+
+
+def searched(xspec: ModuleType, target_ess: float = 1000) -> tuple[RecordedModel, FactoredSearch]:
+    priors = two_components(xspec)
+    session = Session(xspec, workers=1)
+    model = RecordedModel(session, bind(priors, session), Checkpoint(), Progress(show=False))
+    problem = Problem(
+        5, model, model.spent, Noise(session.observation), Settings(target_ess=target_ess), Streams(1), Progress(False)
+    )
+    factors, _ = model.factors()
+    assert factors is not None
+    return model, FactoredSearch(problem, factors)
+
+
+def test_a_search_ends_with_an_emulator_that_is_right_over_the_posterior(engine: ModuleType) -> None:
+    model, search = searched(engine)
+    search.run(25, 0)
+    u = search.sample(np.random.default_rng(1))[:200]
+    error = model(u, "check").log_likelihood - search.emulator.log_likelihood(u)
+    # sqrt(0.8 (16 + 24) / 1000) is what ends the search, by 16 spectra: twice that is far out
+    assert error.std() < 2 * 0.18
+    assert model.evaluations["curves"] + model.evaluations["search"] < 300
+    assert search.measured <= model.evaluations["curves"]
+    # part by part is the whole
+    whole = search.emulator.of_norms(u)
+    parts = search.emulator.of_norms(u, [2]) + search.emulator.of_norms(u, [4])
+    np.testing.assert_allclose(whole.numpy(), parts.numpy(), rtol=1e-12)
+
+
+def test_curves_are_measured_where_they_are_known_least(engine: ModuleType) -> None:
+    _, search = searched(engine)
+    pool = np.full((3, 5), 0.5)
+    # a corner that no point is near to, twice, and the place where the structure was looked for
+    pool[0] = pool[1] = [0.001, 0.001, 0.5, 0.001, 0.5]
+    pool[2] = 0.382
+    (first,) = [x for x in search._least_known(pool, 1) if len(x)]
+    assert (first == 0.001).all()
+    # measured once, the corner is known
+    for x in search._least_known(pool, 4):
+        assert len(np.unique(x, axis=0)) == len(x)
+
+
+def test_a_run_without_factors_says_so_and_is_right_all_the_same(
+    engine: ModuleType, caplog: pytest.LogCaptureFixture
+) -> None:
+    m = engine.Model("TBabs*(powerlaw+powerlaw)", setPars=(0.1, 1.8, 3e-3, 1.0, 1e-4))
+    m(5).link = "0.1 * p3 ^ 1.1"
+    m(1).frozen = m(4).frozen = True
+    priors = [sixsa.uniform(m(2), 1, 3), sixsa.loguniform(m(3), 1e-3, 1e-2)]
+    with caplog.at_level("INFO", logger="xspec_sixsa"):
+        result = sixsa.fit(
+            priors, xspec=engine, seed=1, target_ess=150, compressor="bands", output=None, progress=False, polish=False
+        )
+    assert "emulated as a whole: the expected counts are not linear in the norms" in caplog.text
+    assert result.status == "reliable", result.reasons
+    assert result.evaluations["round 1"] == 240 and result.evaluations["curves"] == 4
+
+
+def test_every_evaluation_of_a_run_is_counted(engine: ModuleType) -> None:
+    result = sixsa.fit(
+        two_components(engine), xspec=engine, seed=3, target_ess=300, output="run", progress=False, polish=False
+    )
+    assert result.status == "reliable", result.reasons
+    kept = {stage: 0 for stage in ("round 1", "curves", "search", "final")}
+    for path in Path("run/checkpoint").glob("*.npz"):
+        with np.load(path) as batch:
+            kept[str(batch["stage"])] += len(batch["u"])
+    assert kept == {stage: result.evaluations[stage] for stage in kept}
+    assert result.emulator["evaluations"] <= kept["curves"]
+    # component curves in the picture are the emulator's: no evaluation was made for them
+    assert "components" not in result.evaluations
+    (spectrum,) = result.predictive_data
+    drawn = sum(spectrum.components.values())  # right to a twentieth of a bin's noise
+    np.testing.assert_allclose(drawn, spectrum.total[: len(drawn)], rtol=0.02, atol=0.05)

@@ -1,0 +1,281 @@
+"""Measure components, then propose: curves are measured where the emulated posterior is, until the emulator is right.
+
+Beside a few space-filling points of each part's own shape parameters, curves are measured where they are least known
+among the points of the emulated posterior: one part at a time, by what its error costs in units of the observation's
+noise. A few whole spectra a step, which no map has seen, say how far the emulator is off.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+from scipy.stats import qmc
+
+from xspec_sixsa.infer.coordinates import Whitening
+from xspec_sixsa.infer.cover import KEPT, cover
+from xspec_sixsa.infer.draws import FinalDraws
+from xspec_sixsa.infer.emulator import Recovery
+from xspec_sixsa.infer.factoredemulator import FactoredEmulator
+from xspec_sixsa.infer.factors import Factors
+from xspec_sixsa.infer.importance import effective_sample_size
+from xspec_sixsa.infer.partmap import PartMap
+from xspec_sixsa.infer.population import Population
+from xspec_sixsa.infer.problem import Problem
+from xspec_sixsa.infer.proposal import EmulatedProposal
+
+__all__ = ["FactoredSearch"]
+
+log = logging.getLogger(__name__)
+
+Points = NDArray[np.float64]
+
+FIRST = 8  # space-filling points of a part, for each of its shape parameters and one
+STEP = 6  # curves measured a step, for each shape parameter of each part
+GROWTH = 1.5  # of a step's curves over the last's, while the emulator is too far off for the whole likelihood
+CHECKS = 16  # whole spectra evaluated a step
+POOL = 400  # points of the emulated posterior among which those to be measured are chosen
+LEAST_WEIGHT = 1e-3  # of curves far from the posterior
+NEAR = 0.5  # standard deviations of the posterior within which a curve is near to it
+PATIENCE = 3  # steps without improvement that end a search
+WALKERS, MOVES = 600, 6  # of the population that a step is drawn from
+ACCURACY = (0.05, 0.3)  # error in log L, at least and at most, that ends a search
+AMPLITUDE = 0.9  # quantile of a norm over prior or posterior for which its part is learned
+
+
+class _Curve:
+    """What is known of one curve.
+
+    Attributes
+    ----------
+    parts : list of int
+        Which have it.
+    x : ndarray, shape (n, p)
+        Where it was measured.
+    curves : ndarray, shape (n, n_bins)
+        For a norm of one.
+    map : PartMap or None
+    """
+
+    def __init__(self, parts: list[int], x: Points, curves: Points) -> None:
+        self.parts = parts
+        self.x, self.curves = np.empty((0, x.shape[1])), np.empty((0, curves.shape[1]))
+        self.map: PartMap | None = None
+        self.add(x, curves)
+
+    def add(self, x: Points, curves: Points) -> None:
+        usable = np.isfinite(curves).all(axis=1)
+        x, curves = np.concatenate([self.x, x[usable]]), np.concatenate([self.curves, curves[usable]])
+        first = np.sort(np.unique(x, axis=0, return_index=True)[1]) if x.shape[1] else slice(1)
+        self.x, self.curves = x[first], curves[first]
+
+
+class FactoredSearch:
+    """The loop of measurements that teach a factored emulator.
+
+    Parameters
+    ----------
+    problem : Problem
+    factors : Factors
+        Its model's.
+
+    Attributes
+    ----------
+    emulator : FactoredEmulator
+    error : float
+        Of the emulator in log L, over the last step's whole spectra: the standard deviation of Gaussian errors that
+        cost as many effective samples.
+    steps : list of dict
+        ``power``, ``error`` (standard deviation of exact minus emulated log L), ``effective_error``, ``samples``,
+        ``evaluations``.
+    measured : int
+        Curves measured.
+    """
+
+    emulator: FactoredEmulator
+
+    def __init__(self, problem: Problem, factors: Factors) -> None:
+        self._problem, self._factors = problem, factors
+        self.error = self._spread = float("inf")
+        self.steps: list[dict[str, Any]] = []
+        noise = problem.noise
+        expected = noise.expected(torch.zeros(1, noise.n_bins))[0, : noise.n_bins].numpy()
+        observed = noise.observed[: noise.n_bins].numpy()
+        self._variance = np.where(
+            noise.gaussian[: noise.n_bins], noise.sigma[: noise.n_bins].square(), np.maximum(observed, expected + 1.0)
+        )
+        rng = problem.streams.numpy("parts")
+        self._curves = []
+        for parts in factors.sharing:
+            curve = _Curve(parts, *factors.known[parts[0]])
+            self._curves.append(curve)
+            p = curve.x.shape[1]
+            if p:
+                n = FIRST * (p + 1)
+                self._measure(curve, qmc.Sobol(p, rng=rng).random_base2(int(np.ceil(np.log2(n))))[:n])
+        top = np.where(np.isin(np.arange(factors.dimension), factors.norms), AMPLITUDE, 0.5)
+        self._amplitudes = np.abs(factors.amplitudes(factors.transform(top[None]))[0])
+        self._population = Population.of_prior(problem.dimension, WALKERS, problem.streams.numpy("population"))
+        self._learn(None)
+
+    @property
+    def measured(self) -> int:
+        """Curves that the emulator has learned from."""
+        return sum(len(curve.x) for curve in self._curves)
+
+    def _measure(self, curve: _Curve, x: Points) -> None:
+        curve.add(x, self._factors.curves(curve.parts[0], x))
+
+    def _inputs(self, curve: _Curve, u: Points) -> Points:
+        """Where the parts that have a curve need it, for points (n, d): (parts * n, p), part by part."""
+        return np.concatenate([u[:, self._factors.parts[k].inputs] for k in curve.parts])
+
+    def _amplitude(self, curve: _Curve) -> float:
+        return float(self._amplitudes[curve.parts].max())
+
+    def _learn(self, posterior: Points | None) -> None:
+        """Fit the maps; `posterior` (n, d) says where they must be right, without it everywhere."""
+        maps = []
+        with self._problem.progress.task(f"emulator: {self.measured} curves", 1, "fit"):
+            for curve in self._curves:
+                weights = np.ones(len(curve.x))
+                if posterior is not None and curve.x.shape[1]:
+                    weights = _closeness(curve.x, self._inputs(curve, posterior))
+                curve.map = PartMap(curve.x, curve.curves, weights, self._amplitude(curve), self._variance, curve.map)
+                maps.append(curve.map)
+            self.emulator = FactoredEmulator(self._factors, maps, self._problem.noise)
+
+    @property
+    def step(self) -> int:
+        """Evaluations of a step at full power: whole spectra and curves."""
+        return CHECKS + STEP * sum(curve.x.shape[1] for curve in self._curves)
+
+    def run(self, most: int, reserve: int) -> None:
+        """Search until the emulator is accurate, `most` steps were made, or only `reserve` evaluations are left."""
+        # a step that halves the error saves as many draws as it costs: see `Settings.accuracy`
+        accuracy = float(np.clip(np.sqrt(0.8 * self.step / self._problem.settings.target_ess), *ACCURACY))
+        for _ in range(most):
+            curves = self._curves_of_a_step()
+            if self._problem.left - CHECKS - curves < reserve:
+                log.info("the search ends: the budget leaves no room for another step")
+                return
+            power = self._check()
+            if power == 1 and self.error < accuracy:
+                return
+            errors = [step["effective_error"] for step in self.steps if step["power"] == 1]
+            if len(errors) > PATIENCE and min(errors[-PATIENCE:]) > 0.9 * min(errors[:-PATIENCE]):
+                log.info("the search ends: the emulator has not improved in %d steps", PATIENCE)
+                return
+            self._teach(curves)
+
+    def learn(self, draws: FinalDraws) -> None:
+        """Measure curves where final draws, exact ones, show the emulator to be off most."""
+        difference = draws.log_likelihood - self.emulator.log_likelihood(draws.u)
+        off = np.where(np.isfinite(difference), np.abs(difference - np.median(difference)), np.inf)
+        self._checked = draws.u[np.argsort(-off, kind="stable")[:CHECKS]]
+        self._teach(self._curves_of_a_step())
+
+    def _curves_of_a_step(self) -> int:
+        tempered = sum(step["power"] < 1 for step in self.steps)
+        return int(STEP * sum(curve.x.shape[1] for curve in self._curves) * GROWTH ** max(tempered - 1, 0))
+
+    def _check(self) -> float:
+        """Draw the emulated posterior as far as the emulator can be trusted, and evaluate a few of its points."""
+        problem, number = self._problem, len(self.steps) + 1
+        if self.steps:
+            power = min(1.0, 1 / max(self._spread, 1e-3))
+        else:
+            power = min(1.0, 1 / max(max(m.error for m in self.emulator.maps), 1e-3))
+        rng = problem.streams.numpy("search", number)
+        log_likelihood = self.emulator.log_likelihood
+        with problem.progress.task(f"search {number}: sampling the emulator", 1, "ensemble"):
+            self._population = self._population.moved(
+                lambda u: power * log_likelihood(u), rng, size=WALKERS, moves=MOVES
+            )
+        points = self._population.u
+        self._checked = points[rng.choice(len(points), CHECKS, replace=False)]
+        new = problem.simulate(self._checked, "search")
+        difference = new.log_likelihood - log_likelihood(self._checked)
+        finite = np.isfinite(difference)
+        if finite.sum() > 1:
+            self._spread = float(np.std(difference[finite]))
+            self.error = float(np.sqrt(np.log(len(difference) / effective_sample_size(difference))))
+        self.steps.append(
+            {
+                "power": power,
+                "error": self._spread,
+                "effective_error": self.error,
+                "samples": points,
+                "evaluations": CHECKS,
+            }
+        )
+        log.info(
+            "search %d: likelihood to the power %.3g, best log L %.2f, emulator off by %.2g in log L",
+            number, power, new.log_likelihood.max(), self._spread,
+        )  # fmt: skip
+        return power
+
+    def _teach(self, n: int) -> None:
+        """Measure `n` curves where they are least known, and learn from them."""
+        points, rng = self._population.u, self._problem.streams.numpy("design", len(self.steps))
+        pool = np.concatenate([points[rng.choice(len(points), min(POOL, len(points)), replace=False)], self._checked])
+        self._amplitudes = np.quantile(
+            np.abs(self._factors.amplitudes(self._factors.transform(points))), AMPLITUDE, axis=0
+        )
+        for curve, x in zip(self._curves, self._least_known(pool, n), strict=True):
+            if len(x):
+                self._measure(curve, x)
+        self.steps[-1]["evaluations"] += n
+        self._learn(points)
+
+    def _least_known(self, pool: Points, n: int) -> list[Points]:
+        """By curve: where among the points of a pool it is to be measured, each least certain after those before it."""
+        inputs = [self._inputs(curve, pool) for curve in self._curves]
+        norms = np.abs(self._factors.amplitudes(self._factors.transform(pool)))
+        covariances = []
+        for curve, known, x in zip(self._curves, self.emulator.maps, inputs, strict=True):
+            # errors grow with the norm that the curve is multiplied by
+            ratio = torch.tensor(np.concatenate([norms[:, k] for k in curve.parts]) / self._amplitude(curve))
+            covariances.append(known.uncertainty(x) * torch.outer(ratio, ratio))
+        chosen: list[list[int]] = [[] for _ in inputs]
+        for _ in range(n):
+            largest = [float(covariance.diagonal().max()) for covariance in covariances]
+            number = int(np.argmax(largest))
+            if largest[number] <= 0:
+                break
+            covariance = covariances[number]
+            row = int(covariance.diagonal().argmax())
+            chosen[number].append(row)
+            column = covariance[:, row].clone()
+            covariance -= torch.outer(column, column) / (column[row] + 1e-9 * largest[number])
+            covariance[row, row] = 0.0
+        return [x[rows] for x, rows in zip(inputs, chosen, strict=True)]
+
+    def sample(self, rng: np.random.Generator) -> Points:
+        """Points (n, d) of the emulated posterior, sought in the whole prior."""
+        start = Population.of_prior(self._problem.dimension, KEPT, rng)
+        return start.moved(self.emulator.log_likelihood, rng, size=KEPT // 2).u
+
+    def proposal(self) -> EmulatedProposal:
+        """The emulated posterior as a density to draw from."""
+        number, streams = len(self.steps), self._problem.streams
+        task = self._problem.progress.task("covering the emulated posterior", 1, "ensemble")
+        with streams.torch("cover", number), task:
+            return cover(self.sample(streams.numpy("cover", number)), self.emulator.log_likelihood)
+
+    def recovery(self, n: int = 300) -> Recovery:
+        """`FactoredEmulator.recovery`, against `n` spectra of the emulated posterior."""
+        with self._problem.streams.torch("recovery", len(self.steps)):
+            return self.emulator.recovery(self._population.u[:n])
+
+
+def _closeness(x: Points, posterior: Points) -> Points:
+    """Weights (n,) of points (n, p): about one near to the posterior's points (m, p), and small far off."""
+    whitening = Whitening.of(posterior)
+    distance = cKDTree(whitening.forward(posterior)).query(whitening.forward(x))[0] / NEAR
+    depth = distance**2
+    return np.exp(-0.5 * depth) + LEAST_WEIGHT / (1 + depth)

@@ -1,0 +1,145 @@
+"""Smooth maps between vectors in closed form, and principal components under weights.
+
+Rasmussen & Williams 2006, sections 2.2, 2.7 and 5.4 (kernels, explicit basis functions, marginal likelihood).
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from torch import Tensor
+
+from xspec_sixsa.common.fitstatistic import CHUNK
+from xspec_sixsa.common.seeding import Streams
+
+__all__ = ["KernelRegression", "principal_components"]
+
+Points = NDArray[np.float64]
+
+MOST_COMPONENTS = 64
+SCALED_ON = 400  # parameter sets on which length scales are found
+RELEVANT = 0.01  # share of the largest weight from which a parameter set counts for length scales
+IMPOSSIBLE = 1e12  # loss of length scales that give no kernel
+SCALE_STEPS, SCALE_STEPS_AGAIN = 30, 12  # of the search for length scales: from nothing, and from earlier ones
+
+
+class KernelRegression:
+    """A smooth map between vectors: quadratic trend plus Gaussian kernels on the training points.
+
+    Parameters
+    ----------
+    x : ndarray, shape (n, d)
+    y : Tensor, shape (n, k)
+    weights : ndarray, shape (n,)
+        Where the map must be right: they set the coordinates, the trend, and which points set the length scales.
+    scales : Tensor, shape (d + 1,), optional
+        Where the search for the logarithms of length scales and noise begins: those of an earlier regression.
+    """
+
+    def __init__(self, x: Points, y: Tensor, weights: Points, scales: Tensor | None = None) -> None:
+        self._centre = np.average(x, axis=0, weights=weights)
+        spread = (weights / weights.sum())[:, None] * (x - self._centre)
+        covariance = spread.T @ (x - self._centre)
+        covariance += 1e-12 * max(np.trace(covariance), 1e-300) * np.eye(x.shape[1])
+        self._factor = np.linalg.cholesky(covariance)
+        points, w = self._coordinates(x), torch.tensor(weights / weights.sum())
+        trend = self._trend(points)
+        gram = trend.T @ (w[:, None] * trend)
+        ridge = 1e-10 * torch.trace(gram) / len(gram) * torch.eye(len(gram), dtype=torch.float64)
+        self._coefficients = torch.linalg.solve(gram + ridge, trend.T @ (w[:, None] * y))
+        residual = y - trend @ self._coefficients
+        # not the very best only: crowded, they would tell how the map wriggles, not how far it reaches
+        relevant = max(int((w > RELEVANT * w.max()).sum()), min(SCALED_ON, len(w)))
+        chosen = torch.linspace(0, relevant - 1, min(SCALED_ON, relevant)).long()
+        best = torch.argsort(w, descending=True, stable=True)[chosen]
+        self.scales = _length_scales(points[best], residual[best], scales)
+        scaled = points / self.scales[:-1].exp()
+        self._points = torch.cat([scaled, -0.5 * (scaled * scaled).sum(1, keepdim=True)], dim=1).T.contiguous()
+        kernel = self._kernel(points)
+        kernel.diagonal().add_(float(self.scales[-1].exp()) + 1e-10)
+        self._cholesky = torch.linalg.cholesky(kernel)
+        self._links = torch.cholesky_solve(residual, self._cholesky)
+        self._spread = float((residual * self._links).sum()) / len(x)
+
+    def _kernel(self, x: Tensor) -> Tensor:
+        """Kernels (n, centres) at whitened points (n, d): the squared distance's three terms in one product."""
+        x = x / self.scales[:-1].exp()
+        extended = torch.cat([x, torch.ones(len(x), 1, dtype=x.dtype)], dim=1)
+        return torch.addmm(-0.5 * (x * x).sum(1, keepdim=True), extended, self._points).exp_()
+
+    def _coordinates(self, x: Points) -> Tensor:
+        return torch.tensor(np.linalg.solve(self._factor, (x - self._centre).T).T)
+
+    @staticmethod
+    def _trend(x: Tensor) -> Tensor:
+        i, j = torch.triu_indices(x.shape[1], x.shape[1])
+        return torch.cat([torch.ones(len(x), 1, dtype=x.dtype), x, x[:, i] * x[:, j]], dim=1)
+
+    @functools.cached_property
+    def left_out(self) -> Tensor:
+        """Vectors minus what would be predicted without them (n, k): leave-one-out residuals in closed form.
+
+        Rasmussen & Williams, eq. 5.12; the trend and the length scales still know them.
+        """
+        return self._links / torch.cholesky_inverse(self._cholesky).diagonal()[:, None]
+
+    def uncertainty(self, x: Points) -> Tensor:
+        """Covariance (n, n) of the errors at points x (n, d), summed over the vectors' entries."""
+        kernels = self._kernel(self._coordinates(x))
+        told = torch.linalg.solve_triangular(self._cholesky, kernels.T, upper=False)
+        scaled = self._coordinates(x) / self.scales[:-1].exp()
+        prior = (-0.5 * torch.cdist(scaled, scaled) ** 2).exp()
+        return self._spread * (prior - told.T @ told)
+
+    def __call__(self, x: Points) -> Tensor:
+        """Predicted vectors (n, k) at x (n, d)."""
+        rows = max(1, CHUNK // self._points.shape[1])
+        points = self._coordinates(x)
+        kernels = torch.cat([self._kernel(part) @ self._links for part in points.split(rows)])
+        return self._trend(points) @ self._coefficients + kernels
+
+
+def _length_scales(x: Tensor, y: Tensor, begin: Tensor | None) -> Tensor:
+    """Logarithms of length scales and relative noise that maximise the marginal likelihood, one variance for all y."""
+    n, d = x.shape
+    start = begin
+    if start is None:
+        start = torch.cat([torch.full((d,), 0.7, dtype=torch.float64), torch.tensor([-8.0], dtype=torch.float64)])
+    difference, identity = (x[:, None] - x[None]) ** 2, torch.eye(n, dtype=torch.float64)
+
+    def loss(values: Points) -> tuple[float, Points]:
+        scales = torch.tensor(values, requires_grad=True)
+        kernel = (-0.5 * (difference / (2 * scales[:-1]).exp()).sum(dim=2)).exp()
+        factor, info = torch.linalg.cholesky_ex(kernel + (scales[-1].exp() + 1e-10) * identity)
+        if int(info):  # kernels so wide that rounding makes them singular
+            return IMPOSSIBLE, np.zeros(d + 1)
+        misfit = (y * torch.cholesky_solve(y, factor)).sum()
+        found = 0.5 * n * torch.log(misfit.clamp(min=1e-300)) + torch.log(factor.diagonal()).sum()
+        found.backward()
+        return float(found.detach()), scales.grad.numpy() if scales.grad is not None else np.zeros(d + 1)
+
+    # not torch's optimisers: loading them takes seconds
+    found = minimize(
+        loss, start.numpy(), jac=True, method="L-BFGS-B", bounds=[(-3, 5)] * d + [(-20, 0)],
+        options={"maxiter": SCALE_STEPS if begin is None else SCALE_STEPS_AGAIN},
+    )  # fmt: skip
+    return torch.tensor(found.x) if found.fun < IMPOSSIBLE else start
+
+
+def principal_components(y: Tensor, w: Tensor, most_lost: float) -> Tensor:
+    """Basis (n_bins, k) of centred spectra (n, n_bins) under weights: as few as lose no more than `most_lost`."""
+    scaled = y * w.sqrt()[:, None]
+    k = min(MOST_COMPONENTS, *y.shape)
+    if min(y.shape) > 4 * k:
+        with Streams(0).torch("principal components"):  # a random sketch: the same for the same spectra
+            basis = torch.linalg.qr(torch.svd_lowrank(scaled.float(), q=k, niter=3)[2].double())[0]
+    else:
+        basis = torch.linalg.svd(scaled, full_matrices=False)[2][:k].T
+    kept = ((scaled @ basis) ** 2).sum(dim=0)
+    lost = (scaled**2).sum() - kept.cumsum(dim=0)
+    enough = torch.nonzero(lost <= most_lost)
+    return basis[:, : int(enough[0]) + 1 if len(enough) else k].contiguous()
