@@ -21,6 +21,7 @@ from xspec_sixsa.infer.proposal import FlowProposal, Mixture, Proposal, StudentP
 from xspec_sixsa.infer.refinement import BROAD, KERNELS, Pilots
 from xspec_sixsa.infer.rounds import Rounds
 from xspec_sixsa.infer.simulations import Simulations
+from xspec_sixsa.infer.strategy import NotLearnedError
 
 __all__ = ["Factored"]
 
@@ -80,6 +81,11 @@ class Factored:
         search.run(s.searches, int(1.1 * s.target_ess))
         for step in search.steps[done:]:
             self.rounds.records.append({"round": len(self.rounds) + 1, "training": {}} | step)
+        if search.has_failed and self._problem.left > s.first + 2 * s.target_ess:
+            raise NotLearnedError(
+                f"after {search.measured} curves the factored emulator is off by {search.error:.2g} in log L, with the "
+                f"likelihood to the power {search.steps[-1]['power']:.2g}"
+            )
         proposal = search.proposal()
         with streams.torch("defensive", attempt):
             broad: Proposal = StudentProposal(Whitening.of(proposal.draw(KERNELS)))
@@ -113,4 +119,6 @@ class Factored:
         error = self.emulator_error(draws)
         if error is None:
             return {}
-        return self.search.recovery().summary(error, self.search.measured, self.search.emulator.components)
+        emulator = self.search.emulator
+        found = self.search.recovery().summary(error, self.search.measured, emulator.components)
+        return found | {"parts": len(emulator.factors.parts)}

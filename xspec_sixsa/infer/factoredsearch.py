@@ -44,6 +44,7 @@ NEAR = 0.5  # standard deviations of the posterior within which a curve is near 
 PATIENCE = 3  # steps without improvement that end a search
 WALKERS, MOVES = 600, 6  # of the population that a step is drawn from
 ACCURACY = (0.05, 0.3)  # error in log L, at least and at most, that ends a search
+HOPELESS = 1.0  # error in log L beyond which the emulated posterior is none to draw from
 AMPLITUDE = 0.9  # quantile of a norm over prior or posterior for which its part is learned
 
 
@@ -148,6 +149,11 @@ class FactoredSearch:
                 curve.map = PartMap(curve.x, curve.curves, weights, self._amplitude(curve), self._variance, curve.map)
                 maps.append(curve.map)
             self.emulator = FactoredEmulator(self._factors, maps, self._problem.noise)
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether the emulator does not know the posterior: a search ended before it was right there."""
+        return bool(self.steps) and (self.error > HOPELESS or self.steps[-1]["power"] < 1)
 
     @property
     def step(self) -> int:

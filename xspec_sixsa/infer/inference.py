@@ -13,13 +13,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from xspec_sixsa.infer.draws import FinalDraws
+from xspec_sixsa.infer.draws import FinalDraws, Frozen
 from xspec_sixsa.infer.emulated import Emulated
 from xspec_sixsa.infer.factored import Factored
 from xspec_sixsa.infer.problem import Problem
 from xspec_sixsa.infer.simulated import Simulated
 from xspec_sixsa.infer.simulations import Simulations
-from xspec_sixsa.infer.strategy import Strategy
+from xspec_sixsa.infer.strategy import NotLearnedError, Strategy
 from xspec_sixsa.infer.verdict import verdict
 
 __all__ = ["Inference"]
@@ -62,7 +62,7 @@ class Inference:
         judged = 0
         for attempt in itertools.count(1):
             last = judged == s.attempts - 1
-            frozen = self.strategy.propose(attempt, last_resort=last and judged > 0)
+            frozen = self._propose(attempt, last_resort=last and judged > 0)
             learning = frozen.teachable and attempt - judged <= RELEARNED
             gives_up = self._worth_learning if learning else None if last else self._hopeless
             self.draws = draws = FinalDraws(frozen, problem.dimension)
@@ -82,6 +82,17 @@ class Inference:
                 )
             self.strategy.learn(draws)
             self.draws = None
+
+    def _propose(self, attempt: int, *, last_resort: bool) -> Frozen:
+        try:
+            return self.strategy.propose(attempt, last_resort=last_resort)
+        except NotLearnedError as error:
+            log.warning("The model is now emulated as a whole: %s.", error)
+        records = self.strategy.rounds.records
+        self.strategy = Emulated(self.problem)
+        self.strategy.rounds.records += records
+        self.begin(self.problem.simulate(self.problem.prior_draws(self.problem.settings.first), "round 1"))
+        return self.strategy.propose(attempt, last_resort=last_resort)
 
     def _draw(self, draws: FinalDraws, stage: str, gives_up: Callable[[FinalDraws], bool] | None) -> bool:
         """Draw until there are enough, or the budget is spent; False if given up."""

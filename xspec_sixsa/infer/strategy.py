@@ -12,7 +12,11 @@ from xspec_sixsa.infer.refinement import Pilots
 from xspec_sixsa.infer.rounds import Rounds
 from xspec_sixsa.infer.simulations import Simulations
 
-__all__ = ["Strategy"]
+__all__ = ["NotLearnedError", "Strategy"]
+
+
+class NotLearnedError(RuntimeError):
+    """Why a strategy found no proposal: another one is to be tried."""
 
 
 class Strategy(Protocol):
@@ -45,7 +49,13 @@ class Strategy(Protocol):
         """Learn from prior-wide simulations."""
 
     def propose(self, attempt: int, *, last_resort: bool) -> Frozen:
-        """Freeze the best proposal there is for this set of final draws; `last_resort`: the last, others failed."""
+        """Freeze the best proposal there is for this set of final draws; `last_resort`: the last, others failed.
+
+        Raises
+        ------
+        NotLearnedError
+            When there is none worth a draw.
+        """
 
     def learn(self, draws: FinalDraws) -> None:
         """Take final draws that did not pass as teachers of the next proposal."""
@@ -64,5 +74,5 @@ class Strategy(Protocol):
         dict
             ``error`` (`emulator_error`), ``evaluations`` it learned from, ``components``, and of `Recovery`: ``rre``,
             ``rma``, their limits, ``inside``, and ``start``: the point of the unit cube (d,) that inversion gives.
-            Empty without an emulator, and where none of the draws has a likelihood.
+            A factored one's ``parts``, too. Empty without an emulator, and where none of the draws has a likelihood.
         """

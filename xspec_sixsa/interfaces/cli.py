@@ -19,6 +19,7 @@ from typing import Any
 import click
 
 from xspec_sixsa import __version__
+from xspec_sixsa.infer.settings import TRAINING
 from xspec_sixsa.interfaces.batch import fit_session
 from xspec_sixsa.interfaces.commands import (
     PATH,
@@ -104,8 +105,9 @@ def fit_options(command: Callable[..., Any]) -> Callable[..., Any]:
             compressor_option("How spectra are summarised for the network.", show_default="autoencoder"),
             click.option(
                 "--training",
-                type=click.Choice(["emulated", "simulated"]),
-                help="Train on emulated spectra, or on simulations only (SIXSA III's rounds).",
+                type=click.Choice(TRAINING),
+                help="Learn from emulated spectra, made by component where the model allows it; from spectra emulated "
+                "whole; or from simulations only (SIXSA III's rounds).",
                 show_default="emulated",
             ),
             click.option("--workers", help="Processes that evaluate real XSPEC.", **WORKERS),

@@ -287,15 +287,9 @@ def citation(result: Result | None = None, *, bibtex: bool = False) -> str:
     if bibtex:
         return "\n\n".join(reference.bibtex() for reference in chosen)
     version = __version__ if result is None else result.versions.get("xspec_sixsa", __version__)
-    way = (
-        "an emulator of the model's spectra (Chung et al. 2024) and neural posterior estimation on compressed spectra "
-        "(Barret & Dupourqué 2026) proposed draws"
-        if result is not None and result.emulator
-        else "neural posterior estimation on compressed spectra in rounds (Barret & Dupourqué 2026) proposed draws"
-    )
     text = (
-        f"Posteriors were computed with xspec_sixsa {version}: {way}, made exact by importance weights from XSPEC's "
-        "own fit statistic."
+        f"Posteriors were computed with xspec_sixsa {version}: {_way(result)} proposed draws, made exact by importance "
+        "weights from XSPEC's own fit statistic."
     )
     if result is not None:
         evaluations = sum(result.evaluations.values())
@@ -304,6 +298,16 @@ def citation(result: Result | None = None, *, bibtex: bool = False) -> str:
             f"(k-hat {result.k_hat:.2f})."
         )
     return "\n".join([text, "", *(f"{r.line()}: {r.what}" for r in chosen)])
+
+
+def _way(result: Result | None) -> str:
+    network = "neural posterior estimation on compressed spectra"
+    if result is None or not result.emulator:
+        return f"{network} in rounds (Barret & Dupourqué 2026)"
+    emulator = f"an emulator of the model's {'components' if result.emulator.get('parts') else 'spectra'}"
+    if any(entry.get("training") for entry in result.rounds):
+        return f"{emulator} (Chung et al. 2024) and {network} (Barret & Dupourqué 2026)"
+    return f"{emulator} (after Chung et al. 2024), for simulation-based inference after Barret & Dupourqué (2026),"
 
 
 def _escape(text: str) -> str:

@@ -106,11 +106,16 @@ def _emulator(emulator: Mapping[str, float]) -> list[tuple[str, str]]:
     return [
         (
             "Emulator",
-            f"off by {emulator['error']:.2f} in log L; the observation looks {looks} a simulated one (RRE "
-            f"{emulator['rre']:.3g}, limit {emulator['rre_limit']:.3g}; RMA {emulator['rma']:.3g}, limit "
+            f"{_parts(emulator)}off by {emulator['error']:.2g} in log L; the observation looks {looks} a simulated one "
+            f"(RRE {emulator['rre']:.3g}, limit {emulator['rre_limit']:.3g}; RMA {emulator['rma']:.3g}, limit "
             f"{emulator['rma_limit']:.3g})",
         )
     ]
+
+
+def _parts(emulator: Mapping[str, float]) -> str:
+    parts = int(emulator.get("parts", 0))
+    return f"of {parts} part{'s' * (parts > 1)}; " if parts else ""
 
 
 def _common_norm(found: Mapping[str, float]) -> list[tuple[str, str]]:

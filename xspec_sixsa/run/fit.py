@@ -50,9 +50,10 @@ def fit(
     budget : int, default 20000
         Most evaluations of the model.
     compressor : {"autoencoder", "pca", "bands", "none"}, default "autoencoder"
-    training : {"emulated", "simulated"}, default "emulated"
-        What compressor and flow are trained on: spectra that an emulator of the model makes, or XSPEC's simulations
-        only, in rounds (SIXSA III), which takes several times as many evaluations.
+    training : {"emulated", "unfactored", "simulated"}, default "emulated"
+        What the proposal is learned from: spectra that an emulator of the model makes, component by component where the
+        model is linear in its norms; the same with the model emulated as a whole, which takes a thousand evaluations
+        more; or XSPEC's simulations only, in rounds (SIXSA III), which takes several times as many.
     seed : int, optional
         Same seed and machine, same answer; drawn and reported when not given.
     workers : int, optional

@@ -8,6 +8,7 @@ from xspec_sixsa.infer.settings import COMPRESSORS, TRAINING
 
 __all__ = ["SETTINGS", "checked"]
 
+SMALL_BUDGET = 2000  # below it, and unless more are asked for, half as many effective samples are wanted
 POSITIVE = ("target_ess", "budget")
 SETTINGS = (*POSITIVE, "compressor", "training")
 """Options that are fields of `infer.settings.Settings`."""
@@ -27,6 +28,9 @@ def checked(options: dict[str, Any]) -> dict[str, Any]:
             if not (chosen[key] > 0 and int(chosen[key]) == chosen[key]):
                 raise ValueError(f"{key} is {chosen[key]}: it must be a whole number above zero.")
             chosen[key] = int(chosen[key])
+    if "target_ess" not in chosen and chosen.get("budget", SMALL_BUDGET) < SMALL_BUDGET:
+        # half for the search: what such a budget allows at best
+        chosen["target_ess"] = max(chosen["budget"] // 2, 1)
     if chosen.get("training", "emulated") not in TRAINING:
         raise ValueError(f"Unknown training {chosen['training']!r}: type one of {', '.join(TRAINING)}.")
     if chosen.get("compressor", "autoencoder") not in COMPRESSORS:
