@@ -74,7 +74,8 @@ proc ::sixsa::usage {} {
     puts "  sixsa prior                          list the priors;  sixsa prior <par> clear  takes one back"
     puts "  sixsa run <dir> ?options?            fit; the results go to the folder <dir>. Options:"
     puts "        -ess N (1000)  -seed N  -budget N (20000)  -compressor autoencoder|pca|bands|none  -workers N"
-    puts "        -training emulated|simulated (simulated: on XSPEC's spectra only, in rounds)"
+    puts "        -training emulated|unfactored|simulated (simulated: on XSPEC's spectra only, in rounds)"
+    puts "        -exact draws|control (control: many emulated draws, corrected by a few exact ones)"
     puts "        -clobber (replace the run in <dir>)  -resume (continue it)  -replace (unload chains first)"
     puts "  sixsa info                           show the last result and the priors"
     puts "  sixsa load <dir> ?-replace?          take up an earlier result: best fit, chain, numbers"
@@ -136,7 +137,7 @@ proc ::sixsa::list_priors {} {
 }
 
 proc ::sixsa::do_run args {
-    set job [options $args {-ess -seed -budget -compressor -training -workers} {-clobber -resume -replace}]
+    set job [options $args {-ess -seed -budget -compressor -training -exact -workers} {-clobber -resume -replace}]
     if {![dict exists $job directory]} {
         return -code error "give a folder for the results, for example: sixsa run run1"
     }
@@ -188,7 +189,7 @@ proc ::sixsa::options {words valued flags} {
         } elseif {$word in $valued} {
             if {![llength $words]} {return -code error "$word needs a value."}
             set words [lassign $words value]
-            if {$word ni {-compressor -training} && (![string is wideinteger -strict $value] || $value < 0)} {
+            if {$word ni {-compressor -training -exact} && (![string is wideinteger -strict $value] || $value < 0)} {
                 return -code error "$word is $value: it must be a whole number."
             }
             dict set job $word $value
@@ -219,7 +220,7 @@ proc ::sixsa::start job {
     }
     set lines [list [list output $directory]]
     foreach {option name} {
-        -ess target_ess -seed seed -budget budget -compressor compressor -training training -workers workers
+        -ess target_ess -seed seed -budget budget -compressor compressor -training training -exact exact -workers workers
         -clobber clobber -resume resume
     } {
         if {[dict exists $job $option]} {lappend lines [list $name [dict get $job $option]]}

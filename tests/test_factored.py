@@ -24,6 +24,7 @@ from xspec_sixsa.infer.population import Population
 from xspec_sixsa.infer.problem import Problem
 from xspec_sixsa.infer.settings import Settings
 from xspec_sixsa.priors import bind
+from xspec_sixsa.result.chainfile import read_chain
 from xspec_sixsa.run.model import RecordedModel
 from xspec_sixsa.session import Session
 
@@ -185,3 +186,29 @@ def test_every_evaluation_of_a_run_is_counted(engine: ModuleType) -> None:
     (spectrum,) = result.predictive_data
     drawn = sum(spectrum.components.values())  # right to a twentieth of a bin's noise
     np.testing.assert_allclose(drawn, spectrum.total[: len(drawn)], rtol=0.02, atol=0.05)
+
+
+def test_emulated_draws_are_corrected_by_exact_ones(engine: ModuleType) -> None:
+    options: dict[str, Any] = {"xspec": engine, "seed": 3, "output": None, "progress": False, "polish": False}
+    priors = two_components(engine)
+    found = sixsa.fit(priors, target_ess=3000, exact="control", **options)
+    assert found.status == "reliable", found.reasons
+    assert found.ess > 0.95 * 3000 and len(found.samples) > 3000
+    assert found.control["exact"] == found.evaluations["final"] < 700
+    assert "which correct" in found.summary()
+    exact = sixsa.fit(priors, target_ess=1000, **options)
+    assert exact.control == {}
+    assert abs(found.log_z - exact.log_z) < 4 * np.hypot(found.log_z_err, exact.log_z_err)
+    off = (found.mean - exact.mean) / (exact.sd * np.sqrt(1 / found.ess + 1 / exact.ess))
+    assert (np.abs(off) < 4).all()
+    chain = found.save_chain(Path("chain.fits"))
+    assert "emulated, corrected by" in read_chain(chain).header["HISTORY"]
+    again = sixsa.Result.load(found.save(Path("kept")))
+    assert again.control == found.control
+
+
+def test_emulated_draws_need_an_emulator(engine: ModuleType) -> None:
+    with pytest.raises(ValueError, match='"simulated" has no emulator'):
+        sixsa.fit(two_components(engine), xspec=engine, exact="control", training="simulated")
+    with pytest.raises(ValueError, match="Unknown exact 'some'"):
+        sixsa.fit(two_components(engine), xspec=engine, exact="some")

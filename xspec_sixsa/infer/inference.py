@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from xspec_sixsa.infer.controlvariate import ControlVariate, control_variate
 from xspec_sixsa.infer.draws import FinalDraws, Frozen
 from xspec_sixsa.infer.emulated import Emulated
 from xspec_sixsa.infer.factored import Factored
@@ -26,6 +27,8 @@ __all__ = ["Inference"]
 
 log = logging.getLogger(__name__)
 
+ENOUGH = 0.95  # of the wanted effective samples, of corrected draws: their own number scatters
+MOST_EXACT = 0.5  # exact draws to a wanted effective sample from which all draws may as well be exact
 FIRST_DRAWS = 2  # times what learning from them costs: draws of a proposal that has not been tried
 HOPELESS = 0.05  # effective samples per draw below which a better proposal is sought at once
 LEARNED = 0.85  # effective samples per draw of an emulator that has learned from draws of its own posterior
@@ -45,12 +48,15 @@ class Inference:
     ----------
     draws : FinalDraws or None
         The final draws, which are the result; an interrupt leaves those drawn so far, and none between two sets.
+    control : ControlVariate or None
+        Emulated draws that these correct, where the settings ask for them and the correction is small.
     """
 
     def __init__(self, problem: Problem, strategy: Strategy | None = None) -> None:
         self.problem = problem
         self.strategy = strategy or _strategy(problem)
         self.draws: FinalDraws | None = None
+        self.control: ControlVariate | None = None
 
     def begin(self, first: Simulations) -> None:
         """Learn from prior-wide simulations."""
@@ -70,6 +76,9 @@ class Inference:
             if finished or not learning:
                 judged += 1
                 reasons = self.verdict()
+                if not reasons and s.exact == "control":
+                    self._correct(draws)
+                    reasons = self.verdict()
                 if not reasons or judged == s.attempts or problem.left < 2 * s.target_ess:
                     return
                 log.info("the draws do not pass (%s): they now teach a better proposal", "; ".join(reasons))
@@ -82,6 +91,24 @@ class Inference:
                 )
             self.strategy.learn(draws)
             self.draws = None
+
+    def _correct(self, draws: FinalDraws) -> None:
+        """Emulated draws, corrected by more exact ones until that is good enough; else all draws are to be exact."""
+        problem, s, emulator = self.problem, self.problem.settings, self.strategy.emulator
+        task = problem.progress.task("correcting emulated draws", 1, "ensemble")
+        while emulator is not None:
+            with problem.streams.torch("control", len(draws)), task:
+                found = control_variate(draws, emulator.log_likelihood, s.target_ess)
+            if found.is_small and found.ess >= ENOUGH * s.target_ess:
+                self.control = found
+                return
+            needed = int(1.1 * len(draws) * max(s.target_ess / found.ess, 1.3))
+            if needed > MOST_EXACT * s.target_ess or needed - len(draws) > problem.left:
+                break
+            draws.extend(problem, "final", needed - len(draws))
+        log.warning("The emulator is not good enough for a correction by few exact draws: every draw is exact.")
+        s.exact = "draws"
+        self._draw(draws, "final", None)
 
     def _propose(self, attempt: int, *, last_resort: bool) -> Frozen:
         try:
@@ -96,7 +123,7 @@ class Inference:
 
     def _draw(self, draws: FinalDraws, stage: str, gives_up: Callable[[FinalDraws], bool] | None) -> bool:
         """Draw until there are enough, or the budget is spent; False if given up."""
-        wanted = self.problem.settings.target_ess
+        wanted = self.problem.settings.exact_ess
         while True:
             ess = draws.weights.ess
             missing = wanted - ess
@@ -116,8 +143,8 @@ class Inference:
     def _worth_learning(self, draws: FinalDraws) -> bool:
         """Whether a new set of draws, after a step in which these teach the emulator, is cheaper than going on."""
         s, rate = self.problem.settings, max(draws.weights.efficiency, 1e-3)
-        again = s.target_ess / LEARNED + self.strategy.step
-        return s.target_ess / rate - len(draws) > again and self.problem.left > 2 * again
+        again = s.exact_ess / LEARNED + self.strategy.step
+        return s.exact_ess / rate - len(draws) > again and self.problem.left > 2 * again
 
     def verdict(self) -> list[str]:
         """Reasons not to trust the final draws; empty for a reliable posterior."""

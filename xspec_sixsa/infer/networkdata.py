@@ -55,7 +55,7 @@ def network_data(inference: Inference, first: Simulations, result: Result, prior
         recorded = noise.draw(first.counts[torch.as_tensor(rows)])
         found = _coverage(recorded, noise, result)
         if inference.strategy.emulator is not None and inference.draws is not None:
-            found |= _emulator(inference.strategy.emulator, inference.draws, result)
+            found |= _emulator(inference.strategy.emulator, inference.draws)
             found["emulator_limit"] = np.array(inference.problem.settings.accuracy)
         if network is not None:
             expected = _posterior_counts(result)
@@ -101,8 +101,9 @@ def _reconstruction(compress: Any, recorded: Tensor, expected: Tensor, noise: No
     }
 
 
-def _emulator(emulator: Emulator | FactoredEmulator, draws: FinalDraws, result: Result) -> dict[str, Any]:
-    chosen = result.resample(ERRORS, np.random.default_rng(0), return_index=True)
+def _emulator(emulator: Emulator | FactoredEmulator, draws: FinalDraws) -> dict[str, Any]:
+    w = np.exp(draws.weights.log_weights - draws.weights.log_weights.max())
+    chosen = np.random.default_rng(0).choice(len(w), ERRORS, p=w / w.sum())
     return {"emulator_errors": emulator.log_likelihood(draws.u[chosen]) - draws.log_likelihood[chosen]}
 
 

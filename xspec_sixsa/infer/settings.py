@@ -6,10 +6,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-__all__ = ["COMPRESSORS", "TRAINING", "Settings"]
+__all__ = ["COMPRESSORS", "EXACT", "TRAINING", "Settings"]
 
 COMPRESSORS = ("autoencoder", "pca", "bands", "none")
 TRAINING = ("emulated", "unfactored", "simulated")
+EXACT = ("draws", "control")
+CONTROL_DRAWS = 150  # exact ones that emulated ones are corrected by, at first
 
 
 @dataclass
@@ -27,6 +29,8 @@ class Settings:
     training : {"emulated", "unfactored", "simulated"}
         What proposal, compressor and flow learn from: emulated spectra, made component by component where the model is
         linear in its norms; emulated whole; or XSPEC's simulations only (SIXSA III).
+    exact : {"draws", "control"}
+        Whether each draw of the result is an exact evaluation, or a few of these correct many emulated draws.
     first : int
         Prior-wide simulations to begin with; 0: 120 per parameter, 3000 (simulated). With a factored emulator 16 do.
     batch : int
@@ -65,6 +69,7 @@ class Settings:
     budget: int = 20000
     compressor: str = "autoencoder"
     training: str = "emulated"
+    exact: str = "draws"
     first: int = 0
     batch: int = 0
     explore: float = 0.1
@@ -83,6 +88,11 @@ class Settings:
     enough_to_refine: float = 0.2
     good_enough: float = 0.75
     teachers: float = 100
+
+    @property
+    def exact_ess(self) -> float:
+        """Effective samples wanted of exact draws."""
+        return self.target_ess if self.exact == "draws" else min(CONTROL_DRAWS, self.target_ess)
 
     def sized(self, dimension: int) -> Settings:
         """A copy whose sizes are set for `dimension` free parameters."""

@@ -25,6 +25,7 @@ def verdict(draws: FinalDraws, problem: Problem, emulator_error: float | None) -
         In log L over the posterior, on the final draws; None without an emulator.
     """
     w, s = draws.weights, problem.settings
+    wanted = s.exact_ess
     if w.ess == 0:
         return [
             "no draw with a positive weight: the proposal never met the posterior. Check the priors, or raise `budget`."
@@ -37,14 +38,14 @@ def verdict(draws: FinalDraws, problem: Problem, emulator_error: float | None) -
             f"{100 * w.negligible:.1f} %): the proposal misses part of the posterior. Raise `budget`, try another "
             "compressor, or compare with BXA."
         )
-    if w.ess < s.target_ess:
+    if w.ess < wanted:
         why = (
             f"the budget of {s.budget} evaluations is spent"
             if problem.left <= 0
             else f"only {100 * w.efficiency:.1f} % of the draws are effective"
         )
         reasons.append(
-            f"ESS {w.ess:.0f} below the wanted {s.target_ess:.0f}: {why} ({len(draws)} final draws). Raise "
+            f"ESS {w.ess:.0f} below the wanted {wanted:.0f}: {why} ({len(draws)} final draws). Raise "
             "`budget`, or ask for fewer effective samples."
         )
     if emulator_error is not None and emulator_error > LARGEST_ERROR:

@@ -19,7 +19,7 @@ from typing import Any
 import click
 
 from xspec_sixsa import __version__
-from xspec_sixsa.infer.settings import TRAINING
+from xspec_sixsa.infer.settings import EXACT, TRAINING
 from xspec_sixsa.interfaces.batch import fit_session
 from xspec_sixsa.interfaces.commands import (
     PATH,
@@ -109,6 +109,12 @@ def fit_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 help="Learn from emulated spectra, made by component where the model allows it; from spectra emulated "
                 "whole; or from simulations only (SIXSA III's rounds).",
                 show_default="emulated",
+            ),
+            click.option(
+                "--exact",
+                type=click.Choice(EXACT),
+                help="Each draw an exact evaluation, or many emulated draws corrected by a few exact ones.",
+                show_default="draws",
             ),
             click.option("--workers", help="Processes that evaluate real XSPEC.", **WORKERS),
             QUIET,

@@ -94,7 +94,7 @@ class Job:
     ----------
     output : Path
     options : dict
-        For `fit`: `target_ess`, `seed`, `budget`, `compressor`, `training`, `workers`, `clobber`, `resume`.
+        For `fit`: `target_ess`, `seed`, `budget`, `compressor`, `training`, `exact`, `workers`, `clobber`, `resume`.
     priors : list of (model name, global index, kind, numbers)
     """
 
@@ -116,7 +116,7 @@ class Job:
             elif key in ("clobber", "resume"):
                 job.options[key] = True
             else:
-                job.options[key] = rest if key in ("compressor", "training") else int(rest)
+                job.options[key] = rest if key in ("compressor", "training", "exact") else int(rest)
         return job
 
 

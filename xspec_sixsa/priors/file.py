@@ -23,7 +23,14 @@ PriorsLike: TypeAlias = (
 """What is taken for priors: see `normalise`."""
 
 # What `[fit]` may hold, and its type.
-FIT_OPTIONS: dict[str, type] = {"target_ess": int, "seed": int, "budget": int, "compressor": str, "training": str}
+FIT_OPTIONS: dict[str, type] = {
+    "target_ess": int,
+    "seed": int,
+    "budget": int,
+    "compressor": str,
+    "training": str,
+    "exact": str,
+}
 
 
 def normalise(priors: PriorsLike) -> tuple[list[Prior], dict[str, Any]]:
@@ -97,7 +104,7 @@ def load_toml(path: str | os.PathLike[str]) -> tuple[list[Prior], dict[str, Any]
     Returns
     -------
     list of Prior, dict
-        The options of ``[fit]``: `target_ess`, `seed`, `budget`, `compressor`, `training`, those that are there.
+        The options of ``[fit]`` that are there: `target_ess`, `seed`, `budget`, `compressor`, `training`, `exact`.
 
     Raises
     ------

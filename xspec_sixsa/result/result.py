@@ -33,7 +33,7 @@ INTERVALS = {"68": 0.68, "90": 0.90}
 
 @dataclass(eq=False)
 class Result(WeightedDraws, ResultMethods):
-    """Posterior of a fit: n draws, each an exact evaluation of the fit statistic, with importance weights.
+    """Posterior of a fit: n draws, each an exact evaluation of the fit statistic (but see `control`), with weights.
 
     Attributes
     ----------
@@ -65,6 +65,10 @@ class Result(WeightedDraws, ResultMethods):
         The same weights with the model's common scale integrated in closed form, which nothing else here makes use
         of: ``norms`` (chain names), ``ess``, ``gain`` (0.1: 10 % more effective samples), ``log_z``, ``log_z_err``; or
         ``why_not`` alone (`infer.normalisation`).
+    control : dict
+        Where the draws are emulated ones that exact ones correct (``exact="control"``): ``exact`` evaluations that the
+        correction rests on, its largest ``shift`` of a quantile's probability and what is ``remaining``, in units of
+        the statistical error. Empty where every draw is an exact evaluation.
     predictive_data : list of SpectrumPredictive
         One per spectrum; empty when the run was told to make none.
     predictive_index : ndarray of int (k,)
@@ -131,6 +135,7 @@ class Result(WeightedDraws, ResultMethods):
     rounds: list[dict[str, Any]] = field(default_factory=list)
     emulator: dict[str, Any] = field(default_factory=dict)
     common_norm: dict[str, Any] = field(default_factory=dict)
+    control: dict[str, float] = field(default_factory=dict)
     predictive_data: list[SpectrumPredictive] = field(default_factory=list)
     predictive_index: np.ndarray = field(default_factory=lambda: NO_ROWS)
     network_data: dict[str, np.ndarray] = field(default_factory=dict)
@@ -269,6 +274,7 @@ class Result(WeightedDraws, ResultMethods):
             "fingerprint": dict(self.fingerprint),
             "emulator": dict(self.emulator),
             "common_norm": dict(self.common_norm),
+            "control": dict(self.control),
             "rounds": [{key: value for key, value in r.items() if key != "samples"} for r in self.rounds],
         }
 
@@ -321,6 +327,8 @@ class Result(WeightedDraws, ResultMethods):
             f"log Z {self.log_z:.4f} +- {self.log_z_err:.4f}",
             f"verdict: {self.status}" + "".join(f"; {reason}" for reason in self.reasons),
         ]
+        if self.control:
+            history.append(f"likelihoods are emulated, corrected by {self.control['exact']} exact evaluations")
         return write_chain(
             path, self.names, self.units, self.samples[index], -2 * self.log_likelihood[index], history=history
         )

@@ -96,6 +96,7 @@ def read(directory: str | os.PathLike[str]) -> dict[str, Any]:
         "rounds": rounds,
         "emulator": summary.get("emulator", {}),
         "common_norm": summary.get("common_norm", {}),
+        "control": summary.get("control", {}),
         "predictive_data": spectra,
         "predictive_index": index,
         "network_data": _load_arrays(directory / NETWORKS) if (directory / NETWORKS).is_file() else {},

@@ -59,6 +59,7 @@ def numbers(result: Result) -> list[tuple[str, str]]:
         ("Fit statistic at the best fit", f"{result.best_statistic:.2f}"),
         ("log Z", f"{result.log_z:.3f} +- {result.log_z_err:.3f}"),
         ("Effective sample size", f"{result.ess:.0f} of {len(result.samples)} draws; k-hat {result.k_hat:.2f}"),
+        *_control(result.control, len(result.samples)),
         *_common_norm(result.common_norm),
         *_emulator(result.emulator),
         ("Evaluations", f"{total:d}{_by_stage(result.evaluations, 'd')}"),
@@ -116,6 +117,18 @@ def _emulator(emulator: Mapping[str, float]) -> list[tuple[str, str]]:
 def _parts(emulator: Mapping[str, float]) -> str:
     parts = int(emulator.get("parts", 0))
     return f"of {parts} part{'s' * (parts > 1)}; " if parts else ""
+
+
+def _control(control: Mapping[str, float], draws: int) -> list[tuple[str, str]]:
+    if not control:
+        return []
+    return [
+        (
+            "Exact evaluations",
+            f"{control['exact']:.0f}, which correct {draws} emulated draws (by at most {control['shift']:.2f} of their "
+            f"statistical error; {control['remaining']:.2f} may remain)",
+        )
+    ]
 
 
 def _common_norm(found: Mapping[str, float]) -> list[tuple[str, str]]:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xspec_sixsa import __version__
+from xspec_sixsa.infer.controlvariate import ControlVariate
 from xspec_sixsa.infer.draws import FinalDraws
 from xspec_sixsa.infer.factoredemulator import FactoredEmulator
 from xspec_sixsa.infer.importance import Weights
@@ -18,6 +19,7 @@ from xspec_sixsa.infer.inference import Inference
 from xspec_sixsa.infer.networkdata import network_data
 from xspec_sixsa.infer.normalisation import common_norm
 from xspec_sixsa.infer.simulations import Simulations
+from xspec_sixsa.priors import JointPrior
 from xspec_sixsa.result import Result, SpectrumPredictive
 from xspec_sixsa.run.model import RecordedModel
 
@@ -92,11 +94,22 @@ def assemble(
         emulator=_emulator(inference, model),
         common_norm=_common_norm(inference, model, draws.weights, interrupted),
     )
+    if inference.control is not None and not draws.reasons:
+        _take_emulated(result, inference.control, prior)
     if draws.weights.ess > 0 and inference.draws is not None and len(inference.draws):
         result.predictive_index, result.predictive_data = _predictive(result, inference, inference.draws, model)
         result.network_data = _network_data(result, inference, model)
     result.evaluations = model.evaluations
     return result
+
+
+def _take_emulated(result: Result, control: ControlVariate, prior: JointPrior) -> None:
+    """Let corrected emulated draws take the place of the exact ones; best fit and k-hat stay the exact ones'."""
+    result.samples = prior.transform(control.u)
+    result.log_likelihood, result.log_proposal = control.log_likelihood, control.log_density
+    result.log_weights, result.ess = control.log_weights, control.ess
+    result.log_z, result.log_z_err = control.log_z, control.log_z_err
+    result.control = {"exact": control.exact, "shift": control.shift, "remaining": max(control.remaining, 0.0)}
 
 
 def _draws(inference: Inference, first: Simulations, interrupted: str) -> _Draws:
@@ -148,16 +161,20 @@ def _predictive(
     result: Result, inference: Inference, draws: FinalDraws, model: RecordedModel
 ) -> tuple[NDArray[np.int_], list[SpectrumPredictive]]:
     """Rows of some draws, and their posterior-predictive spectra; of a few, component by component."""
-    counts, session = draws.counts.numpy(), model.session
+    session, emulator = model.session, inference.strategy.emulator
     rng = np.random.default_rng([(result.seed or 0) % 2**32, 1])
-    size = int(np.clip(PREDICTIVE_VALUES // counts.shape[1], PREDICTIVE_DRAWS, MOST_DRAWS))
+    size = int(np.clip(PREDICTIVE_VALUES // session.observation.n_bins, PREDICTIVE_DRAWS, MOST_DRAWS))
     chosen = result.resample(size, rng, return_index=True)
+    if inference.control is not None and emulator is not None and result.control:
+        u = inference.control.u[chosen]
+        counts = emulator.spectra(u).numpy()
+    else:
+        u, counts = draws.u[chosen], draws.counts.numpy()[chosen]
     components: dict[str, NDArray[np.float64]] = {}
     try:
         with model.progress.task("component curves", 1, "evaluation"):
-            few = chosen[:COMPONENT_DRAWS]
-            components = _emulated_components(inference, draws, few, model)
-            components = components or session.component_counts(result.samples[few])
+            components = _emulated_components(inference, draws, u[:COMPONENT_DRAWS], model)
+            components = components or session.component_counts(result.samples[chosen[:COMPONENT_DRAWS]])
     except Exception as error:  # a curve in a picture must not cost a finished posterior
         log.warning("No component curves in predictive.png: %s", error)
     spectra = []
@@ -171,7 +188,7 @@ def _predictive(
                 counts=s.counts,
                 counts_error=np.sqrt(np.maximum(s.counts, 1.0)) if s.sigma is None else s.sigma,
                 background=background,
-                total=counts[chosen][:, part].astype(float) + (0.0 if background is None else background),
+                total=counts[:, part].astype(float) + (0.0 if background is None else background),
                 components={label: curve[:, part] for label, curve in components.items()},
                 statistic=s.statistic,
                 background_ratio=s.background_ratio,
@@ -181,16 +198,16 @@ def _predictive(
 
 
 def _emulated_components(
-    inference: Inference, draws: FinalDraws, rows: NDArray[np.int_], model: RecordedModel
+    inference: Inference, draws: FinalDraws, u: Points, model: RecordedModel
 ) -> dict[str, NDArray[np.float64]]:
-    """Curves of the additive components at some draws, without an evaluation; empty where they are not known."""
+    """Curves of the additive components at points (n, d), without an evaluation; empty where they are not known."""
     emulator, norms = inference.strategy.emulator, model.session.norms_by_component()
     error = inference.strategy.emulator_error(draws)
     if not isinstance(emulator, FactoredEmulator) or norms is None or error is None or error > CURVES_KNOWN:
         return {}
     if {norm for columns in norms.values() for norm in columns} != {part.norm for part in emulator.factors.parts}:
         return {}
-    return {label: emulator.of_norms(draws.u[rows], columns).numpy() for label, columns in norms.items()}
+    return {label: emulator.of_norms(u, columns).numpy() for label, columns in norms.items()}
 
 
 def _network_data(result: Result, inference: Inference, model: RecordedModel) -> dict[str, np.ndarray]:

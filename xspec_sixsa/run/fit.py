@@ -26,6 +26,7 @@ def fit(
     budget: int | None = None,
     compressor: str | None = None,
     training: str | None = None,
+    exact: str | None = None,
     seed: int | None = None,
     workers: int | None = None,
     output: str | os.PathLike[str] | None = None,
@@ -54,6 +55,9 @@ def fit(
         What the proposal is learned from: spectra that an emulator of the model makes, component by component where the
         model is linear in its norms; the same with the model emulated as a whole, which takes a thousand evaluations
         more; or XSPEC's simulations only, in rounds (SIXSA III), which takes several times as many.
+    exact : {"draws", "control"}, default "draws"
+        Whether each draw of the result is an exact evaluation; or a few hundred exact ones, a control variate, correct
+        as many emulated draws as are wanted. Where that correction is not small, all are made exact after all.
     seed : int, optional
         Same seed and machine, same answer; drawn and reported when not given.
     workers : int, optional
@@ -83,14 +87,15 @@ def fit(
     ------
     ValueError, FileExistsError
         For priors, options, sessions or folders that cannot work; before any evaluation, but for an observation
-        outside the prior's reach (`coverage.CoverageError`), which takes 500.
+        outside the prior's reach (`coverage.CoverageError`), which takes the first of a run.
 
     References
     ----------
     Barret & Dupourque, SIXSA III, arXiv 2512.16709.
     """
     given, options = normalise(priors)
-    asked = {"target_ess": target_ess, "budget": budget, "compressor": compressor, "training": training, "seed": seed}
+    asked: dict[str, Any] = {"target_ess": target_ess, "budget": budget, "compressor": compressor}
+    asked |= {"training": training, "exact": exact, "seed": seed}
     options |= {key: value for key, value in asked.items() if value is not None}
     chosen = checked(options)
     session = Session(xspec, workers=workers)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from xspec_sixsa.infer.settings import COMPRESSORS, TRAINING
+from xspec_sixsa.infer.settings import COMPRESSORS, EXACT, TRAINING
 
 __all__ = ["SETTINGS", "checked"]
 
 SMALL_BUDGET = 2000  # below it, and unless more are asked for, half as many effective samples are wanted
 POSITIVE = ("target_ess", "budget")
-SETTINGS = (*POSITIVE, "compressor", "training")
+SETTINGS = (*POSITIVE, "compressor", "training", "exact")
 """Options that are fields of `infer.settings.Settings`."""
 
 
@@ -35,7 +35,14 @@ def checked(options: dict[str, Any]) -> dict[str, Any]:
         raise ValueError(f"Unknown training {chosen['training']!r}: type one of {', '.join(TRAINING)}.")
     if chosen.get("compressor", "autoencoder") not in COMPRESSORS:
         raise ValueError(f"Unknown compressor {chosen['compressor']!r}: type one of {', '.join(COMPRESSORS)}.")
-    if "target_ess" in chosen and "budget" in chosen and chosen["budget"] < chosen["target_ess"]:
+    exact = chosen.get("exact", "draws")
+    if exact not in EXACT:
+        raise ValueError(f"Unknown exact {exact!r}: type one of {', '.join(EXACT)}.")
+    if exact == "control" and chosen.get("training") == "simulated":
+        raise ValueError(
+            'exact = "control" corrects emulated draws, and training = "simulated" has no emulator: drop one.'
+        )
+    if exact == "draws" and "target_ess" in chosen and "budget" in chosen and chosen["budget"] < chosen["target_ess"]:
         raise ValueError(
             f"A budget of {chosen['budget']} evaluations cannot give {chosen['target_ess']:g} effective samples: each "
             "needs at least one. Raise budget or ask for fewer."

@@ -1,0 +1,142 @@
+"""Many emulated draws, corrected by few exact ones: the emulated posterior as a control variate.
+
+Of N draws u of a proposal q the exact likelihood L is known, and of M >> N the emulated one, L_e. Any expectation under
+the exact posterior is that under the emulated one plus a correction that the N draws measure, and whose scatter is that
+of ``L / L_e`` alone (Owen 2013, Monte Carlo theory, methods, examples, section 8.9). The correction is carried by the
+emulated draws' weights: ``log(L / L_e)`` is regressed on a quadratic in the parameters, so that evidence, means and
+covariances are the exact draws', and whatever else is read off the draws follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xspec_sixsa.infer.coordinates import Whitening
+from xspec_sixsa.infer.draws import FinalDraws
+from xspec_sixsa.infer.importance import effective_sample_size, log_evidence
+from xspec_sixsa.result.weighted import weighted_quantile
+
+__all__ = ["ControlVariate", "control_variate"]
+
+Points = NDArray[np.float64]
+
+RIDGE = 1e-3  # of the features' own scatter
+LEAST = 5  # exact draws for each coefficient of a quadratic; with fewer the correction is linear
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)  # of every parameter's posterior, whose remaining error is measured
+TOO_LARGE = 0.5  # of its statistical error, that a quantile may still be off
+
+
+@dataclass(frozen=True, eq=False)
+class ControlVariate:
+    """Emulated draws whose weights carry the exact draws' correction.
+
+    Attributes
+    ----------
+    u : ndarray, shape (m, d)
+        Points of the unit cube.
+    log_likelihood, log_density : ndarray, shape (m,)
+        Emulated and corrected; of the proposal.
+    exact : int
+        Exact evaluations that the correction rests on.
+    ess : float
+        ``exact / var(L / corrected L_e)``, relative to its mean, at most the draws' own.
+    log_z, log_z_err : float
+    shift : float
+        The largest change of a quantile's probability that the correction made, in units of its statistical error.
+    remaining : float
+        The largest such difference that exact draws still show after it, beyond what their number explains.
+    """
+
+    u: Points
+    log_likelihood: Points
+    log_density: Points
+    exact: int
+    ess: float
+    log_z: float
+    log_z_err: float
+    shift: float
+    remaining: float
+
+    @property
+    def log_weights(self) -> Points:
+        """Natural logarithms, (m,)."""
+        return self.log_likelihood - self.log_density
+
+    @property
+    def is_small(self) -> bool:
+        """Whether what the correction leaves is small against the statistical error."""
+        return self.remaining < TOO_LARGE
+
+
+def control_variate(draws: FinalDraws, log_likelihood: Callable[[Points], Points], wanted: float) -> ControlVariate:
+    """Correct emulated draws by exact ones.
+
+    Draws from torch's default generator.
+
+    Parameters
+    ----------
+    draws : FinalDraws
+        Exact ones.
+    log_likelihood : callable
+        Emulated, of points (n, d), shape (n,).
+    wanted : float
+        Effective samples.
+    """
+    proposal = draws.frozen.proposal
+    emulated = log_likelihood(draws.u)
+    known = np.isfinite(draws.log_likelihood)
+    difference = draws.log_likelihood[known] - emulated[known]
+    base = emulated - draws.log_density
+    w = np.exp(base - base.max())
+    rate = effective_sample_size(base) / len(base)
+    u = proposal.draw(int(1.05 * wanted / max(rate, 0.01)) + 1)
+    density, values = proposal.log_density(u), log_likelihood(u)
+    whitening = Whitening.of(draws.u[known], w[known])
+    d, shares = draws.u.shape[1], w[known] / w[known].sum()
+    quadratic = d + d * (d + 1) // 2 <= len(shares) / LEAST
+    features = _features(whitening.forward(draws.u[known]), quadratic)
+    centre, mean = shares @ features, float(shares @ difference)
+    features -= centre
+    gram = features.T @ (shares[:, None] * features)
+    slope = np.linalg.solve(gram + RIDGE * np.diag(np.diag(gram)), features.T @ (shares * (difference - mean)))
+
+    def corrected(points: Points, emulated: Points) -> Points:
+        return emulated + mean + (_features(whitening.forward(points), quadratic) - centre) @ slope
+
+    control, found = corrected(draws.u, emulated), corrected(u, values)
+    log_weights = found - density
+    # what the correction misses: exact over corrected weights, draw by draw
+    left = np.where(known, np.exp(np.minimum(draws.log_likelihood - control, 50.0)), 0.0)
+    own = np.exp(control - draws.log_density - base.max())
+    own /= own.sum()
+    ratio = float(own @ left)
+    variance = float(own @ (left / ratio - 1) ** 2) * len(left) / (len(left) - len(slope) - 1)
+    own_ess = effective_sample_size(log_weights)
+    ess = min(own_ess, len(draws) * rate / max(variance, 1e-12))
+    log_z_m, log_z_err_m = log_evidence(log_weights)
+    err = float(np.hypot(log_z_err_m, np.hypot(np.sqrt(variance / (len(draws) * rate)), draws.frozen.density_err)))
+    shift, remaining = 0.0, 0.0
+    weights = np.exp(log_weights - log_weights.max())
+    before = np.exp(values - density - (values - density).max())
+    for column in range(d):
+        x = u[:, column]
+        for q, at in zip(QUANTILES, weighted_quantile(x, QUANTILES, weights), strict=True):
+            error = np.sqrt(q * (1 - q) / ess)
+            shift = max(shift, abs(before[x <= at].sum() / before.sum() - q) / error)
+            missed = float(own @ ((left / ratio - 1) * ((draws.u[:, column] <= at) - q)))
+            noise = np.sqrt(variance * q * (1 - q) / len(draws))
+            remaining = max(remaining, (abs(missed) - 3 * noise) / error)
+    return ControlVariate(
+        u, found, density, len(draws), float(ess), float(log_z_m + np.log(ratio)), err, float(shift), float(remaining)
+    )
+
+
+def _features(w: Points, quadratic: bool) -> Points:
+    if not quadratic:
+        return w
+    i, j = np.triu_indices(w.shape[1])
+    return np.concatenate([w, w[:, i] * w[:, j]], axis=1)
