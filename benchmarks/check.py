@@ -128,19 +128,20 @@ def compare(result: Any, nested: dict[str, Any]) -> dict[str, Any]:
 @click.option("--budget", type=int, default=None)
 @click.option("--compressor", default=None)
 @click.option("--target-ess", type=int, default=1000)
+@click.option("--exact", type=click.Choice(["draws", "control"]), default="draws")
 @click.option("--nested", "folder", type=click.Path(path_type=Path), default=None)
 @click.option("--no-nested", is_flag=True)
 @click.option("--json", "path", type=click.Path(path_type=Path), default=None)
 def main(
     names: tuple[str, ...], seeds: tuple[int, ...], engine: str, live: int, nested_ess: int, budget: int | None,
-    compressor: str | None, target_ess: int, folder: Path | None, no_nested: bool, path: Path | None,
+    compressor: str | None, target_ess: int, exact: str, folder: Path | None, no_nested: bool, path: Path | None,
 ) -> None:  # fmt: skip
     logging.basicConfig(level=logging.WARNING)
     xspec = load_engine(engine)
     report: dict[str, Any] = {}
     for name in names:
         priors = problems.load(name, xspec)
-        report[name] = {"engine": engine, "target_ess": target_ess, "runs": []}
+        report[name] = {"engine": engine, "target_ess": target_ess, "exact": exact, "runs": []}
         nested = None
         if not no_nested:
             path_kept = folder and folder / f"{name}-{engine}.npz"
@@ -153,7 +154,7 @@ def main(
             load, began = os.getloadavg()[0], time.monotonic()
             result = sixsa.fit(
                 priors, seed=seed, xspec=xspec, progress=False, budget=budget, compressor=compressor,
-                target_ess=target_ess,
+                target_ess=target_ess, exact=exact,
             )  # fmt: skip
             wall = time.monotonic() - began
             in_model = result.seconds.get("evaluation", 0.0) + result.seconds.get("polish", 0.0)
