@@ -28,6 +28,8 @@ __all__ = ["run_bxa", "run_nautilus", "transformations"]
 LIVE = {"bxa": 400, "nautilus": 1500}
 """Live points: BXA's and UltraNest's default, and enough for nautilus to find two modes."""
 NAUTILUS_ESS = 10_000
+AGAIN = 1.0
+"""Seconds after which a time limit strikes once more."""
 BXA_STATISTICS = ("cstat", "cash", "pstat")
 
 
@@ -283,7 +285,8 @@ def stopped_after(limit: float | None) -> Iterator[None]:
         raise TimeoutError
 
     before = signal.signal(signal.SIGALRM, too_long)
-    signal.setitimer(signal.ITIMER_REAL, limit)
+    # again and again: a library that swallows exceptions must not run to its end
+    signal.setitimer(signal.ITIMER_REAL, limit, AGAIN)
     try:
         yield
     finally:
