@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import multiprocessing
@@ -26,7 +27,7 @@ import xspec_sixsa as sixsa
 from xspec_sixsa.compare import CompareError, Posterior, compare_posteriors, read_finished
 from xspec_sixsa.compare.chains import autocorrelation_time, split_r_hat
 from xspec_sixsa.compare.child import in_child
-from xspec_sixsa.compare.nested import bxa_on, quiet_ultranest, transformations
+from xspec_sixsa.compare.nested import bxa_on, quiet_ultranest, stopped_after, transformations
 from xspec_sixsa.interfaces.cli import main
 from xspec_sixsa.priors import bind
 from xspec_sixsa.result import Result
@@ -245,6 +246,15 @@ def test_a_time_limit_ends_bxa_with_its_cost(embedded: ModuleType) -> None:
     assert not method.other.finished and not found.agree
     assert method.other.evaluations > 0
     assert "stopped after 1 s" in str(found)
+
+
+def test_a_time_limit_strikes_again_where_it_was_swallowed() -> None:
+    began = time.monotonic()
+    with pytest.raises(TimeoutError), stopped_after(0.05):
+        with contextlib.suppress(TimeoutError):
+            time.sleep(30)
+        time.sleep(30)
+    assert time.monotonic() - began < 20
 
 
 def test_ctrl_c_ends_the_other_method_at_once() -> None:
