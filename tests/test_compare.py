@@ -249,12 +249,13 @@ def test_a_time_limit_ends_bxa_with_its_cost(embedded: ModuleType) -> None:
 
 
 def test_a_time_limit_strikes_again_where_it_was_swallowed() -> None:
-    began = time.monotonic()
-    with pytest.raises(TimeoutError), stopped_after(0.05):
+    def swallowing() -> None:
         with contextlib.suppress(TimeoutError):
             time.sleep(30)
         time.sleep(30)
-    assert time.monotonic() - began < 20
+
+    with pytest.raises(TimeoutError), stopped_after(0.05):
+        swallowing()
 
 
 def test_ctrl_c_ends_the_other_method_at_once() -> None:
