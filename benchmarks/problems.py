@@ -1,4 +1,4 @@
-"""Set up a problem of ../shared/problems.toml (beside the checkout) in a PyXspec-speaking module.
+"""Set up a problem of ../shared/problems.toml (beside the checkout) or problems.toml in a PyXspec-speaking module.
 
 Faked spectra are made here as that file says: the expected counts of every channel at the truth, through the module's
 own model and response, and Poisson noise by numpy's generator with the problem's seed.
@@ -26,11 +26,15 @@ sys.path.insert(0, str(Path(__file__).parent))
 from optimal_grouping import fwhm_in_channels, optimal_grouping
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+OWN = Path(__file__).with_name("problems.toml")
 KINDS = {"uniform": uniform, "loguniform": loguniform}
 
 FIXED: dict[str, dict[str, float | str]] = {
     "two_modes": {"mekal.switch": 0, "mekal_2.switch": 0, "mekal_2.Redshift": "mekal.Redshift"},
     "lines": {"mekal.switch": 0, "mekal.nH": 1e-3},
+    "narrow_line": {"gaussian.Sigma": 0.05},
+    "two_lines": {"gaussian.Sigma": 0.05, "gaussian_4.Sigma": 0.05},
+    "twelve_parameters": {"zTBabs.Redshift": 0.02},
     "ten_parameters": {
         "zphabs.Redshift": 0.02,
         "mekal.switch": 0,
@@ -52,7 +56,7 @@ OPTIMAL = {"high_resolution"}
 
 def definition(name: str) -> dict[str, Any]:
     """The problem's table, its base's entries included."""
-    table = tomllib.loads((SHARED / "problems.toml").read_text())
+    table = tomllib.loads((SHARED / "problems.toml").read_text()) | tomllib.loads(OWN.read_text())
     entry = table[name]
     return (definition(entry["base"]) if "base" in entry else {}) | entry
 

@@ -101,7 +101,7 @@ def test_draws_that_are_worth_little_teach_instead_of_going_on(monkeypatch: pyte
     settings = dataclasses.replace(SMALL, target_ess=2000)
     spent = lambda: sum(drawn.values())  # noqa: E731
     inference = inferred(simulate, spent, settings)
-    assert drawn["final"] == 400 and "final 2" in drawn
+    assert drawn["final"] == 200 and "final 2" in drawn
     assert len(draws(inference)) == drawn["final 2"] < 2000 / 0.7
     assert inference.verdict() == []
     w = draws(inference).weights
@@ -116,7 +116,7 @@ def test_final_draws_that_do_not_pass_are_followed_by_another_compressor(trainin
 
     settings = dataclasses.replace(
         SMALL, target_ess=100, training=training, first=60, batch=20, pilot=60, searches=1, rounds=1, refinements=1,
-        flow_steps=20, explorer_steps=50, refine_steps=20, accuracy=1e-6, budget=1000, attempts=2,
+        flow_steps=20, explorer_steps=50, refine_steps=20, accuracy=1e-6, budget=2000, attempts=2,
     )  # fmt: skip
     inference = run(settings, simulate=lambda u: toy.simulate(folded(u)))
     names = [r["compressor"] for r in inference.strategy.rounds.records if "compressor" in r]

@@ -171,7 +171,7 @@ def test_a_killed_run_goes_on_to_the_same_posterior(beside) -> None:
 
 def evaluations_of_batches(by_stage) -> int:
     """Those of the stages that the checkpoint keeps."""
-    return sum(n for stage, n in by_stage.items() if stage.split()[0] in ("round", "search", "final"))
+    return sum(n for stage, n in by_stage.items() if stage.split()[0] in ("round", "curves", "search", "final"))
 
 
 def test_another_problem_is_not_resumed_and_the_message_says_what_changed(beside) -> None:
