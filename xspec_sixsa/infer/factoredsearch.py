@@ -41,7 +41,8 @@ CHECKS = 16  # whole spectra evaluated a step
 POOL = 400  # points of the emulated posterior among which those to be measured are chosen
 LEAST_WEIGHT = 1e-3  # of curves far from the posterior
 NEAR = 0.5  # standard deviations of the posterior within which a curve is near to it
-PATIENCE = 3  # steps without improvement that end a search
+PATIENCE = 3  # steps at full power without improvement that end a search
+HOPE = 4  # steps in which the likelihood's power must have doubled
 WALKERS, MOVES = 600, 6  # of the population that a step is drawn from
 ACCURACY = (0.05, 0.3)  # error in log L, at least and at most, that ends a search
 HOPELESS = 1.0  # error in log L beyond which the emulated posterior is none to draw from
@@ -175,6 +176,10 @@ class FactoredSearch:
             errors = [step["effective_error"] for step in self.steps if step["power"] == 1]
             if len(errors) > PATIENCE and min(errors[-PATIENCE:]) > 0.9 * min(errors[:-PATIENCE]):
                 log.info("the search ends: the emulator has not improved in %d steps", PATIENCE)
+                return
+            powers = [step["power"] for step in self.steps]
+            if len(powers) > 2 * HOPE and max(powers[-HOPE:]) < min(2 * max(powers[:-HOPE]), 1.0):
+                log.info("the search ends: the likelihood's power has not risen in %d steps", HOPE)
                 return
             self._teach(curves)
 

@@ -19,6 +19,7 @@ __all__ = ["PartMap"]
 Points = NDArray[np.float64]
 
 FLOOR = 0.05  # of a bin's noise: what a component adds below it need not be known relative to itself
+MOST = 200  # principal components: a line that moves through the band needs one a resolution element
 LOST = 1e-5  # squared distance per curve, in units of the noise's variance, that principal components may lose
 
 
@@ -83,7 +84,7 @@ class PartMap:
         # counts per unit of y, over the noise that a spectrum so bright would have
         typical = centre.exp() if logarithmic else (0.5 * centre).square()
         unit = (typical if logarithmic else typical.sqrt()) / (variance + typical).sqrt()
-        basis = principal_components((y - centre) * unit, share, LOST)
+        basis = principal_components((y - centre) * unit, share, LOST, MOST)
         latents = ((y - centre) * unit) @ basis
         decoder = basis.T / unit
         regression = KernelRegression(x, latents, weights, None if previous is None else previous.regression.scales)

@@ -23,6 +23,7 @@ Points = NDArray[np.float64]
 MOST_COMPONENTS = 64
 SCALED_ON = 400  # parameter sets on which length scales are found
 RELEVANT = 0.01  # share of the largest weight from which a parameter set counts for length scales
+SHORTEST_LONGEST = (-3, 5)  # logarithms of length scales, in standard deviations of the points
 IMPOSSIBLE = 1e12  # loss of length scales that give no kernel
 SCALE_STEPS, SCALE_STEPS_AGAIN = 30, 12  # of the search for length scales: from nothing, and from earlier ones
 
@@ -124,16 +125,16 @@ def _length_scales(x: Tensor, y: Tensor, begin: Tensor | None) -> Tensor:
 
     # not torch's optimisers: loading them takes seconds
     found = minimize(
-        loss, start.numpy(), jac=True, method="L-BFGS-B", bounds=[(-3, 5)] * d + [(-20, 0)],
+        loss, start.numpy(), jac=True, method="L-BFGS-B", bounds=[SHORTEST_LONGEST] * d + [(-20, 0)],
         options={"maxiter": SCALE_STEPS if begin is None else SCALE_STEPS_AGAIN},
     )  # fmt: skip
     return torch.tensor(found.x) if found.fun < IMPOSSIBLE else start
 
 
-def principal_components(y: Tensor, w: Tensor, most_lost: float) -> Tensor:
+def principal_components(y: Tensor, w: Tensor, most_lost: float, most: int = MOST_COMPONENTS) -> Tensor:
     """Basis (n_bins, k) of centred spectra (n, n_bins) under weights: as few as lose no more than `most_lost`."""
     scaled = y * w.sqrt()[:, None]
-    k = min(MOST_COMPONENTS, *y.shape)
+    k = min(most, *y.shape)
     if min(y.shape) > 4 * k:
         with Streams(0).torch("principal components"):  # a random sketch: the same for the same spectra
             basis = torch.linalg.qr(torch.svd_lowrank(scaled.float(), q=k, niter=3)[2].double())[0]
