@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import copy
 import functools
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -25,7 +26,10 @@ from xspec_sixsa.common.fitstatistic import CHUNK
 from xspec_sixsa.infer.noise import Noise
 from xspec_sixsa.infer.regression import KernelRegression, principal_components
 
-__all__ = ["Emulator", "Recovery"]
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["Emulator", "Recovery", "SpectrumEmulator"]
 
 Points = NDArray[np.float64]
 
@@ -69,7 +73,35 @@ class Recovery:
         return self.rre <= self.rre_limit and self.rma <= self.rma_limit
 
 
-class Emulator:
+class SpectrumEmulator(ABC):
+    """What every emulator gives, once it gives expected counts for points of the unit cube."""
+
+    _noise: Noise
+
+    @abstractmethod
+    def __call__(self, u: Points) -> Tensor:
+        """Expected source counts (n, n_bins), float64, at points of the unit cube (n, d)."""
+
+    def given(self, noise: Noise) -> Self:
+        """The same emulator, scored against another observation."""
+        other = copy.copy(self)
+        other._noise = noise
+        return other
+
+    def spectra(self, u: Points) -> Tensor:
+        """The same in float32, for spectra that are kept: decoded in parts, so that they take little else."""
+        rows = max(1, PART // self._noise.n_bins)
+        return torch.cat([self(part).float() for part in np.array_split(u, -(-len(u) // rows))])
+
+    @torch.no_grad()
+    def log_likelihood(self, u: Points) -> Points:
+        """Emulated ``-statistic/2`` of the observation, shape (n,)."""
+        rows = max(16, CHUNK // self._noise.n_bins)
+        parts = [self._noise.statistics.log_likelihood(self(part)) for part in np.array_split(u, -(-len(u) // rows))]
+        return torch.cat(parts).numpy()
+
+
+class Emulator(SpectrumEmulator):
     """Unit-cube parameters to expected source counts, and recorded spectra to parameters.
 
     Parameters
@@ -115,12 +147,6 @@ class Emulator:
         """Principal components of the spectrum's auto-encoder."""
         return self._basis.shape[1]
 
-    def given(self, noise: Noise) -> Emulator:
-        """The same emulator, scored against another observation."""
-        other = copy.copy(self)
-        other._noise = noise
-        return other
-
     def _stabilise(self, expected: Tensor) -> Tensor:
         """Expected counts, background included, (n, n_bins) in units in which noise has unit variance; float64."""
         expected = expected.double()
@@ -138,18 +164,6 @@ class Emulator:
     def __call__(self, u: Points) -> Tensor:
         """Expected source counts (n, n_bins), float64, at points of the unit cube (n, d)."""
         return self._counts(self._centre + (self._forward(u).to(self._decode_type) @ self._decoder).double())
-
-    def spectra(self, u: Points) -> Tensor:
-        """The same in float32, for spectra that are kept: decoded in parts, so that they take little else."""
-        rows = max(1, PART // self._noise.n_bins)
-        return torch.cat([self(part).float() for part in np.array_split(u, -(-len(u) // rows))])
-
-    @torch.no_grad()
-    def log_likelihood(self, u: Points) -> Points:
-        """Emulated ``-statistic/2`` of the observation, shape (n,)."""
-        rows = max(16, CHUNK // self._noise.n_bins)
-        parts = [self._noise.statistics.log_likelihood(self(part)) for part in np.array_split(u, -(-len(u) // rows))]
-        return torch.cat(parts).numpy()
 
     # -- the inverse half ------------------------------------------------------------------------------------------
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,8 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from xspec_sixsa.common.fitstatistic import CHUNK
-from xspec_sixsa.infer.emulator import Emulator, Recovery
+from xspec_sixsa.infer.emulator import Emulator, Recovery, SpectrumEmulator
 from xspec_sixsa.infer.factors import Factors
 from xspec_sixsa.infer.noise import Noise
 from xspec_sixsa.infer.partmap import PartMap
@@ -20,10 +18,8 @@ __all__ = ["FactoredEmulator"]
 
 Points = NDArray[np.float64]
 
-PART = 10_000_000  # numbers that are decoded at once where spectra are kept: 80 MB
 
-
-class FactoredEmulator:
+class FactoredEmulator(SpectrumEmulator):
     """Unit-cube parameters to expected source counts, as a sum of emulated parts.
 
     Parameters
@@ -41,12 +37,6 @@ class FactoredEmulator:
     def components(self) -> int:
         """Principal components of all parts together."""
         return sum(m.components for m in self.maps)
-
-    def given(self, noise: Noise) -> FactoredEmulator:
-        """The same emulator, scored against another observation."""
-        other = copy.copy(self)
-        other._noise = noise
-        return other
 
     def __call__(self, u: Points) -> Tensor:
         """Expected source counts (n, n_bins), float64, at points of the unit cube (n, d)."""
@@ -66,18 +56,6 @@ class FactoredEmulator:
         for bins, multiplier in self.factors.multipliers(theta):
             counts[:, torch.as_tensor(bins)] *= torch.tensor(multiplier)[:, None]
         return counts
-
-    def spectra(self, u: Points) -> Tensor:
-        """The same in float32, for spectra that are kept: decoded in parts, so that they take little else."""
-        rows = max(1, PART // self._noise.n_bins)
-        return torch.cat([self(part).float() for part in np.array_split(u, -(-len(u) // rows))])
-
-    @torch.no_grad()
-    def log_likelihood(self, u: Points) -> Points:
-        """Emulated ``-statistic/2`` of the observation, shape (n,)."""
-        rows = max(16, CHUNK // self._noise.n_bins)
-        parts = [self._noise.statistics.log_likelihood(self(part)) for part in np.array_split(u, -(-len(u) // rows))]
-        return torch.cat(parts).numpy()
 
     def recovery(self, u: Points) -> Recovery:
         """Judge the observation against spectra of points (n, d) of the cube: `Emulator.recovery` of these spectra.
