@@ -90,11 +90,11 @@ def test_seeds_stand_beside_the_evidence_of_nautilus(script: Any) -> None:
     runs = [{"total": total, "ess": 1000.0, "log_z": log_z, "log_z_err": 0.01, "outside": outside, "status": "reliable",
              "load": load}
             for total, log_z, outside, load in
-            ((2300, -66.60, 20.0, 0.2), (2500, -66.65, 120.0, 2.0), (2400, -66.62, 10.0, 9.0))]  # fmt: skip
+            ((1230, -66.60, 5.0, 0.2), (1250, -66.65, 120.0, 2.0), (1240, -66.62, 3.0, 9.0))]  # fmt: skip
     nested = {"log_z": -66.61, "log_z_err": 0.01, "evaluations": 67500.0}
     text = script("report").seeds_table([{"epic_pn": {"engine": "xspec", "runs": runs, "nautilus": nested}}])
-    assert "| 2,400 (2,500) / 2,600 (3,600) |" in text
-    assert "| -66.610 +- 0.010 | 67,500 | -0.040 / 0.050 | 20 / 45 |" in text
+    assert "| 1,240 (1,250) / 1,350 (1,350) |" in text
+    assert "| -66.610 +- 0.010 | 67,500 | -0.040 / 0.050 | 5 / 6 |" in text
     assert text.endswith("|\n")  # no goal is missed
     assert "| 1000 1000 1000 | -66.600 +- 0.010, -66.650 +- 0.010, -66.620 +- 0.010 |" in text
     many = script("report").seeds_table([{"epic_pn": {"engine": "xspec", "runs": 4 * runs}}])
@@ -102,7 +102,7 @@ def test_seeds_stand_beside_the_evidence_of_nautilus(script: Any) -> None:
     assert "- epic_pn, XSPEC: evidence was not measured beside its goal of 0.05." in many
     costly = [runs[0] | {"total": 3700, "log_z": -66.50, "status": "unreliable"}]
     missed = script("report").seeds_table([{"epic_pn": {"engine": "xspec", "runs": costly, "nautilus": nested}}])
-    assert "1 of 1 runs are unreliable" in missed and "in evaluations, 2,600 (3,600)" in missed
+    assert "1 of 1 runs are unreliable" in missed and "in evaluations, 1,350 (1,350)" in missed
     assert "MISSES its goal in evidence, 0.05: 0.11" in missed
     assert "| 1000-1000 | mean -66.6233, scatter 0.0215 where errors say 0.0100 |" in many
 
