@@ -122,3 +122,43 @@ def test_final_draws_that_do_not_pass_are_followed_by_another_compressor(trainin
     names = [r["compressor"] for r in inference.strategy.rounds.records if "compressor" in r]
     assert names == ["pca", "autoencoder"]
     assert inference.verdict()  # and none of it helped: said, not hidden
+
+
+def test_emulated_draws_get_more_exact_ones_until_their_correction_is_good_enough() -> None:
+    # off by waves that no quadratic follows, and too short to move a quantile: 150 exact draws do not stand for 6,000
+    def waves(u: np.ndarray) -> np.ndarray:
+        return 0.25 * np.sign(np.sin(2000 * u[:, 0]))
+
+    drawn = collections.Counter()
+
+    def simulate(u: np.ndarray, stage: str, log_density: np.ndarray | None = None) -> Simulations:
+        drawn[stage] += len(u)
+        return toy.simulate(u)
+
+    settings = dataclasses.replace(SMALL, target_ess=6000, exact="control", budget=20000)
+    inference = inferred(simulate, lambda: sum(drawn.values()), settings)
+    proper = inference.strategy.search.emulator.log_likelihood
+    inference.strategy.search.emulator.log_likelihood = lambda u: proper(u) + waves(u)
+    inference.control, first = None, len(draws(inference))
+    inference._correct(draws(inference))
+    assert inference.control is not None and inference.control.exact > first
+    assert inference.control.exact == len(draws(inference)) < 3000
+    assert inference.control.ess > 0.95 * 6000
+
+
+def test_where_the_correction_would_need_too_many_all_draws_are_exact() -> None:
+    drawn = collections.Counter()
+
+    def simulate(u: np.ndarray, stage: str, log_density: np.ndarray | None = None) -> Simulations:
+        drawn[stage] += len(u)
+        return toy.simulate(u)
+
+    settings = dataclasses.replace(SMALL, target_ess=600, exact="control")
+    inference = inferred(simulate, lambda: sum(drawn.values()), settings)
+    proper = inference.strategy.search.emulator.log_likelihood
+    emulator = inference.strategy.search.emulator
+    emulator.log_likelihood = lambda u: proper(u) + 2 * np.sign(np.sin(60 * u[:, 0]))
+    inference.control = None
+    inference._correct(draws(inference))
+    assert inference.control is None
+    assert draws(inference).weights.ess >= 600

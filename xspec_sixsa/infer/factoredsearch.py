@@ -181,7 +181,9 @@ class FactoredSearch:
             if len(powers) > 2 * HOPE and max(powers[-HOPE:]) < min(2 * max(powers[:-HOPE]), 1.0):
                 log.info("the search ends: the likelihood's power has not risen in %d steps", HOPE)
                 return
+            before = self.measured
             self._teach(curves)
+            self.steps[-1]["evaluations"] += self.measured - before
 
     def learn(self, draws: FinalDraws) -> None:
         """Measure curves where final draws, exact ones, show the emulator to be off most."""
@@ -240,7 +242,6 @@ class FactoredSearch:
         for curve, x in zip(self._curves, self._least_known(pool, n), strict=True):
             if len(x):
                 self._measure(curve, x)
-        self.steps[-1]["evaluations"] += n
         self._learn(points)
 
     def _least_known(self, pool: Points, n: int) -> list[Points]:

@@ -95,8 +95,8 @@ class Inference:
     def _correct(self, draws: FinalDraws) -> None:
         """Emulated draws, corrected by more exact ones until that is good enough; else all draws are to be exact."""
         problem, s, emulator = self.problem, self.problem.settings, self.strategy.emulator
-        task = problem.progress.task("correcting emulated draws", 1, "ensemble")
         while emulator is not None:
+            task = problem.progress.task("correcting emulated draws", 1, "ensemble")
             with problem.streams.torch("control", len(draws)), task:
                 found = control_variate(draws, emulator.log_likelihood, s.target_ess)
             if found.is_small and found.ess >= ENOUGH * s.target_ess:
