@@ -161,17 +161,20 @@ class FactoredSearch:
         """Evaluations of a step at full power: whole spectra and curves."""
         return CHECKS + STEP * sum(curve.x.shape[1] for curve in self._curves)
 
+    @property
+    def accuracy(self) -> float:
+        """Error in log L that ends the search."""
+        return self._problem.settings.worthwhile(self.step, *ACCURACY)
+
     def run(self, most: int, reserve: int) -> None:
         """Search until the emulator is accurate, `most` steps were made, or only `reserve` evaluations are left."""
-        # a step that halves the error saves as many draws as it costs: see `Settings.accuracy`
-        accuracy = float(np.clip(np.sqrt(0.8 * self.step / self._problem.settings.target_ess), *ACCURACY))
         for _ in range(most):
             curves = self._curves_of_a_step()
             if self._problem.left - CHECKS - curves < reserve:
                 log.info("the search ends: the budget leaves no room for another step")
                 return
             power = self._check()
-            if power == 1 and self.error < accuracy:
+            if power == 1 and self.error < self.accuracy:
                 return
             errors = [step["effective_error"] for step in self.steps if step["power"] == 1]
             if len(errors) > PATIENCE and min(errors[-PATIENCE:]) > 0.9 * min(errors[:-PATIENCE]):

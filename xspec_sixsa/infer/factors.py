@@ -9,7 +9,6 @@ model, and what does not hold is not used.
 from __future__ import annotations
 
 import itertools
-import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -17,8 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = ["Factors", "Hints", "Part", "Scale", "find_factors"]
-
-log = logging.getLogger(__name__)
 
 Points = NDArray[np.float64]
 Measure = Callable[[Points], Points]
@@ -204,7 +201,7 @@ def find_factors(
         return None, "a norm's prior has no value to measure at"
     n = len(factors.norms)
     # nothing, each norm alone, all of them, and all in other proportions
-    mixed = np.array([np.resize([1.0, 1.0], n), np.resize([0.37, 2.1, 0.8], n)])
+    mixed = np.array([np.ones(n), np.resize([0.37, 2.1, 0.8], n)])
     norms = np.concatenate([np.zeros((1, n)), np.eye(n), mixed]) * reference
     found = measure(factors._rows(np.tile(factors._base, (len(norms), 1)), norms))
     if not np.isfinite(found).all():

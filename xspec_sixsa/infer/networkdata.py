@@ -56,7 +56,7 @@ def network_data(inference: Inference, first: Simulations, result: Result, prior
         found = _coverage(recorded, noise, result)
         if inference.strategy.emulator is not None and inference.draws is not None:
             found |= _emulator(inference.strategy.emulator, inference.draws)
-            found["emulator_limit"] = np.array(inference.problem.settings.accuracy)
+            found["emulator_limit"] = np.array(inference.strategy.accuracy)
         if network is not None:
             expected = _posterior_counts(result)
             again = noise.draw(expected)

@@ -77,6 +77,16 @@ class Search:
         else:
             self.emulator = emulator
 
+    @property
+    def measured(self) -> int:
+        """Evaluations that the emulator has learned from."""
+        return len(self.simulations.u)
+
+    @property
+    def accuracy(self) -> float:
+        """Error in log L that ends the search."""
+        return self._problem.settings.accuracy
+
     def add(self, simulations: Simulations) -> None:
         """Take further evaluations into account."""
         self.simulations = self.simulations + simulations[simulations.usable]

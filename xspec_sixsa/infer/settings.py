@@ -94,10 +94,14 @@ class Settings:
         """Effective samples wanted of exact draws."""
         return self.target_ess if self.exact == "draws" else min(CONTROL_DRAWS, self.target_ess)
 
+    def worthwhile(self, cost: float, least: float, most: float) -> float:
+        """Error of an emulator in log L below which a further step of `cost` evaluations costs more than it saves."""
+        return float(np.clip(np.sqrt(0.8 * cost / self.target_ess), least, most))
+
     def sized(self, dimension: int) -> Settings:
         """A copy whose sizes are set for `dimension` free parameters."""
         first = self.first or (120 * dimension if self.training != "simulated" else 3000)
         first = min(first, max(self.budget // 3, 100))
         batch = self.batch or max(40 * dimension, 100)
-        accuracy = self.accuracy or float(np.clip(np.sqrt(0.8 * batch / self.target_ess), 0.1, 0.4))
+        accuracy = self.accuracy or self.worthwhile(batch, 0.1, 0.4)
         return replace(self, first=first, batch=batch, accuracy=accuracy)

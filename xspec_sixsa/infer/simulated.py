@@ -33,6 +33,7 @@ class Simulated:
     """
 
     emulator = None
+    accuracy = float("nan")
     prior: Simulations
 
     def __init__(self, problem: Problem) -> None:

@@ -31,12 +31,19 @@ class Strategy(Protocol):
     emulator : Emulator, FactoredEmulator or None
     prior : Simulations
         Spectra of the whole prior, evaluated or emulated; made by `begin`.
+    accuracy : float
+        Error in log L that its emulator was to reach.
     step : int
         Evaluations that a proposal costs which has learned from final draws.
     """
 
     prior: Simulations
     step: int
+
+    @property
+    def accuracy(self) -> float:
+        """Error in log L that its emulator was to reach."""
+
     rounds: Rounds
     pilots: Pilots
     network: NeuralPosterior | None

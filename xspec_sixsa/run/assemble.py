@@ -173,7 +173,7 @@ def _predictive(
     components: dict[str, NDArray[np.float64]] = {}
     try:
         with model.progress.task("component curves", 1, "evaluation"):
-            components = _emulated_components(inference, draws, u[:COMPONENT_DRAWS], model)
+            components = _emulated_components(result, inference, u[:COMPONENT_DRAWS], model)
             components = components or session.component_counts(result.samples[chosen[:COMPONENT_DRAWS]])
     except Exception as error:  # a curve in a picture must not cost a finished posterior
         log.warning("No component curves in predictive.png: %s", error)
@@ -198,12 +198,12 @@ def _predictive(
 
 
 def _emulated_components(
-    inference: Inference, draws: FinalDraws, u: Points, model: RecordedModel
+    result: Result, inference: Inference, u: Points, model: RecordedModel
 ) -> dict[str, NDArray[np.float64]]:
     """Curves of the additive components at points (n, d), without an evaluation; empty where they are not known."""
     emulator, norms = inference.strategy.emulator, model.session.norms_by_component()
-    error = inference.strategy.emulator_error(draws)
-    if not isinstance(emulator, FactoredEmulator) or norms is None or error is None or error > CURVES_KNOWN:
+    error = result.emulator.get("error", np.inf)
+    if not isinstance(emulator, FactoredEmulator) or norms is None or error > CURVES_KNOWN:
         return {}
     if {norm for columns in norms.values() for norm in columns} != {part.norm for part in emulator.factors.parts}:
         return {}

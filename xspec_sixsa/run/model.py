@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from xspec_sixsa.common.progress import Progress
-from xspec_sixsa.infer.checkpoint import Checkpoint
+from xspec_sixsa.infer.checkpoint import Batch, Checkpoint
 from xspec_sixsa.infer.factors import Factors, Hints, find_factors
 from xspec_sixsa.infer.simulations import Simulations
 from xspec_sixsa.priors import JointPrior
@@ -38,18 +39,7 @@ class RecordedModel:
 
     def __call__(self, u: Points, stage: str, log_density: Points | None = None) -> Simulations:
         """Evaluate points (n, d), counted under `stage`; `log_density` (n,) is of what they were drawn from."""
-
-        def evaluate(part: Points) -> tuple[Points, Points]:
-            found = self.session.evaluate(self.prior.transform(part), stage)
-            return found.counts, found.log_likelihood
-
-        batches = []
-        with self.progress.task(f"evaluating: {stage}", len(u), "evaluation") as tick:
-            for start in range(0, len(u), CHUNK):
-                part = slice(start, start + CHUNK)
-                density = None if log_density is None else log_density[part]
-                batches.append(self.checkpoint.evaluate(stage, u[part], density, evaluate))
-                tick(len(batches[-1].u))
+        batches = self._batches(u, stage, self.prior.transform, log_density)
         return Simulations(
             u,
             torch.from_numpy(np.concatenate([b.counts for b in batches])),
@@ -61,17 +51,26 @@ class RecordedModel:
 
         Counted under "curves"; no likelihood is wanted, as norms may be zero there.
         """
+        batches = self._batches(theta, "curves", lambda theta: theta)
+        return np.concatenate([b.counts for b in batches]).astype(float)
+
+    def _batches(
+        self, x: Points, stage: str, physical: Callable[[Points], Points], log_density: Points | None = None
+    ) -> list[Batch]:
+        """Evaluate rows (n, d), which `physical` turns into XSPEC's values, in batches that the checkpoint keeps."""
 
         def evaluate(part: Points) -> tuple[Points, Points]:
-            found = self.session.evaluate(part, "curves")
+            found = self.session.evaluate(physical(part), stage)
             return found.counts, found.log_likelihood
 
-        with self.progress.task("evaluating: curves", len(theta), "evaluation") as tick:
-            batches = []
-            for start in range(0, len(theta), CHUNK):
-                batches.append(self.checkpoint.evaluate("curves", theta[start : start + CHUNK], None, evaluate))
+        batches = []
+        with self.progress.task(f"evaluating: {stage}", len(x), "evaluation") as tick:
+            for start in range(0, len(x), CHUNK):
+                part = slice(start, start + CHUNK)
+                density = None if log_density is None else log_density[part]
+                batches.append(self.checkpoint.evaluate(stage, x[part], density, evaluate))
                 tick(len(batches[-1].u))
-        return np.concatenate([batch.counts for batch in batches]).astype(float)
+        return batches
 
     def factors(self) -> tuple[Factors | None, str]:
         """The model's linear structure, or None and why there is none; see `find_factors`."""

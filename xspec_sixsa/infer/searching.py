@@ -1,0 +1,88 @@
+"""What the strategies share that search with an emulator, and draw the posterior that it gives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from xspec_sixsa.infer.coordinates import Whitening
+from xspec_sixsa.infer.draws import FinalDraws, Frozen
+from xspec_sixsa.infer.estimate.npe import NeuralPosterior
+from xspec_sixsa.infer.factoredsearch import FactoredSearch
+from xspec_sixsa.infer.problem import Problem
+from xspec_sixsa.infer.proposal import EmulatedProposal, FlowProposal, Mixture, Proposal, StudentProposal
+from xspec_sixsa.infer.refinement import BROAD, KERNELS, Pilots
+from xspec_sixsa.infer.rounds import Rounds
+from xspec_sixsa.infer.search import Search
+from xspec_sixsa.infer.simulations import Simulations
+
+__all__ = ["Searching"]
+
+
+class Searching:
+    """The common half of `emulated.Emulated` and `factored.Factored`.
+
+    Parameters
+    ----------
+    problem : Problem
+
+    Attributes
+    ----------
+    search : Search or FactoredSearch
+        Made by `begin`.
+    """
+
+    search: Search | FactoredSearch
+    prior: Simulations
+
+    def __init__(self, problem: Problem) -> None:
+        self._problem = problem
+        self.rounds, self.pilots = Rounds(problem), Pilots(problem)
+        self.network: NeuralPosterior | None = None
+
+    @property
+    def accuracy(self) -> float:
+        """Error of the emulator in log L that ends the search."""
+        return self.search.accuracy
+
+    def _train_explorer(self, compressor: str, more: Simulations | None = None, new: int = 0) -> FlowProposal:
+        """A neural posterior that saw emulated spectra of the whole prior, and `more`; `new` evaluations were made."""
+        problem, s, earlier = self._problem, self._problem.settings, len(self.rounds)
+        u = problem.streams.numpy("emulated", earlier).random((s.emulated, problem.dimension))
+        spectra = Simulations(u, self.search.emulator.spectra(u), np.zeros(len(u)))
+        self.network, record = self.rounds.train(
+            spectra if more is None else spectra + more, s.explorer_steps, compressor
+        )
+        flow = FlowProposal(self.network.flow, self.network.whitening)
+        with problem.streams.torch("explorer", earlier):
+            samples = flow.draw(s.pilot)
+        self.rounds.records.append(record | {"evaluations": new, "samples": samples})
+        return flow
+
+    def _search_on(self, reserve: float) -> None:
+        """Search, and record the steps; `reserve` evaluations are left for draws, for each one wanted."""
+        s, done = self._problem.settings, len(self.search.steps)
+        self.search.run(s.searches, int(reserve * s.target_ess))
+        for step in self.search.steps[done:]:
+            self.rounds.records.append({"round": len(self.rounds) + 1, "training": {}} | step)
+
+    def _freeze(self, proposal: EmulatedProposal, attempt: int, explorer: Proposal | None) -> Frozen:
+        """The emulated posterior, with a share of broad draws that grows with every attempt."""
+        with self._problem.streams.torch("defensive", attempt):
+            broad: Proposal = StudentProposal(Whitening.of(proposal.draw(KERNELS)))
+        if explorer is not None:
+            broad = Mixture([broad, explorer], [0.8, 0.2])
+        mixture = Mixture([proposal, broad], [1 - BROAD * attempt, BROAD * attempt])
+        return Frozen(mixture, proposal.log_norm_err, teachable=True)
+
+    def emulator_error(self, draws: FinalDraws) -> float | None:
+        """Standard deviation of exact minus emulated log L over the posterior: see `FinalDraws.error_of`."""
+        return draws.error_of(self.search.emulator.log_likelihood(draws.u)) if len(draws) else None
+
+    def emulator_summary(self, draws: FinalDraws) -> dict[str, Any]:
+        """What the emulator is worth, and whether the observation looks like a simulated one: see `Strategy`."""
+        error = self.emulator_error(draws)
+        if error is None:
+            return {}
+        return self.search.recovery().summary(error, self.search.measured, self.search.emulator.components)
