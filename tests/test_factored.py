@@ -114,13 +114,15 @@ def two_components(xspec: ModuleType) -> list[Any]:
     ]  # fmt: skip
 
 
-def searched(xspec: ModuleType, target_ess: float = 1000) -> tuple[RecordedModel, FactoredSearch]:
-    priors = two_components(xspec)
+def searched(xspec: ModuleType) -> tuple[RecordedModel, FactoredSearch]:
+    return searching(two_components(xspec), xspec)
+
+
+def searching(priors: list[Any], xspec: ModuleType) -> tuple[RecordedModel, FactoredSearch]:
     session = Session(xspec, workers=1)
     model = RecordedModel(session, bind(priors, session), Checkpoint(), Progress(show=False))
-    problem = Problem(
-        5, model, model.spent, Noise(session.observation), Settings(target_ess=target_ess), Streams(1), Progress(False)
-    )
+    noise = Noise(session.observation)
+    problem = Problem(session.n_free, model, model.spent, noise, Settings(), Streams(1), Progress(False))
     factors, _ = model.factors()
     assert factors is not None
     return model, FactoredSearch(problem, factors)
@@ -139,6 +141,24 @@ def test_a_search_ends_with_an_emulator_that_is_right_over_the_posterior(engine:
     whole = search.emulator.of_norms(u)
     parts = search.emulator.of_norms(u, [2]) + search.emulator.of_norms(u, [4])
     np.testing.assert_allclose(whole.numpy(), parts.numpy(), rtol=1e-12)
+
+
+def test_constants_multiply_emulated_counts_of_their_own_spectrum(engine: ModuleType) -> None:
+    engine.AllData("1:1 a.pha 2:2 a.pha")
+    m = engine.Model("constant*powerlaw", setPars=(1.0, 1.8, 3e-3))
+    m.constant.factor.frozen = True
+    second = engine.AllModels(2).constant.factor
+    second.untie()
+    second.frozen = False
+    priors = [
+        sixsa.uniform(m.powerlaw.PhoIndex, 1, 3), sixsa.loguniform(m.powerlaw.norm, 1e-3, 1e-2),
+        sixsa.loguniform(second, 0.5, 2.0),
+    ]  # fmt: skip
+    model, search = searching(priors, engine)
+    u = np.random.default_rng(1).random((20, 3))
+    assert search.emulator.factors.scales
+    # before any step: a smooth curve of one parameter
+    np.testing.assert_allclose(search.emulator(u).numpy(), model(u, "check").counts.numpy(), rtol=0.01, atol=0.01)
 
 
 def test_curves_are_measured_where_they_are_known_least(engine: ModuleType) -> None:

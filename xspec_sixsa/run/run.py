@@ -113,7 +113,8 @@ class Run:
             _check_usable(first, session)
             problem.factors, why = self.model.factors()
             if problem.factors is not None:
-                log.info("the model is emulated in %d parts, linear in their norms", len(problem.factors.parts))
+                n = len(problem.factors.parts)
+                log.info("the model is emulated in %d part%s, linear in the norms", n, "s" * (n > 1))
                 return first
             log.info("the model is emulated as a whole: %s", why)
         if len(u) > FEW:
