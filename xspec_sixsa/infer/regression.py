@@ -26,6 +26,8 @@ RELEVANT = 0.01  # share of the largest weight from which a parameter set counts
 SHORTEST_LONGEST = (-3, 5)  # logarithms of length scales, in standard deviations of the points
 IMPOSSIBLE = 1e12  # loss of length scales that give no kernel
 SCALE_STEPS, SCALE_STEPS_AGAIN = 30, 12  # of the search for length scales: from nothing, and from earlier ones
+WIDE, SHORT = 0.7, -2.5  # logarithms of length scales that a search begins with
+UNEXPLAINED = -3.0  # logarithm of the noise from which kernels explain so little that other beginnings are tried
 
 
 class KernelRegression:
@@ -105,11 +107,24 @@ class KernelRegression:
 
 
 def _length_scales(x: Tensor, y: Tensor, begin: Tensor | None) -> Tensor:
-    """Logarithms of length scales and relative noise that maximise the marginal likelihood, one variance for all y."""
+    """Logarithms of length scales and relative noise that maximise the marginal likelihood, one variance for all y.
+
+    Seen from wide kernels, what varies within a small part of one parameter's range (a line's energy) is noise, and
+    taking it for that a maximum of its own: where noise is found, searches also begin with one short scale each.
+    """
+    d = x.shape[1]
+    wide = torch.tensor([WIDE] * d + [-8.0], dtype=torch.float64)
+    best, value = _maximised(x, y, wide if begin is None else begin, SCALE_STEPS if begin is None else SCALE_STEPS_AGAIN)
+    if best[-1] > UNEXPLAINED:
+        short = wide.repeat(d, 1) + (SHORT - WIDE) * torch.eye(d + 1, dtype=torch.float64)[:d]
+        tried = [(best, value)] + [_maximised(x, y, start, SCALE_STEPS) for start in short]
+        best, _ = min(tried, key=lambda found: found[1])
+    return best
+
+
+def _maximised(x: Tensor, y: Tensor, start: Tensor, steps: int) -> tuple[Tensor, float]:
+    """The local maximum of the marginal likelihood that `start` leads to, and its loss."""
     n, d = x.shape
-    start = begin
-    if start is None:
-        start = torch.cat([torch.full((d,), 0.7, dtype=torch.float64), torch.tensor([-8.0], dtype=torch.float64)])
     difference, identity = (x[:, None] - x[None]) ** 2, torch.eye(n, dtype=torch.float64)
 
     def loss(values: Points) -> tuple[float, Points]:
@@ -126,9 +141,9 @@ def _length_scales(x: Tensor, y: Tensor, begin: Tensor | None) -> Tensor:
     # not torch's optimisers: loading them takes seconds
     found = minimize(
         loss, start.numpy(), jac=True, method="L-BFGS-B", bounds=[SHORTEST_LONGEST] * d + [(-20, 0)],
-        options={"maxiter": SCALE_STEPS if begin is None else SCALE_STEPS_AGAIN},
+        options={"maxiter": steps},
     )  # fmt: skip
-    return torch.tensor(found.x) if found.fun < IMPOSSIBLE else start
+    return (torch.tensor(found.x) if found.fun < IMPOSSIBLE else start), float(found.fun)
 
 
 def principal_components(y: Tensor, w: Tensor, most_lost: float, most: int = MOST_COMPONENTS) -> Tensor:
