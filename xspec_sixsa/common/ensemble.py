@@ -21,6 +21,7 @@ def stretch_moves(
     values: Points | None,
     steps: int,
     rng: np.random.Generator,
+    islands: int = 1,
 ) -> Iterator[tuple[Points, Points]]:
     """Move two half ensembles in turn, each half evaluated as one batch.
 
@@ -29,11 +30,13 @@ def stretch_moves(
     log_density : callable
         Of points (n, d); shape (n,), ``-inf`` where there is no density.
     positions : ndarray, shape (walkers, d)
-        An even number of walkers; left as it was.
+        An even number of walkers on every island; left as it was.
     values : ndarray, shape (walkers,), optional
         Their log densities, if known.
     steps : int
     rng : numpy.random.Generator
+    islands : int, default 1
+        Parts of the ensemble, in the walkers' order and equally large, that do not know of each other.
 
     Yields
     ------
@@ -42,14 +45,17 @@ def stretch_moves(
     """
     positions = positions.copy()
     values = log_density(positions) if values is None else values.copy()
-    half, d = len(positions) // 2, positions.shape[1]
+    d = positions.shape[1]
+    half = len(positions) // islands // 2
+    # halves of every island, (islands, half)
+    first, second = np.arange(2 * half * islands).reshape(islands, 2, half).transpose(1, 0, 2)
     for _ in range(steps):
-        for own, other in ((slice(0, half), slice(half, None)), (slice(half, None), slice(0, half))):
-            partners = positions[other][rng.integers(half, size=half)]
-            z = ((STRETCH - 1) * rng.random(half) + 1) ** 2 / STRETCH
-            proposed = partners + z[:, None] * (positions[own] - partners)
-            new = log_density(proposed)
-            accepted = np.log(rng.random(half)) < (d - 1) * np.log(z) + new - values[own]
-            positions[own] = np.where(accepted[:, None], proposed, positions[own])
+        for own, other in ((first, second), (second, first)):
+            partners = positions[np.take_along_axis(other, rng.integers(half, size=other.shape), axis=1)]
+            z = ((STRETCH - 1) * rng.random(own.shape) + 1) ** 2 / STRETCH
+            proposed = partners + z[..., None] * (positions[own] - partners)
+            new = log_density(proposed.reshape(-1, d)).reshape(own.shape)
+            accepted = np.log(rng.random(own.shape)) < (d - 1) * np.log(z) + new - values[own]
+            positions[own] = np.where(accepted[..., None], proposed, positions[own])
             values[own] = np.where(accepted, new, values[own])
         yield positions, values

@@ -121,7 +121,7 @@ class FactoredSearch:
                 self._measure(curve, qmc.Sobol(p, rng=rng).random_base2(int(np.ceil(np.log2(n))))[:n])
         top = np.where(np.isin(np.arange(factors.dimension), factors.norms), AMPLITUDE, 0.5)
         self._amplitudes = np.abs(factors.amplitudes(factors.transform(top[None]))[0])
-        self._population = Population.of_prior(problem.dimension, WALKERS, problem.streams.numpy("population"))
+        self._population = self._prior(WALKERS, problem.streams.numpy("population"))
         self._learn(None)
 
     @property
@@ -270,17 +270,22 @@ class FactoredSearch:
             covariance[row, row] = 0.0
         return [x[rows] for x, rows in zip(inputs, chosen, strict=True)]
 
+    def _prior(self, size: int, rng: np.random.Generator) -> Population:
+        factors = self._factors
+        return Population.of_prior(factors.dimension, size, rng, factors.blocks, factors.exchanges)
+
     def sample(self, rng: np.random.Generator) -> Points:
         """Points (n, d) of the emulated posterior, sought in the whole prior."""
-        start = Population.of_prior(self._problem.dimension, KEPT, rng)
-        return start.moved(self.emulator.log_likelihood, rng, size=KEPT // 2).u
+        return self._prior(KEPT, rng).moved(self.emulator.log_likelihood, rng, size=KEPT // 2).u
 
     def proposal(self) -> EmulatedProposal:
         """The emulated posterior as a density to draw from."""
         number, streams = len(self.steps), self._problem.streams
         task = self._problem.progress.task("covering the emulated posterior", 1, "ensemble")
         with streams.torch("cover", number), task:
-            return cover(self.sample(streams.numpy("cover", number)), self.emulator.log_likelihood)
+            # two that do not know of each other: what one has missed, the other may have found
+            points = np.concatenate([self.sample(streams.numpy("cover", number)), self._population.u])
+            return cover(points, self.emulator.log_likelihood)
 
     def recovery(self, n: int = 300) -> Recovery:
         """`FactoredEmulator.recovery`, against `n` spectra of the emulated posterior."""

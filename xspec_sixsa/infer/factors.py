@@ -104,6 +104,8 @@ class Factors:
     scales : list of Scale
     known : list of (ndarray (n, inputs), ndarray (n, n_bins))
         By part: where its curve was measured while the structure was found, and the curves.
+    exchanges : list of ndarray of int, shape (d,)
+        Orders of the columns of the unit cube in which two components of one kind have traded places.
     """
 
     def __init__(
@@ -114,6 +116,7 @@ class Factors:
         self.parts: list[Part] = []
         self.scales: list[Scale] = []
         self.known: list[tuple[Points, Points]] = []
+        self.exchanges: list[NDArray[np.int_]] = []
         self._base = np.full(dimension, BASE)
         self._reference = transform(np.where(np.isin(np.arange(dimension), norms), REFERENCE, self._base)[None])[0]
         self._offset: Points | None = None
@@ -164,6 +167,16 @@ class Factors:
         return [
             [k for k, part in enumerate(self.parts) if part.curve == first]
             for first in dict.fromkeys(part.curve for part in self.parts)
+        ]
+
+    @property
+    def blocks(self) -> list[list[int]]:
+        """By norm: its column of the unit cube and those that shape its part only."""
+        shaped = [c for part in self.parts for c in part.inputs]
+        return [
+            [part.norm, *(c for c in part.inputs if shaped.count(c) == 1)]
+            for part in self.parts
+            if part.norm is not None
         ]
 
     def amplitudes(self, theta: Points) -> Points:
@@ -228,7 +241,7 @@ def find_factors(
         if factors.parts[-1].inputs:
             # it would have to be measured at every point of the others
             return None, "components with frozen norms are shaped by free parameters"
-    _join_twins(factors, hints.kinds)
+    _pair(factors, hints.kinds)
     return factors, ""
 
 
@@ -287,35 +300,43 @@ def _add(
     factors.known.append((np.concatenate(points)[:, part.inputs], np.concatenate(curves)))
 
 
-def _join_twins(factors: Factors, kinds: Mapping[int, str]) -> None:
-    """Let parts of one kind, with inputs of the same names, have one curve where two measurements are the same."""
-    for k, part in enumerate(factors.parts):
-        for j, first in enumerate(factors.parts[:k]):
-            if first.curve != j or part.norm is None or first.norm is None or not part.inputs:
-                continue
-            if kinds.get(part.norm, "") != kinds.get(first.norm) or len(part.inputs) != len(first.inputs):
-                continue
-            own = [c for c in part.inputs if c not in first.inputs]
-            theirs = [c for c in first.inputs if c not in part.inputs]
-            names = [kinds.get(c, "") for c in own]
-            if sorted(names) != sorted(kinds.get(c, "") for c in theirs) or len(set(names)) < len(names):
-                continue
-            other = {c: next(o for o in own if kinds[o] == kinds[c]) for c in theirs}
-            inputs = tuple(other.get(c, c) for c in first.inputs)
-            twin = replace(part, inputs=inputs, curve=j)
-            order = [part.inputs.index(c) for c in inputs]
-            x, curve = factors.known[k][0][:1][:, order], factors.known[k][1][:1]
-            u = np.tile(factors._base, (2, 1))
-            u[0, list(first.inputs)] = x[0]
-            u[1, list(first.inputs)] = MOVED
-            found = factors._alone(first.norm, u)
-            u[1, list(inputs)] = MOVED
-            moved = factors._alone(part.norm, u[1:])
-            if _same(found, np.concatenate([curve, moved]), np.abs(found)):
-                factors.parts[k] = twin
-                points, curves = factors.known[j]
-                factors.known[j] = np.concatenate([points, u[1:, inputs]]), np.concatenate([curves, moved])
-                break
+def _pair(factors: Factors, kinds: Mapping[int, str]) -> None:
+    """Find components of one kind, which can trade places; let those have one curve for which two measurements agree."""
+    for k, j in ((k, j) for k in range(len(factors.parts)) for j in range(k)):
+        part, first = factors.parts[k], factors.parts[j]
+        if part.norm is None or first.norm is None or kinds.get(part.norm, "") != kinds.get(first.norm):
+            continue
+        own = {kinds.get(c, ""): c for c in part.inputs if c not in first.inputs}
+        theirs = {kinds.get(c, ""): c for c in first.inputs if c not in part.inputs}
+        if (
+            not part.inputs
+            or own.keys() != theirs.keys()
+            or not len(part.inputs) == len(first.inputs) == (len(own) + len(set(part.inputs) & set(first.inputs)))
+        ):
+            continue
+        order, here, there = np.arange(factors.dimension), [*own.values(), part.norm], [theirs[n] for n in own]
+        there.append(first.norm)
+        order[here], order[there] = there, here
+        factors.exchanges.append(order)
+        if first.curve == j and part.curve == k:
+            _join(factors, k, j, tuple(order[list(first.inputs)]))
+
+
+def _join(factors: Factors, k: int, j: int, inputs: tuple[int, ...]) -> None:
+    """Let part `k`, with its inputs in the order of `inputs`, have the curve of part `j`, if it is the same."""
+    part, first = factors.parts[k], factors.parts[j]
+    order = [part.inputs.index(c) for c in inputs]
+    x, curve = factors.known[k][0][:1][:, order], factors.known[k][1][:1]
+    u = np.tile(factors._base, (2, 1))
+    u[0, list(first.inputs)] = x[0]
+    u[1, list(first.inputs)] = MOVED
+    found = factors._alone(first.norm, u)
+    u[1, list(inputs)] = MOVED
+    moved = factors._alone(part.norm, u[1:])
+    if _same(found, np.concatenate([curve, moved]), np.abs(found)):
+        factors.parts[k] = replace(part, inputs=inputs, curve=j)
+        points, curves = factors.known[j]
+        factors.known[j] = np.concatenate([points, u[1:, inputs]]), np.concatenate([curves, moved])
 
 
 def _irrelevant(columns: Sequence[int], matters: Callable[[Sequence[int]], bool]) -> Iterable[int]:

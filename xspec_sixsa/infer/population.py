@@ -6,12 +6,12 @@ earlier posterior, is resampled and moved while its density is bent into the one
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr, ndtri
+from scipy.special import logsumexp, ndtr, ndtri
 from scipy.stats import qmc
 
 from xspec_sixsa.common.ensemble import stretch_moves
@@ -26,27 +26,49 @@ LogDensity = Callable[[Points], Points]
 FIRST = 4  # times the population's size, of the prior draws that it begins with
 KEPT = 0.5  # effective share that a step leaves
 MOST_STEPS = 200
+ISLANDS = 4  # parts of a population that do not compete: where a few lucky points found all, one mode would be left
+FORLORN = 7.0  # difference in log evidence from the best island's at which another has found nothing
 
 
 @dataclass
 class Population:
     """Equally weighted points of a density over the unit cube.
 
+    Points live on islands. Each island alone is a population of the whole density, but one that chance may leave with
+    some of its modes only.
+
     Attributes
     ----------
     u : ndarray, shape (n, d)
+        Island by island, all of one size.
     log_density : callable
         Of points (n, d), up to a constant; shape (n,).
+    blocks : sequence of sequence of int
+        Columns that belong together, such as a line's energy and norm: they jump to a draw of the prior at a time.
+    exchanges : sequence of ndarray of int, shape (d,)
+        Orders of the columns that points jump to: each is its own inverse, as two interchangeable lines' is.
+    log_evidence : ndarray, shape (islands,)
+        By each island's account, relative to the density that the first population had.
     """
 
     u: Points
     log_density: LogDensity
+    blocks: Sequence[Sequence[int]] = field(default_factory=list)
+    exchanges: Sequence[NDArray[np.int_]] = field(default_factory=list)
+    log_evidence: NDArray[np.float64] = field(default_factory=lambda: np.zeros(ISLANDS))
 
     @classmethod
-    def of_prior(cls, dimension: int, size: int, rng: np.random.Generator) -> Population:
+    def of_prior(
+        cls,
+        dimension: int,
+        size: int,
+        rng: np.random.Generator,
+        blocks: Sequence[Sequence[int]] = (),
+        exchanges: Sequence[NDArray[np.int_]] = (),
+    ) -> Population:
         """A population of the prior: more points than its size, of which the first step chooses."""
         u = qmc.Sobol(dimension, rng=rng).random_base2(int(np.ceil(np.log2(FIRST * size))))
-        return cls(u, lambda u: np.zeros(len(u)))
+        return cls(rng.permutation(u), lambda u: np.zeros(len(u)), blocks, exchanges)
 
     def moved(
         self, log_density: LogDensity, rng: np.random.Generator, *, size: int = 1000, moves: int = 10
@@ -58,24 +80,58 @@ class Population:
         log_density : callable
         rng : numpy.random.Generator
         size : int, default 1000
-            Points that it is to have; even.
+            Points that it is to have; twice so many as there are islands, or a multiple of that.
         moves : int, default 10
             Stretch moves at every step.
         """
+        islands = len(self.log_evidence)
         before, after = self.log_density(self.u), log_density(self.u)
-        z, reached = ndtri(np.clip(self.u, EDGE, 1 - EDGE)), 0.0
+        z, reached, log_evidence = ndtri(np.clip(self.u, EDGE, 1 - EDGE)), 0.0, self.log_evidence
         for _ in range(MOST_STEPS):
-            change = (1 - reached) * (after - before)
-            step = (1 - reached) * tempering_power(change, min(KEPT * len(change), size))
-            chosen = _resample(step * (after - before), size, rng)
+            change = (after - before).reshape(islands, -1)
+            wanted = min(KEPT * change.shape[1], size / islands)
+            step = (1 - reached) * np.median([tempering_power((1 - reached) * c, wanted) for c in change])
+            log_evidence = log_evidence + logsumexp(step * change, axis=1) - np.log(change.shape[1])
+            chosen = [_resample(step * c, size // islands, rng) for c in change]
             reached = min(reached + step, 1.0)
-            z = z[chosen]
-            *_, (z, _) = stretch_moves(_bent(self.log_density, log_density, reached), z, None, moves, rng)
+            z = z.reshape(*change.shape, -1)[np.arange(islands)[:, None], chosen].reshape(size, -1)
+            bent = _bent(self.log_density, log_density, reached)
+            *_, (z, values) = stretch_moves(bent, z, None, moves, rng, islands)
+            z = self._jumped(z, values, bent, moves // 2, rng)
             u = ndtr(z).clip(EDGE, 1 - EDGE)
             if reached > 1 - 1e-9:
                 break
             before, after = self.log_density(u), log_density(u)
-        return Population(u, log_density)
+        forlorn = log_evidence < log_evidence.max() - FORLORN
+        if forlorn.any():
+            # settled anew, from the others
+            settled = u.reshape(islands, size // islands, -1)
+            those = settled[~forlorn].reshape(-1, u.shape[1])
+            settled[forlorn] = those[rng.integers(len(those), size=(forlorn.sum(), size // islands))]
+            log_evidence = np.where(forlorn, logsumexp(log_evidence[~forlorn]) - np.log((~forlorn).sum()), log_evidence)
+            u = settled.reshape(u.shape)
+        return Population(u, log_density, self.blocks, self.exchanges, log_evidence)
+
+    def _jumped(
+        self, z: Points, values: Points, log_density: LogDensity, jumps: int, rng: np.random.Generator
+    ) -> Points:
+        """Points (n, d) after Metropolis steps, each by a block or an exchange: stretch moves keep to their mode."""
+        kinds = len(self.blocks) + len(self.exchanges)
+        for _ in range(jumps if kinds else 0):
+            kind = rng.integers(kinds, size=len(z))
+            proposed, drawn = z.copy(), np.zeros(len(z))
+            for number, block in enumerate(self.blocks):
+                those = np.flatnonzero(kind == number)
+                new = rng.standard_normal((len(those), len(block)))
+                proposed[those[:, None], block] = new
+                # proposed from the prior's own density, a unit normal
+                drawn[those] = 0.5 * ((new**2).sum(axis=1) - (z[those[:, None], block] ** 2).sum(axis=1))
+            for number, order in enumerate(self.exchanges, len(self.blocks)):
+                proposed[kind == number] = z[kind == number][:, order]
+            new_values = log_density(proposed)
+            accepted = np.log(rng.random(len(z))) < new_values - values + drawn
+            z, values = np.where(accepted[:, None], proposed, z), np.where(accepted, new_values, values)
+        return z
 
 
 def _bent(before: LogDensity, after: LogDensity, share: float) -> LogDensity:

@@ -114,7 +114,9 @@ def _length_scales(x: Tensor, y: Tensor, begin: Tensor | None) -> Tensor:
     """
     d = x.shape[1]
     wide = torch.tensor([WIDE] * d + [-8.0], dtype=torch.float64)
-    best, value = _maximised(x, y, wide if begin is None else begin, SCALE_STEPS if begin is None else SCALE_STEPS_AGAIN)
+    best, value = _maximised(
+        x, y, wide if begin is None else begin, SCALE_STEPS if begin is None else SCALE_STEPS_AGAIN
+    )
     if best[-1] > UNEXPLAINED:
         short = wide.repeat(d, 1) + (SHORT - WIDE) * torch.eye(d + 1, dtype=torch.float64)[:d]
         tried = [(best, value)] + [_maximised(x, y, start, SCALE_STEPS) for start in short]
