@@ -301,21 +301,22 @@ def _add(
 
 
 def _pair(factors: Factors, kinds: Mapping[int, str]) -> None:
-    """Find components of one kind, which can trade places; let those have one curve for which two measurements agree."""
-    for k, j in ((k, j) for k in range(len(factors.parts)) for j in range(k)):
+    """Find components of one kind, which can trade places; let those for which measurements agree have one curve."""
+    for j, k in sorted(itertools.combinations(range(len(factors.parts)), 2), key=lambda pair: pair[1]):
         part, first = factors.parts[k], factors.parts[j]
         if part.norm is None or first.norm is None or kinds.get(part.norm, "") != kinds.get(first.norm):
             continue
-        own = {kinds.get(c, ""): c for c in part.inputs if c not in first.inputs}
+        own = [c for c in part.inputs if c not in first.inputs]
         theirs = {kinds.get(c, ""): c for c in first.inputs if c not in part.inputs}
+        names = [kinds.get(c, "") for c in own]
         if (
-            not part.inputs
-            or own.keys() != theirs.keys()
-            or not len(part.inputs) == len(first.inputs) == (len(own) + len(set(part.inputs) & set(first.inputs)))
+            len(part.inputs) != len(first.inputs)
+            or not part.inputs
+            or len(theirs) < len(own)
+            or set(names) != set(theirs)
         ):
             continue
-        order, here, there = np.arange(factors.dimension), [*own.values(), part.norm], [theirs[n] for n in own]
-        there.append(first.norm)
+        order, here, there = np.arange(factors.dimension), [*own, part.norm], [*(theirs[n] for n in names), first.norm]
         order[here], order[there] = there, here
         factors.exchanges.append(order)
         if first.curve == j and part.curve == k:
