@@ -51,6 +51,23 @@ def test_a_map_predicts_curves_that_it_has_not_seen_and_knows_how_well() -> None
     assert 0.2 * said < found < 2 * said
 
 
+def moving_lines(x: np.ndarray) -> np.ndarray:
+    """Counts of a narrow line, anywhere in the band, absorbed a little."""
+    centre = 0.5 + 9 * x[:, 1:]
+    return 300 * np.exp(-0.5 * ((ENERGY - centre) / (0.1 + 0.03 * centre)) ** 2) * np.exp(-0.5 * x[:, :1] / ENERGY)
+
+
+def test_a_line_of_unknown_energy_is_not_taken_for_noise() -> None:
+    rng = np.random.default_rng(1)
+    x, new = rng.random((80, 2)), rng.random((200, 2))
+    variance = np.full(len(ENERGY), 100.0)
+    learned = PartMap(x, moving_lines(x), np.ones(80), 1.0, variance)
+    off = (learned(new).numpy() - moving_lines(new)) / np.sqrt(variance + moving_lines(new))
+    ignorant = (moving_lines(x).mean(axis=0) - moving_lines(new)) / np.sqrt(variance + moving_lines(new))
+    # 80 points, an eighth of a keV apart, tell of lines three times as wide; as noise, nothing was learned of them
+    assert np.median((off**2).sum(axis=1)) < 0.01 * np.median((ignorant**2).sum(axis=1))
+
+
 def test_a_curve_that_nothing_shapes_is_exact() -> None:
     curve = black_bodies(np.full((1, 2), 0.5))
     learned = PartMap(np.empty((1, 0)), curve, np.ones(1), 1.0, np.ones(len(ENERGY)))

@@ -105,8 +105,12 @@ def run_nautilus(
     limit: float | None = None,
     progress: bool = True,
     ess: int = NAUTILUS_ESS,
+    discard_exploration: bool = True,
 ) -> Posterior:
     """Run nautilus on the session; parameters as for `run_bxa` (`live` is 1,500 by default).
+
+    Its points of the exploration are left out, which nautilus recommends for an unbiased result; keeping them is its
+    own default, and saves evaluations.
 
     Raises
     ------
@@ -125,16 +129,17 @@ def run_nautilus(
         return np.maximum(session.evaluate(prior.transform(np.atleast_2d(u)), "nautilus").log_likelihood, -1e300)
 
     known: dict[str, Any] = {"seed": seed, "settings": {"live": live, "ess": ess}}
+    if not discard_exploration:
+        known["notes"] = ["points of the exploration are kept"]
     with session, clock:
         sampler = Sampler(
             lambda u: u, clock.timed(log_likelihood, size=len), session.n_free, n_live=live, vectorized=True, seed=seed
         )
         timeout = math.inf if limit is None else limit
-        done = sampler.run(n_eff=ess, discard_exploration=True, timeout=timeout)
+        done = sampler.run(n_eff=ess, discard_exploration=discard_exploration, timeout=timeout)
     if not done:
-        return Posterior.unfinished(
-            "nautilus", session.n_free, notes=[f"stopped after {limit:g} s"], **known, **clock.cost()
-        )
+        known["notes"] = [*known.get("notes", []), f"stopped after {limit:g} s"]
+        return Posterior.unfinished("nautilus", session.n_free, **known, **clock.cost())
     u, log_weights, values = sampler.posterior()
     weights = np.exp(log_weights - log_weights.max())
     return Posterior(
