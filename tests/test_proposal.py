@@ -63,6 +63,28 @@ def test_a_mixture_covers_a_bent_posterior_that_fills_a_prior() -> None:
     assert straight > 1.5 * plain
 
 
+def test_a_flow_covers_what_no_mixture_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    from xspec_sixsa.infer import cover as covering
+
+    monkeypatch.setattr(covering, "COMPONENTS", (1,))
+    monkeypatch.setattr(covering, "COVERED", 4000)
+    monkeypatch.setattr(covering, "POOR_COVER", 0.5)
+    monkeypatch.setattr(covering, "ENOUGH_FLOW", 0.6)
+
+    def ring(u: np.ndarray) -> np.ndarray:
+        return stats.norm.logpdf(np.hypot(*(u - 0.5).T), 0.3, 0.01)
+
+    with Streams(3).torch("cover"):
+        angle = 2 * np.pi * np.random.default_rng(3).random(1000)
+        points = 0.5 + 0.3 * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+        proposal = covering.cover(points, ring)
+        u = proposal.draw(4000)
+    assert proposal.acceptance > 0.1  # one ellipse over the ring: 0.02
+    # the ring's area, by radius: evidence = 2 pi 0.3 within its norm's error
+    assert proposal.log_norm == pytest.approx(np.log(2 * np.pi * 0.3), abs=5 * proposal.log_norm_err)
+    assert np.hypot(*(u - 0.5).T).mean() == pytest.approx(0.3 + 0.01**2 / 0.3, abs=5 * 0.01 / np.sqrt(4000))
+
+
 def proposals() -> dict[str, object]:
     student = StudentProposal(Whitening.of(POINTS))
     with Streams(1).torch("fit"):
