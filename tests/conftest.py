@@ -47,6 +47,18 @@ def shared_data() -> Path:
 
 
 @pytest.fixture
+def without_library(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The embedded engine as it is where `pip install xspectrampoline` has not been run."""
+    from xspec_sixsa.embedded.library import catalogue
+
+    monkeypatch.setattr(catalogue, "PACKAGE", "no_such_package")
+    catalogue.library.cache_clear()
+    yield
+    monkeypatch.undo()
+    catalogue.library.cache_clear()
+
+
+@pytest.fixture
 def clean_engine() -> Iterator[None]:
     """The embedded engine silent, empty and with its default settings, before and after."""
     from xspec_sixsa.embedded import AllData, AllModels, Fit

@@ -134,7 +134,7 @@ def test_gradients_agree_with_finite_differences(name):
 
 
 @pytest.mark.parametrize("name", [n for n, c in REGISTRY.items() if any(q.name == "Redshift" for q in c.parameters)])
-def test_one_redshift_for_all_rows_gives_what_single_rows_give(name):
+def test_one_redshift_for_all_rows_gives_what_single_rows_give(name, without_library):
     p = torch.tensor([[q.value for q in REGISTRY[name].parameters]] * 3, dtype=torch.float64)
     column = [q.name for q in REGISTRY[name].parameters].index("Redshift")
     p[:, column] = 0.3
@@ -176,7 +176,7 @@ def test_abbreviations_mean_what_they_mean_in_xspec():
 
 
 @pytest.mark.parametrize("name", ["apec", "ap", "mekal", "diskline"])
-def test_a_model_that_only_xspec_has_is_refused_by_name(name):
+def test_a_model_that_only_xspec_has_is_refused_by_name(name, without_library):
     with pytest.raises(XspecError, match="HEASoft") as error:
         lookup(name)
     assert name in str(error.value) and "powerlaw" in str(error.value)
@@ -188,7 +188,7 @@ def test_an_unknown_name_is_refused(name):
         lookup(name)
 
 
-def test_an_unknown_abundance_table_is_refused():
+def test_an_unknown_abundance_table_is_refused(without_library):
     settings = SimpleNamespace(abund="xx", xsect="vern")
     with pytest.raises(XspecError, match="lodd"):
         REGISTRY["TBabs"].function(EDGES, torch.ones(1, 1, dtype=torch.float64), settings)

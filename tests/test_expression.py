@@ -68,7 +68,7 @@ def test_repeated_components_are_named_by_their_own_number() -> None:
         ("", "required"),
     ],
 )
-def test_wrong_expressions_are_refused_by_name(typed: str, word: str) -> None:
+def test_wrong_expressions_are_refused_by_name(typed: str, word: str, without_library: None) -> None:
     with pytest.raises(XspecError, match=word.replace("(", r"\(")):
         parse(typed)
 

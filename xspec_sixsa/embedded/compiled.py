@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from xspec_sixsa.embedded.componenttype import ComponentType
+from xspec_sixsa.embedded.energies import extended
 from xspec_sixsa.embedded.expression import Leaf, Node, Sum
 from xspec_sixsa.embedded.parameterstate import ParameterState, values_version
 from xspec_sixsa.embedded.record import ModelRecord
@@ -44,6 +45,13 @@ class Part:
     spectrum: int
     folding: Folding
     grid: int
+    own: slice
+    """Which bins of the grid are the response's own: all of them but for `energies extend`."""
+
+    def fold(self, flux: Tensor) -> Tensor:
+        """Fold photons/cm2/s on the grid, (n, nE), into counts/s, (n, groups)."""
+        whole = flux.shape[1] == self.own.stop - self.own.start
+        return self.folding.fold(flux if whole else flux[:, self.own].contiguous())
 
 
 def dummy_edges() -> np.ndarray:
@@ -93,9 +101,8 @@ class Program:
             for record in session.models.values():
                 if record.active and spectrum.has_source(record.source):
                     folding = spectrum.folding(record.source)
-                    self.parts.append(
-                        Part(record, int(spectrum.dataGroup), number, folding, self.grid_of(folding.edges))
-                    )
+                    edges, own = extended(folding.edges)
+                    self.parts.append(Part(record, int(spectrum.dataGroup), number, folding, self.grid_of(edges), own))
         self.modelled = sorted({part.spectrum for part in self.parts})
         self._dummy: int | None = None
 
@@ -140,20 +147,44 @@ class Program:
         """Return (what it is, its value); equal keys mean equal values, so that they are shared."""
         if isinstance(node, Leaf):
             return self._leaf(node.index, record, group, grid, values, memo, only)
-        members = [self._node(member, record, group, grid, values, memo, only) for member in node.members]
-        kept = [member for member in members if member is not None]
-        # A product goes with its additive member, a sum with all of them.
-        if not kept or (len(kept) < len(members) and not isinstance(node, Sum)):
-            return None
-        # From the right, so that constant*absorption*(source) shares absorption*(source) between data groups
-        # that differ in the constant alone.
-        key, value = kept[-1]
-        for other_key, other in reversed(kept[:-1]):
-            key = ("+" if isinstance(node, Sum) else "*", other_key, key)
+        present: tuple[Any, Tensor] | None = None
+        # From the right, as convolutions work, and so that constant*absorption*(source) shares absorption*(source)
+        # between data groups that differ in the constant alone.
+        for member in reversed(node.members):
+            if present is not None and isinstance(member, Leaf) and self._convolves(record, member.index):
+                present = self._convolved(member.index, record, group, grid, values, memo, present)
+                continue
+            found = self._node(member, record, group, grid, values, memo, only)
+            if found is None:
+                if isinstance(node, Sum):
+                    continue
+                # A product goes with its additive member, a sum with all of them.
+                return None
+            if present is None:
+                present = found
+                continue
+            key = ("+" if isinstance(node, Sum) else "*", found[0], present[0])
             if key not in memo:
-                memo[key] = other + value if isinstance(node, Sum) else other * value
-            value = memo[key]
-        return key, value
+                memo[key] = found[1] + present[1] if isinstance(node, Sum) else found[1] * present[1]
+            present = key, memo[key]
+        return present
+
+    @staticmethod
+    def _convolves(record: ModelRecord, index: int) -> bool:
+        return record.expression.components[index].kind == "con"
+
+    def _convolved(
+        self, index: int, record: ModelRecord, group: int, grid: int, values: Values, memo: Memo, on: tuple[Any, Tensor]
+    ) -> tuple[Any, Tensor]:
+        """Return what a convolution makes of a spectrum."""
+        component = record.expression.components[index]
+        states = record.groups[group][slice(*record.spans[index])]
+        key: Any = (id(component.function), grid, tuple(values.token(state) for state in states), on[0])
+        if key not in memo:
+            numbers = [values.value(state) for state in states]
+            parameters = _table(numbers, max(values.n if _varies(numbers) else 1, len(on[1])))
+            memo[key] = component.function(self.grids[grid], parameters, session, on[1])
+        return key, memo[key]
 
     def _leaf(
         self, index: int, record: ModelRecord, group: int, grid: int, values: Values, memo: Memo, only: int | None
@@ -182,19 +213,14 @@ class Program:
         self, component: ComponentType, key: Any, states: list[ParameterState], grid: int, values: Values
     ) -> Tensor:
         numbers = [values.value(state) for state in states]
-        if any(isinstance(number, Tensor) for number in numbers):
-            columns = [
-                number if isinstance(number, Tensor) else torch.full((values.n, 1), number, dtype=torch.float64)
-                for number in numbers
-            ]
-            return component.function(self.grids[grid], torch.cat(columns, dim=1), session)
+        if _varies(numbers):
+            return component.function(self.grids[grid], _table(numbers, values.n), session)
         known = self._remembered.get(key)
         if known is not None:
             self._remembered.move_to_end(key)
             return known
         with torch.no_grad():
-            parameters = torch.tensor([numbers], dtype=torch.float64).reshape(1, len(numbers))
-            result = component.function(self.grids[grid], parameters, session)
+            result = component.function(self.grids[grid], _table(numbers, 1), session)
         self._remembered[key] = result
         self._remembered_bytes += result.nbytes
         while self._remembered_bytes > CACHE_BYTES and len(self._remembered) > 1:
@@ -212,7 +238,7 @@ class Program:
             flux = self.unfolded(part.record, part.group, part.grid, values, memo, only[1] if only else None)
             key = (id(flux), id(part.folding))
             if key not in done:
-                done[key] = part.folding.fold(flux)
+                done[key] = part.fold(flux)
             rate = done[key]
             folded[part.spectrum] = folded[part.spectrum] + rate if part.spectrum in folded else rate
         return [
@@ -257,6 +283,19 @@ class Program:
                 log_prior = -0.5 * np.log(2.0 * np.pi * width**2) - 0.5 * ((hyper[0] - value) / width) ** 2
             total = total - 2.0 * log_prior
         return total
+
+
+def _varies(numbers: list[float | Tensor]) -> bool:
+    return any(isinstance(number, Tensor) for number in numbers)
+
+
+def _table(numbers: list[float | Tensor], n: int) -> Tensor:
+    """Return parameter values as (n, number of parameters), one row each."""
+    columns = [
+        number.expand(n, 1) if isinstance(number, Tensor) else torch.full((n, 1), number, dtype=torch.float64)
+        for number in numbers
+    ]
+    return torch.cat(columns, dim=1) if columns else torch.zeros((n, 0), dtype=torch.float64)
 
 
 _compiled: tuple[tuple[int, int], Program] | None = None

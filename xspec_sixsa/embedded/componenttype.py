@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
 
-    Function = Callable[[torch.Tensor, torch.Tensor, Any], torch.Tensor]
+    Function = Callable[..., torch.Tensor]
 
-__all__ = ["ComponentType", "ParameterInfo", "parameter"]
+__all__ = ["OWN", "ComponentType", "ParameterInfo", "parameter"]
+
+OWN = "xspec_sixsa"
 
 
 @dataclass(frozen=True)
 class ParameterInfo:
-    """One parameter as XSPEC's ``model.dat`` describes it (12.9.1); ``delta < 0`` means frozen by default.
+    """One parameter as XSPEC's ``model.dat`` describes it; ``delta < 0`` means frozen by default.
 
     ``kind`` is ``"variable"``, ``"scale"`` (set by hand, never fitted) or ``"switch"`` (an integer).
     """
@@ -41,18 +43,23 @@ class ComponentType:
     name : str
         XSPEC's name.
     kind : str
-        ``"add"`` (photons/cm2/s in each energy bin at norm 1) or ``"mul"`` (a factor for each energy bin).
+        ``"add"`` (photons/cm2/s in each energy bin at norm 1), ``"mul"`` (a factor for each energy bin) or ``"con"``
+        (works on the spectrum of what follows it).
     parameters : tuple of ParameterInfo
         In XSPEC's order, without the ``norm`` of additive components.
     function : callable
         ``function(edges, p, settings) -> (batch, nE)`` with ``edges`` (nE + 1) in keV, ``p`` (batch, number of
-        parameters), both float64 tensors, and ``settings`` offering ``abund`` and ``xsect``.  Differentiable in ``p``.
+        parameters), both float64 tensors, and ``settings`` offering ``abund`` and ``xsect``.  A convolution is
+        given the spectrum as well, (1 or batch, nE).
+    origin : str
+        Whose function it is: ours, which is differentiable in ``p``, or a library's.
     """
 
     name: str
     kind: str
     parameters: tuple[ParameterInfo, ...]
     function: Function
+    origin: str = OWN
 
 
 def parameter(

@@ -276,8 +276,12 @@ class Current:
                 return part
         raise XspecError(f"Error: Cannot retrieve array for this model and spectrum number {spectrum}.")
 
+    def edges(self, record: ModelRecord, spectrum: int) -> np.ndarray:
+        """Return the energies (nE + 1,), keV, on which a model is evaluated for a spectrum."""
+        return self.program.grids[self.part(record, spectrum).grid].numpy()
+
     def flux(self, record: ModelRecord, spectrum: int) -> np.ndarray:
-        """Return photons/cm2/s on the spectrum's response energies."""
+        """Return photons/cm2/s on those energies."""
         part = self.part(record, spectrum)
         with torch.no_grad():
             return self.program.unfolded(record, part.group, part.grid, self._values, self._memo)[0].numpy()
@@ -294,7 +298,7 @@ class Current:
             self._count()
             with torch.no_grad():
                 flux = self.program.unfolded(part.record, part.group, part.grid, self._values, self._memo)
-                self._folded[key] = part.folding.fold(flux)
+                self._folded[key] = part.fold(flux)
         return self._folded[key]
 
     def folded(self, record: ModelRecord, spectrum: int) -> np.ndarray:

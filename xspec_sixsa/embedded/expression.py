@@ -1,8 +1,9 @@
 """Model expressions: what `Model("TBabs*(bbodyrad+powerlaw)")` means.
 
 An expression is a sum of products.  Each product holds exactly one additive member (an additive component or a
-parenthesised sum) and any number of multiplicative ones; a missing ``*`` beside a parenthesis is understood, as in
-``phabs(po)``.  The rules are those of the XSPEC manual, "The model command".
+parenthesised sum), any number of multiplicative ones, and convolutions, which work on all that follows them; a missing
+``*`` beside a parenthesis is understood, as in ``phabs(po)``.  The rules are those of the XSPEC manual, "The model
+command".
 """
 
 from __future__ import annotations
@@ -17,12 +18,6 @@ from xspec_sixsa.embedded.state import XspecError
 
 __all__ = ["Expression", "Leaf", "Node", "Product", "Sum", "attribute_names", "parse"]
 
-CONVOLUTIONS = frozenset(
-    "cflux clumin cpflux gsmooth ireflect kdblur kdblur2 kerrconv kyconv lsmooth partcov rdblur reflect rfxconv "
-    "rgsxsrc simpl thcomp vashift xilconv zashift zmshift".split()
-)
-MIXING = frozenset("ascac projct recorn suzpsf xmmpsf".split())
-
 _TOKEN = re.compile(r"\s*(?:(?P<table>\w+)\s*\{(?P<path>[^{}]*)\}|(?P<word>[A-Za-z_]\w*)|(?P<symbol>[-+*/()^]))")
 
 
@@ -35,7 +30,7 @@ class Leaf:
 
 @dataclass(frozen=True)
 class Product:
-    """Multiplicative members and at most one additive one, in the order written."""
+    """Multiplicative members, at most one additive one and what convolves, in the order written."""
 
     members: tuple[Node, ...]
 
@@ -201,12 +196,17 @@ class _Parser:
             factors.append(self._factor())
         flat: list[Node] = []
         for factor in factors:
-            flat.extend(factor.members if isinstance(factor, Product) else [factor])
+            # what a convolution in parentheses works on ends with them
+            apart = isinstance(factor, Product) and not any(self._convolves(member) for member in factor.members)
+            flat.extend(factor.members if apart and isinstance(factor, Product) else [factor])
         additive = [node for node in flat if self._additive(node)]
         if len(additive) > 1:
             if all(isinstance(node, Sum) for node in additive):
                 self._fail("Cannot multiply add component groups.")
             self._fail("An add component cannot multiply another add component.")
+        for place, node in enumerate(flat):
+            if isinstance(node, Leaf) and self._convolves(node) and not any(map(self._additive, flat[place + 1 :])):
+                self._fail(f"convolution {self.words[node.index]} must be followed by an additive component.")
         return flat[0] if len(flat) == 1 else Product(tuple(flat))
 
     def _factor(self) -> Node:
@@ -239,18 +239,15 @@ class _Parser:
             if word.lower() not in ("atable", "mtable", "etable"):
                 self._fail(f"{word} is no table model: write atable{{...}}, mtable{{...}} or etable{{...}}")
             return self.load_table(word.lower(), path)
-        if word.lower() in CONVOLUTIONS:
-            self._fail(f"{word} is a convolution model, which the embedded engine does not have: use XSPEC (HEASoft).")
-        if word.lower() in MIXING or word.lower() == "pileup":
-            self._fail(
-                f"{word} is a mixing or pile-up model, which the embedded engine does not have: use XSPEC (HEASoft)."
-            )
         return self.lookup(word)
 
     def _additive(self, node: Node) -> bool:
         if isinstance(node, Leaf):
             return self.components[node.index].kind == "add"
         return isinstance(node, Sum) or any(self._additive(member) for member in node.members)
+
+    def _convolves(self, node: Node) -> bool:
+        return isinstance(node, Leaf) and self.components[node.index].kind == "con"
 
     def _shown(self, offset: int) -> str:
         place = self.place + offset

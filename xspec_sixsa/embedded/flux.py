@@ -122,7 +122,7 @@ def calculate(command: str, luminosity: bool) -> None:
         for record in sorted(session.models.values(), key=lambda r: r.source):
             if not record.active or not spectrum.has_source(record.source):
                 continue
-            edges = np.asarray(spectrum.folding(record.source).edges)
+            edges = present.edges(record, number)
             if high <= edges[0] or low >= edges[-1]:
                 raise XspecError(
                     f"{what.capitalize()} Command Error: {low:g}-{high:g} keV lies outside the response "
@@ -155,8 +155,8 @@ def equivalent_width(record: ModelRecord, number: int, fraction: float) -> None:
     for group in record.groups:
         spectra = [(i, s) for i, s in session.spectra_of_group(group) if s.has_source(record.source)]
         peak = None
-        for i, spectrum in spectra:
-            edges = np.asarray(spectrum.folding(record.source).edges)
+        for i, _ in spectra:
+            edges = present.edges(record, i)
             part = current_components(record, group, i)[place]
             density = np.abs(part) / np.diff(edges)
             k = int(np.argmax(density))

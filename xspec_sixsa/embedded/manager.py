@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from xspec_sixsa.embedded.energies import set_energies
 from xspec_sixsa.embedded.model import Model, collate, model_of
 from xspec_sixsa.embedded.record import ModelRecord, apply_changes, create_record
 from xspec_sixsa.embedded.show import show_all
@@ -135,9 +136,14 @@ class ModelManager:
         return simulated_parameters()
 
     def setEnergies(self, arg1: str, arg2: str | None = None) -> None:
-        """Only ``"reset"`` is available: the engine always uses the responses' energies."""
-        if str(arg1).strip().lower() != "reset":
-            raise _absent("AllModels.setEnergies")
+        """Evaluate models on more energies than the responses': ``("extend", "high,50,100 log")``; ``"reset"`` ends it.
+
+        Raises
+        ------
+        XspecError
+            For other arguments: the engine always keeps the responses' own energies.
+        """
+        set_energies([word for text in (arg1, arg2 or "") for word in str(text).replace(",", " ").split()])
 
     def eqwidth(
         self,

@@ -180,13 +180,13 @@ class Model:
 
     def energies(self, spectrumIndex: int) -> list[float]:
         """Return the energies (keV) on which the model is evaluated for a spectrum; 0 for the dummy response's."""
-        from xspec_sixsa.embedded.evaluate import dummy_edges
+        from xspec_sixsa.embedded.evaluate import current, dummy_edges
 
         self._check_index(spectrumIndex)
         if spectrumIndex == 0:
             return dummy_edges().tolist()
         self._check_used(spectrumIndex)
-        return session.spectra[spectrumIndex - 1].folding(self._record.source).edges.tolist()
+        return current().edges(self._record, spectrumIndex).tolist()
 
     def values(self, spectrumIndex: int) -> list[float]:
         """Return the model (photons/cm2/s in each energy bin) for a spectrum; 0 when it serves none."""

@@ -238,12 +238,14 @@ def component_fluxes(model: Model, number: int) -> tuple[np.ndarray, list[np.nda
 def _folded_components(number: int, total: Callable[[np.ndarray], np.ndarray]) -> list[np.ndarray]:
     import torch
 
+    from xspec_sixsa.embedded.evaluate import current
+
     parts = []
-    for source, model in models_of(number):
+    for _, model in models_of(number):
         _, fluxes = component_fluxes(model, number)
         if fluxes:
-            folding = session.spectra[number - 1].folding(source)
-            folded = folding.fold(torch.as_tensor(np.stack(fluxes), dtype=torch.float64)).numpy()
+            part = current().part(model._record, number)
+            folded = part.fold(torch.as_tensor(np.stack(fluxes), dtype=torch.float64)).numpy()
             parts += [total(row) for row in folded]
     return parts
 

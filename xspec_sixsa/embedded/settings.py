@@ -29,8 +29,10 @@ EFFECTIVE_MODEL_STRINGS = {
 def available_abundances() -> tuple[str, ...]:
     """Names of the abundance tables that the engine has, in alphabetical order."""
     from xspec_sixsa.embedded.components.crosssections import ABUNDANCES
+    from xspec_sixsa.embedded.library.catalogue import library
 
-    return tuple(sorted(ABUNDANCES))
+    models = library()
+    return tuple(sorted({*ABUNDANCES, *(models.abundances if models else ())}))
 
 
 def available_cross_sections() -> tuple[str, ...]:
@@ -135,7 +137,7 @@ def add_model_string(key: str, value: str) -> None:
     if not isinstance(key, str) or not isinstance(value, str):
         raise XspecError("Error: addModelString requires 2 string arguments.")
     _check_model_string(key)
-    log.info("model string %s = %s is kept and saved; no component of the embedded engine reads it", key, value)
+    log.info("model string %s = %s reaches XSPEC's compiled models; the engine's own components read none", key, value)
     session.model_strings[key.strip().upper()] = value.strip()
     session.touch()
 

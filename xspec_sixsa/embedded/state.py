@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TextIO
 import numpy as np
 
 if TYPE_CHECKING:
+    from xspec_sixsa.embedded.energies import Extension
     from xspec_sixsa.embedded.loadedchain import LoadedChain
     from xspec_sixsa.embedded.parameterstate import ParameterState
     from xspec_sixsa.embedded.record import ModelRecord
@@ -91,6 +92,8 @@ class EngineSession:
         Redshift of the last `calcLumin`, likewise; 0, which none accepts, before the first.
     model_strings : dict
         What `Xset.addModelString` has set.
+    extensions : dict of str to Extension
+        By ``"low"`` and ``"high"``: what `energies extend` has set; the last one stays behind it as default.
     generator : numpy.random.Generator
         What fakeit and chains draw from, restarted by `Xset.seed`; no global state is touched.
     generation : int
@@ -125,6 +128,8 @@ class EngineSession:
     flux_band: tuple[float, float] = (2.0, 10.0)
     flux_redshift: float = 0.0
     model_strings: dict[str, str] = field(default_factory=dict)
+    extensions: dict[str, Extension] = field(default_factory=dict)
+    last_extension: Extension | None = None
     generator: np.random.Generator = field(default_factory=np.random.default_rng)
     generation: int = 0
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from xspec_sixsa.common.files import working_directory
 from xspec_sixsa.embedded.chains import AllChains
 from xspec_sixsa.embedded.datamanager import AllData
+from xspec_sixsa.embedded.energies import set_energies
 from xspec_sixsa.embedded.fit import Fit
 from xspec_sixsa.embedded.manager import AllModels
 from xspec_sixsa.embedded.parameterstate import bump_structure
@@ -42,7 +43,6 @@ WITHOUT_EFFECT = frozenset(
 )
 
 REFUSED = {
-    "energies": "model energies other than the response's are not in the embedded engine",
     "gain": "gain shifts and fits are not in the embedded engine",
     "rmodel": "response models are not in the embedded engine",
     "rnewpar": "response parameters are not in the embedded engine",
@@ -296,6 +296,9 @@ class _Restorer:
 
     def _cosmo(self, statement: Statement) -> None:
         set_cosmology(" ".join(statement.words))
+
+    def _energies(self, statement: Statement) -> None:
+        set_energies([word for text in statement.words for word in text.replace(",", " ").split()])
 
     def _weight(self, statement: Statement) -> None:
         Fit.weight = " ".join(statement.words)

@@ -23,7 +23,7 @@ _SPECIAL = re.compile(r"([\s\[\]{}$\";\\])")
 def save(path: str | os.PathLike[str], data: bool = True, model: bool = True) -> Path:
     """Write the session.
 
-    Values keep all their digits (XSPEC writes six). `weight` and `bayes`, which XSPEC's `save all` drops, are written.
+    Values keep all their digits (XSPEC writes six). `weight`, `energies` and `bayes`, which XSPEC drops, are written.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def data_lines() -> list[str]:
 
 
 def setting_lines() -> list[str]:
-    """`method`, `abund`, `xsect`, `cosmo`, `xset`, `systematic`, and `weight` where it is not XSPEC's default."""
+    """`method`, `abund`, `xsect`, `cosmo`, `xset`, `systematic`; `weight`, `energies` where not XSPEC's default."""
     lines = [
         f"method {Fit.method} {Fit.nIterations} {Fit.criticalDelta:g}",
         f"abund {session.abund}",
@@ -86,6 +86,8 @@ def setting_lines() -> list[str]:
     lines.append(f"systematic {AllModels.systematic:g}")
     if Fit.weight != "standard":
         lines.append(f"weight {Fit.weight}")
+    for side, more in session.extensions.items():
+        lines.append(f"energies extend {side},{more.energy!r},{more.bins},{more.spacing}")
     return lines
 
 

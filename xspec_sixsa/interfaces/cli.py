@@ -19,6 +19,7 @@ from typing import Any
 import click
 
 from xspec_sixsa import __version__
+from xspec_sixsa.embedded.componenttype import OWN
 from xspec_sixsa.infer.settings import EXACT, TRAINING
 from xspec_sixsa.interfaces.batch import fit_session
 from xspec_sixsa.interfaces.commands import (
@@ -165,20 +166,29 @@ def demo(output: Path, quiet: bool, **options: Any) -> Answer:
 @main.command()
 @click.argument("name", required=False)
 def models(name: str | None) -> int:
-    """List the embedded engine's models with their parameters, or only the one of this NAME."""
-    from xspec_sixsa.embedded.components import REGISTRY, lookup
+    """List the embedded engine's models, their parameters and where they come from, or only the one of this NAME."""
+    from xspec_sixsa.embedded.components import available, lookup
+    from xspec_sixsa.embedded.library.catalogue import library
 
     kinds = {"add": "additive", "mul": "multiplicative", "con": "convolution"}
-    chosen = [lookup(name)] if name else [REGISTRY[key] for key in sorted(REGISTRY, key=str.lower)]
+    every = available()
+    chosen = [lookup(name)] if name else [every[key] for key in sorted(every, key=str.lower)]
     for component in chosen:
-        click.echo(f"{component.name}  ({kinds.get(component.kind, component.kind)})")
+        origin = f"{OWN}, differentiable" if component.origin == OWN else component.origin
+        click.echo(f"{component.name}  ({kinds[component.kind]}; {origin})")
         for p in component.parameters:
             frozen = "  frozen" if p.delta <= 0 else ""
+            limits = f"{p.hard_min:g} .. {p.hard_max:g}{frozen}" if p.kind == "variable" else p.kind
             unit = f" {p.unit}" if p.unit else ""
-            click.echo(f"    {p.name:<10} {p.value:<10g}{unit:<8} {p.hard_min:g} .. {p.hard_max:g}{frozen}")
+            click.echo(f"    {p.name:<10} {p.value:<10g}{unit:<8} {limits}")
     if not name:
-        click.echo(f"{len(chosen)} models, besides tables (atable, mtable, etable). Additive ones have a norm as well.")
-        click.echo("Every other model of XSPEC needs HEASoft: `sixsa doctor` says whether it is there.")
+        own = sum(component.origin == OWN for component in chosen)
+        click.echo(f"{len(chosen)} models, {own} of them our own, besides tables (atable, mtable, etable).")
+        click.echo("Additive ones have a norm as well.")
+        if library() is None:
+            click.echo("XSPEC's other models: pip install xspectrampoline (Linux, macOS), or HEASoft (`sixsa doctor`).")
+        else:
+            click.echo("Those that read data files say which and where to get them. Mixing models need HEASoft.")
     return 0
 
 

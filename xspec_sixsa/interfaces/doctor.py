@@ -9,10 +9,13 @@ import subprocess
 import sys
 from dataclasses import dataclass
 
+from xspec_sixsa.embedded.library.datafiles import FOLDER_VARIABLE, SOURCE
+
 __all__ = ["Finding", "examine"]
 
 REQUIRED = ("numpy", "scipy", "astropy", "torch", "sbi", "zuko", "corner", "matplotlib", "click", "tqdm")
 OPTIONAL = {
+    "xspectrampoline": "models",
     "bxa": "bxa",
     "nautilus-sampler": "nautilus",
     "pandas": "pandas",
@@ -32,6 +35,8 @@ version = version[1] if isinstance(version, (tuple, list)) and len(version) > 1 
 print("PROBE", value, version)
 """
 EXPRESSION = "TBabs*powerlaw"
+COMPILED = "TBabs*nthComp"
+"""What only the compiled library evaluates."""
 TIMEOUT = 120
 
 
@@ -54,10 +59,10 @@ def examine() -> list[Finding]:
         _engine(
             "embedded engine",
             "import xspec_sixsa.embedded as xspec",
-            True,
             "the installation is damaged: pip install --force-reinstall xspec_sixsa",
         )
     )
+    findings += _compiled_models()
     headas = os.environ.get("HEADAS", "")
     if not headas:
         findings.append(
@@ -65,7 +70,7 @@ def examine() -> list[Finding]:
                 "XSPEC",
                 None,
                 "HEADAS is not set: the embedded engine is used, with the models that `sixsa models` lists",
-                "for all of XSPEC's models install HEASoft with PyXspec, then: source $HEADAS/headas-init.sh",
+                "for XSPEC itself install HEASoft with PyXspec, then: source $HEADAS/headas-init.sh",
             )
         )
     elif not os.path.isdir(headas):
@@ -75,7 +80,6 @@ def examine() -> list[Finding]:
             _engine(
                 "XSPEC",
                 "import xspec",
-                False,
                 f"source {headas}/headas-init.sh and use the Python that PyXspec was built for",
             )
         )
@@ -98,20 +102,36 @@ def _package(name: str, extra: str | None) -> Finding:
         return Finding(name, None, "not installed (optional)", f"pip install 'xspec_sixsa[{extra}]'")
 
 
-def _engine(subject: str, importing: str, needed: bool, remedy: str) -> Finding:
-    code = _PROBE.format(importing=importing, expression=EXPRESSION)
+def _compiled_models() -> list[Finding]:
+    """Whether XSPEC's compiled models work, and where their data are, if they are installed."""
+    from xspec_sixsa.embedded.library.catalogue import library
+
+    models = library()
+    if models is None:
+        return []
+    remedy = "pip install --force-reinstall xspectrampoline, or uninstall it to use the engine's own models alone"
+    found = _engine("XSPEC's models", "import xspec_sixsa.embedded as xspec", remedy, COMPILED)
+    data = models.data_folder
+    there = data.is_dir() and any(data.iterdir())
+    text = str(data) if there else f"none in {data}: apec, nei and others that read files are refused by name"
+    advice = "" if there else f"export {FOLDER_VARIABLE}=/path/to/spectral/modelData ({SOURCE})"
+    return [found, Finding("models' data", True if there else None, text, advice)]
+
+
+def _engine(subject: str, importing: str, remedy: str, expression: str = EXPRESSION) -> Finding:
+    code = _PROBE.format(importing=importing, expression=expression)
     try:
         run = subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, timeout=TIMEOUT, stdin=subprocess.DEVNULL
         )
     except subprocess.TimeoutExpired:
-        return Finding(subject, False, f"no answer within {TIMEOUT} s when evaluating {EXPRESSION}", remedy)
+        return Finding(subject, False, f"no answer within {TIMEOUT} s when evaluating {expression}", remedy)
     for line in run.stdout.splitlines():
         if line.startswith("PROBE "):
             _, value, *version = line.split()
             # A model whose data files are missing gives zeros without any error.
             if float(value) > 0:
-                return Finding(subject, True, f"works {' '.join(version)}".strip() + f" ({EXPRESSION} evaluated)")
-            return Finding(subject, False, f"{EXPRESSION} is zero everywhere: its data files are missing", remedy)
+                return Finding(subject, True, f"works {' '.join(version)}".strip() + f" ({expression} evaluated)")
+            return Finding(subject, False, f"{expression} is zero everywhere: its data files are missing", remedy)
     last = (run.stderr.strip() or run.stdout.strip() or f"exit code {run.returncode}").splitlines()[-1]
     return Finding(subject, False, f"does not work: {last}", remedy)

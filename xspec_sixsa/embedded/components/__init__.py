@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 from xspec_sixsa.embedded.components import absorption, additive_thermal, comptonised, lines, multiplicative, powerlaws
-from xspec_sixsa.embedded.components.names import XSPEC_NAMES, resolve
+from xspec_sixsa.embedded.components.names import CONVOLUTIONS, MIXING, XSPEC_NAMES, resolve
 from xspec_sixsa.embedded.componenttype import ComponentType
-from xspec_sixsa.embedded.state import XspecError
+from xspec_sixsa.embedded.library.catalogue import library
+from xspec_sixsa.embedded.state import XspecError, session
 
-__all__ = ["REGISTRY", "lookup"]
+__all__ = ["REGISTRY", "available", "lookup"]
 
 REGISTRY: dict[str, ComponentType] = {
     component.name: component
     for family in (absorption, additive_thermal, comptonised, lines, multiplicative, powerlaws)
     for component in family.COMPONENTS
 }
-"""Every component by XSPEC's name."""
+"""Every component of our own, by XSPEC's name."""
+
+HEASOFT = "https://heasarc.gsfc.nasa.gov/docs/software/heasoft/"
+INSTEAD = f"pip install xspectrampoline (XSPEC's compiled models), or use the PyXspec of HEASoft ({HEASOFT})."
+
+
+def available() -> dict[str, ComponentType]:
+    """Return every component that there is, by name: our own, and those of the library where it is installed."""
+    models = library()
+    if models is None:
+        return dict(REGISTRY)
+    return {name: REGISTRY.get(name) or models.component(name) for name in models.served} | REGISTRY
 
 
 def lookup(name: str) -> ComponentType:
@@ -28,17 +40,33 @@ def lookup(name: str) -> ComponentType:
     XspecError
         For a name that XSPEC does not know, or a model that only XSPEC has.
     """
-    full = resolve(name)
+    models = library()
+    names = XSPEC_NAMES if models is None else tuple(models.definitions)
+    full = resolve(name, names)
     if full in REGISTRY:
         return REGISTRY[full]
+    if models is not None:
+        if full is not None:
+            models.check_data(full, session)
+            return models.component(full)
+        raise XspecError(
+            f"{name!r} is not a valid model component name; `sixsa models` lists those that there are. "
+            f"Local models need HEASoft ({HEASOFT})."
+        )
     have = ", ".join(sorted(REGISTRY, key=str.lower))
+    if name.lower() in MIXING:
+        raise XspecError(
+            f"{name} is a mixing or pile-up model, which the embedded engine does not have: use XSPEC (HEASoft)."
+        )
+    if name.lower() in CONVOLUTIONS:
+        raise XspecError(f"{name} is a convolution model, which the embedded engine does not have: {INSTEAD}")
     if full in XSPEC_NAMES:
         meant = full if full.lower() == name.lower() else f"{name} (= {full})"
         raise XspecError(
             f"Model component {meant} is one of XSPEC's that the embedded engine does not have. It has: {have}. "
-            "For the others, use the PyXspec of HEASoft (https://heasarc.gsfc.nasa.gov/docs/software/heasoft/)."
+            f"For the others, {INSTEAD}"
         )
     raise XspecError(
         f"{name!r} is not a valid model component name. The embedded engine has: {have}. "
-        "Local models need HEASoft (https://heasarc.gsfc.nasa.gov/docs/software/heasoft/)."
+        f"Local models need HEASoft ({HEASOFT})."
     )

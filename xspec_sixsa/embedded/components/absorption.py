@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from xspec_sixsa.embedded.components.crosssections import (
+    ABUNDANCES,
     BalucinskaChurch,
     check_xsect,
     dusty_gas,
@@ -16,6 +17,8 @@ from xspec_sixsa.embedded.components.crosssections import (
 )
 from xspec_sixsa.embedded.components.numerics import as_key, column, differentiated, redshifted
 from xspec_sixsa.embedded.componenttype import ComponentType, parameter
+from xspec_sixsa.embedded.library.catalogue import library
+from xspec_sixsa.embedded.state import EngineSession
 
 __all__ = ["COMPONENTS"]
 
@@ -35,10 +38,23 @@ MM83_BELOW = 0.03  # keV; below, 33.6 E^-3
 
 
 @functools.lru_cache(maxsize=16)
-def _fixed_section(kind: str, table: str, xsect: str, raw_edges: bytes) -> torch.Tensor:
-    edges = torch.frombuffer(bytearray(raw_edges), dtype=torch.float64)[None]
+def _library_section(kind: str, table: str, xsect: str, raw_edges: bytes) -> torch.Tensor:
+    models = library()
+    assert models is not None
+    return models.optical_depth(kind, _energies(raw_edges), EngineSession(abund=table, xsect=xsect))
+
+
+@functools.lru_cache(maxsize=16)
+def _tabulated_section(kind: str, table: str, xsect: str, raw_edges: bytes) -> torch.Tensor:
+    if kind == "TBabs":
+        return dusty_gas(table, raw_edges)
+    edges = _energies(raw_edges)
     # phabs sees energies in single precision, which decides on which side of a threshold an edge lies
-    return _section(kind, table, xsect, edges.float().double() if kind == "phabs" else edges)
+    return _section(kind, table, xsect, (edges.float().double() if kind == "phabs" else edges)[None])
+
+
+def _energies(raw: bytes) -> torch.Tensor:
+    return torch.frombuffer(bytearray(raw), dtype=torch.float64)
 
 
 def _section(kind: str, table: str, xsect: str, edges: torch.Tensor) -> torch.Tensor:
@@ -59,11 +75,15 @@ def _section(kind: str, table: str, xsect: str, edges: torch.Tensor) -> torch.Te
 def _transmission(
     kind: str, edges: torch.Tensor, nh: torch.Tensor, z: torch.Tensor | None, settings: Any
 ) -> torch.Tensor:
-    table, xsect = settings.abund.lower(), settings.xsect.lower()
+    table, xsect, models = settings.abund.lower(), settings.xsect.lower(), library()
     shifted = edges if z is None else redshifted(edges, z)
     if z is None or (shifted.shape[0] == 1 and not differentiated(z)):
-        raw = as_key(shifted)
-        sigma = dusty_gas(table, raw) if kind == "TBabs" else _fixed_section(kind, table, xsect, raw)
+        # XSPEC's own where it is installed, else from our tables
+        sigma = (_library_section if models else _tabulated_section)(kind, table, xsect, as_key(shifted))
+    elif models and table not in ABUNDANCES:
+        # a redshift that varies, with abundances that our tables lack: not differentiable
+        name = "zphabs" if kind == "phabs" else kind
+        return models.spectra(models.definitions[name], edges, torch.cat(torch.broadcast_tensors(nh, z), 1), settings)
     else:
         sigma = _section(kind, table, xsect, shifted)
     return torch.exp(-nh * sigma)

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-__all__ = ["XSPEC_NAMES", "resolve"]
+from collections.abc import Sequence
+
+__all__ = ["CONVOLUTIONS", "MIXING", "XSPEC_NAMES", "resolve"]
+
+CONVOLUTIONS = frozenset(
+    "cflux clumin cpflux gsmooth ireflect kdblur kdblur2 kerrconv kyconv lsmooth partcov rdblur reflect rfxconv "
+    "rgsxsrc simpl thcomp vashift vmshift xilconv zashift zmshift".split()
+)
+MIXING = frozenset("ascac pileup projct recorn suzpsf xmmpsf".split())
 
 XSPEC_NAMES = tuple(
     """
@@ -23,9 +31,9 @@ XSPEC_NAMES = tuple(
 )
 
 
-def resolve(name: str) -> str | None:
+def resolve(name: str, names: Sequence[str] = XSPEC_NAMES) -> str | None:
     """Return the full name an abbreviation stands for in XSPEC (the first in its list to begin so), or None."""
     typed = name.lower()
     if len(typed) < 2:  # XSPEC refuses single letters
         return None
-    return next((full for full in XSPEC_NAMES if full.lower().startswith(typed)), None)
+    return next((full for full in names if full.lower().startswith(typed)), None)
