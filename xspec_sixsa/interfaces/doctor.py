@@ -7,7 +7,7 @@ import os
 import platform
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from xspec_sixsa.embedded.library.datafiles import FOLDER_VARIABLE, SOURCE
 
@@ -111,6 +111,7 @@ def _compiled_models() -> list[Finding]:
         return []
     remedy = "pip install --force-reinstall xspectrampoline, or uninstall it to use the engine's own models alone"
     found = _engine("XSPEC's models", "import xspec_sixsa.embedded as xspec", remedy, COMPILED)
+    found = replace(found, text=f"{models.version}: {found.text}")
     data = models.data_folder
     there = data.is_dir() and any(data.iterdir())
     text = str(data) if there else f"none in {data}: apec, nei and others that read files are refused by name"

@@ -67,6 +67,7 @@ class _Library:
             return ""
         text = os.pread(1, size, 0).decode("utf-8", "replace").strip()
         os.ftruncate(1, 0)
+        os.lseek(1, 0, os.SEEK_SET)
         return text
 
     def set(self, wanted: Setting) -> None:
@@ -109,6 +110,8 @@ class _Library:
         if not np.isfinite(result).all():
             return result, complaint or "not finite"
         given = 0.0 if request.kind == "add" else 1.0 if flux is None else flux
+        if flux is not None and flux.any() and not result.any():
+            return result, complaint or "zero everywhere"
         useless = not result.any() or bool(np.all(result == given))
         return result, complaint if useless else ""
 

@@ -52,7 +52,7 @@ NEEDS: dict[tuple[str, ...], str] = {
     ("nsmaxg.fits",): "nsmaxg",
     ("nsx.fits",): "nsx",
     ("slimbb-full.fits",): "slimbh",
-    ("mansig.fits",): "absori",
+    ("mansig.fits",): "absori bexriv ireflect pexriv refsch",
     ("acisabsdata.fits",): "acisabs",
     ("IsmabsAtomicData.fits",): "ismabs",
     ("ismdust_edge_data.fits",): "ismdust olivineabs",

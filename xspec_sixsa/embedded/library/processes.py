@@ -37,7 +37,7 @@ class _Process:
     def __init__(self, library: Path, data: str) -> None:
         self.data = data
         self.rows: deque[int] = deque()
-        self._printed = tempfile.TemporaryFile("a+b")
+        self._printed = tempfile.TemporaryFile()
         self.connection, theirs = multiprocessing.Pipe()
         command = [sys.executable, "-m", "xspec_sixsa.embedded.library.child", str(theirs.fileno())]
         self.popen = subprocess.Popen(
@@ -155,9 +155,14 @@ class Processes:
     def _start(self, wanted: int, data: str) -> None:
         """Have as many children idle as are wanted; new ones load the library side by side."""
         fresh = [_Process(self._library, data) for _ in range(wanted - len(self._idle))]
-        self._idle += fresh
-        for process in fresh:
-            process.wait()
+        while fresh:
+            process = fresh.pop()
+            try:
+                process.wait()
+            except BaseException:
+                _end_all(self._owner, fresh)
+                raise
+            self._idle.append(process)
 
     def close(self) -> None:
         """End the children; new ones are started when needed."""
@@ -191,7 +196,8 @@ def _environment(library: Path, data: str) -> dict[str, str]:
             paths = [path for path in environment[name].split(":") if not _within(path, other)]
             environment[name] = ":".join(paths)
     path = os.pathsep.join([str(ROOT), *filter(None, [environment.get("PYTHONPATH")])])
-    own = {"HEADAS": str(library), "XSPEC_MDATA_DIR": data, "GFORTRAN_UNBUFFERED_ALL": "1", "PYTHONPATH": path}
+    # some models put their file's name right behind the folder's
+    own = {"HEADAS": str(library), "XSPEC_MDATA_DIR": f"{data}/", "GFORTRAN_UNBUFFERED_ALL": "1", "PYTHONPATH": path}
     return environment | own
 
 
