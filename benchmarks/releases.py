@@ -3,8 +3,8 @@
     source $HEADAS/headas-init.sh && python benchmarks/releases.py [--sets 5]
 
 Every model that both have and that needs no data is evaluated at its defaults and at random parameter sets (as in
-all_models.py) on 0.1-50 keV in 300 logarithmic bins; multiplicative ones and convolutions on a power law of index 1.7. What
-is printed is the largest difference, relative to the larger of the value itself and a thousandth of the spectrum's peak.
+all_models.py) on 0.1-50 keV in 300 logarithmic bins; multiplicative ones and convolutions on a power law of index 1.7.
+What is printed is the largest difference, relative to the larger of the value and a thousandth of the spectrum's peak.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """XSPEC's compiled models beside a real XSPEC, in one process: nothing of either is mixed with the other.
 
-The tolerances are those of models that did not change between XSPEC 12.9.1 and the library's 12.15; docs/models.md lists
-those that did.
+These models did not change between XSPEC 12.9.1 and the library's 12.15; docs/models.md lists those that did.
 """
 
 from __future__ import annotations
@@ -22,8 +21,7 @@ if library() is None:
     pytest.skip("xspectrampoline is not installed: pip install '.[models]'", allow_module_level=True)
 pytestmark = pytest.mark.xspec
 
-# Values away from the defaults, by parameter number; single precision and quadrature leave 2e-5 (reflection: XSPEC 12.9.1
-# interpolates more coarsely).
+# Values away from the defaults, by parameter number.
 SAME = {
     "TBabs*powerlaw": {1: 0.3, 2: 1.8},
     "phabs*zphabs*powerlaw": {1: 0.2, 2: 0.4, 3: 0.3},
@@ -64,6 +62,7 @@ def test_folded_models_are_those_of_a_real_xspec(both: tuple[ModuleType, ModuleT
         folded.append(np.array(model.folded(1)))
         xspec.AllModels.setEnergies("reset")
     assert both[0] is not both[1] and both[1] is embedded
+    # single precision and each release's quadratures leave 2e-5
     assert np.max(np.abs(folded[1] / folded[0] - 1.0)) < 1e-4
     assert "xspectrampoline" not in sys.modules
 

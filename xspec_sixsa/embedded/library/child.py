@@ -37,11 +37,14 @@ def main(descriptor: int) -> None:
         connection.send(READY)
         while True:
             request = connection.recv()
-            for row, flux in request.rows():
+            spectra, reasons = np.empty((len(request.parameters), len(request.edges) - 1)), []
+            for k, (row, flux) in enumerate(request.rows()):
                 # the kernel ends a hanging model even when the parent is gone
                 signal.setitimer(signal.ITIMER_REAL, request.time_limit)
-                connection.send(library.evaluate(request, row, flux))
+                spectra[k], reason = library.evaluate(request, row, flux)
+                reasons.append(reason)
             signal.setitimer(signal.ITIMER_REAL, 0)
+            connection.send((spectra, reasons))
     except (EOFError, OSError):
         os._exit(0)  # the parent is gone, and what the library would do at its end concerns nobody
 

@@ -32,11 +32,10 @@ ROOT = Path(xspec_sixsa.__file__).resolve().parents[1]
 
 
 class _Process:
-    """One child, and the rows that it is at."""
+    """One child."""
 
     def __init__(self, library: Path, data: str) -> None:
         self.data = data
-        self.rows: deque[int] = deque()
         self._printed = tempfile.TemporaryFile()
         self.connection, theirs = multiprocessing.Pipe()
         command = [sys.executable, "-m", "xspec_sixsa.embedded.library.child", str(theirs.fileno())]
@@ -116,39 +115,35 @@ class Processes:
             self.close()
         n = len(request.parameters)
         spectra, reasons = np.full((n, len(request.edges) - 1), np.nan), ["not evaluated"] * n
-        chunk = int(np.clip(-(-n // (4 * self.n_workers)), 1, LARGEST_CHUNK))
+        chunk = int(np.clip(-(-n // (2 * self.n_workers)), 1, LARGEST_CHUNK))
         waiting = deque(np.arange(start, min(start + chunk, n)) for start in range(0, n, chunk))
-        busy: dict[Any, _Process] = {}
+        busy: dict[Any, tuple[_Process, np.ndarray]] = {}
         self._start(min(len(waiting), self.n_workers), request.setting.data)
         try:
             while waiting or busy:
                 while waiting and len(busy) < self.n_workers:
-                    if not self._idle:
-                        self._start(1, request.setting.data)
-                    process = self._idle.pop()
-                    rows = waiting.popleft()
-                    process.rows = deque(rows.tolist())
-                    busy[process.connection] = process
+                    self._start(1, request.setting.data)
+                    process, rows = self._idle.pop(), waiting.popleft()
+                    busy[process.connection] = process, rows
                     with contextlib.suppress(OSError):  # a dead one shows below
                         process.connection.send(request.part(rows))
                 for connection in multiprocessing.connection.wait(list(busy)):
-                    process = busy[connection]
+                    process, rows = busy.pop(connection)
                     try:
-                        answer = process.connection.recv()
+                        spectra[rows], found = process.connection.recv()
                     except (EOFError, OSError):
-                        del busy[connection]
-                        row = process.rows.popleft()
-                        reasons[row] = _ending(*process.end(), request.time_limit)
-                        if process.rows:
-                            waiting.appendleft(np.array(process.rows))
+                        ending = _ending(*process.end(), request.time_limit)
+                        if len(rows) > 1:  # which of them was it?
+                            waiting.extend(np.split(rows, len(rows)))
+                        else:
+                            reasons[rows[0]] = ending
                         continue
-                    row = process.rows.popleft()
-                    spectra[row], reasons[row] = answer
-                    if not process.rows:
-                        self._idle.append(busy.pop(connection))
+                    for row, reason in zip(rows, found, strict=True):
+                        reasons[row] = reason
+                    self._idle.append(process)
         except BaseException:
             # after Ctrl-C they are somewhere in the middle: they cannot be used again
-            _end_all(self._owner, list(busy.values()))
+            _end_all(self._owner, [process for process, _ in busy.values()])
             raise
         return spectra, reasons
 
