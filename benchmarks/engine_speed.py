@@ -4,8 +4,8 @@
 
 EPIC-pn (104 bins, 2,067 energies) and the 12,000-channel microcalorimeter of ../shared/data, best of three; the issue's
 goals are 2,000 and 150 a second on 2 otherwise idle cores. With --models: ten common models through the demo's
-EPIC-pn-like response, by our own code, by XSPEC's compiled models where they are installed, and by a real XSPEC where
-HEADAS is set, each from as many processes as there are cores.
+EPIC-pn-like response, by our own code (and compiled models for what it lacks), by XSPEC's compiled models alone, and by a
+real XSPEC where HEADAS is set, the latter two from as many processes as there are cores.
 """
 
 from __future__ import annotations
@@ -114,7 +114,8 @@ def models(n: int) -> None:
         print(f"{'':22}{'own':>9}{'compiled':>10}{'XSPEC':>9}   spectra/s")
         for expression in MODELS:
             words = set(expression.lower().split("*"))
-            rates = [model_rate(xspec, expression, n) if words <= {name.lower() for name in REGISTRY} else None]
+            ours = bool(words & {name.lower() for name in REGISTRY})
+            rates = [model_rate(xspec, expression, n) if ours else None]
             with without_our_own():
                 rates.append(model_rate(xspec, expression, n) if library() else None)
             rates.append(model_rate(real, expression, n) if real else None)

@@ -122,6 +122,18 @@ def test_our_own_components_agree_with_the_library(models: ModelLibrary, name: s
     assert float((ours - theirs).abs().max() / theirs.abs().max()) < 1e-3
 
 
+def test_our_absorption_takes_its_cross_sections_from_the_library(models: ModelLibrary) -> None:
+    """With any of its abundances, also those that our tables lack, and where a redshift varies."""
+    for name, row, rounding in (("TBabs", [0.7], 1e-12), ("zphabs", [0.7, 0.1], 2e-6)):  # phabs is single precision
+        for abund in ("wilm", "lpgp"):
+            p = torch.tensor([row], dtype=torch.float64)
+            ours = REGISTRY[name].function(EDGES, p, EngineSession(abund=abund))
+            assert torch.allclose(ours, evaluate(models, name, row, abund=abund), rtol=0.0, atol=rounding)
+    rows = [[0.7, 0.1], [0.7, 0.3]]
+    ours = REGISTRY["zTBabs"].function(EDGES, torch.tensor(rows, dtype=torch.float64), EngineSession(abund="lpgp"))
+    assert torch.equal(ours, evaluate(models, "zTBabs", *rows, abund="lpgp"))
+
+
 def test_a_batch_is_what_single_rows_are(models: ModelLibrary) -> None:
     rows = [[1.5 + 0.01 * k, 50.0, 0.1, 0.0, 0.0] for k in range(150)]
     batch = evaluate(models, "nthComp", *rows)
