@@ -4,8 +4,8 @@
 
 EPIC-pn (104 bins, 2,067 energies) and the 12,000-channel microcalorimeter of ../shared/data, best of three; the issue's
 goals are 2,000 and 150 a second on 2 otherwise idle cores. With --models: ten common models through the demo's
-EPIC-pn-like response, by our own code (and compiled models for what it lacks), by XSPEC's compiled models alone, and by a
-real XSPEC where HEADAS is set, the latter two from as many processes as there are cores.
+EPIC-pn-like response, by our own code (and compiled models for what it lacks), by XSPEC's compiled models alone, and by
+a real XSPEC where HEADAS is set, the latter two from as many processes as there are cores.
 """
 
 from __future__ import annotations
