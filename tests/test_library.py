@@ -15,6 +15,7 @@ import live
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 
 from xspec_sixsa.embedded.components import REGISTRY, available, lookup
 from xspec_sixsa.embedded.library.catalogue import ModelLibrary, library
@@ -22,6 +23,8 @@ from xspec_sixsa.embedded.library.datafiles import FOLDER_VARIABLE, data_version
 from xspec_sixsa.embedded.library.modeldat import read_definitions
 from xspec_sixsa.embedded.library.request import Request, Versions
 from xspec_sixsa.embedded.state import EngineSession, XspecError
+from xspec_sixsa.interfaces.cli import main
+from xspec_sixsa.interfaces.doctor import _compiled_models
 
 EDGES = torch.logspace(-1.0, 1.3, 201, dtype=torch.float64)
 POWER_LAW = torch.diff(EDGES)[None] * EDGES[1:] ** -1.7
@@ -350,3 +353,24 @@ def test_a_library_that_cannot_be_loaded_says_what_to_do(models: ModelLibrary, t
     broken = dataclasses.replace(models, processes=type(models.processes)(tmp_path, 1))
     with pytest.raises(XspecError, match="pip uninstall xspectrampoline"):
         evaluate(broken, "nthComp")
+
+
+# --------------------------------------------------------------------------------------------------- the commands
+
+
+def test_the_list_of_models_says_where_each_is_from() -> None:
+    shown = CliRunner().invoke(main, ["models", "nthc"]).output
+    assert "nthComp  (additive; XSPEC 12.15.0 (xspectrampoline" in shown and "kT_bb" in shown
+    assert "TBabs  (multiplicative; xspec_sixsa, differentiable)" in CliRunner().invoke(main, ["models", "tba"]).output
+    every = CliRunner().invoke(main, ["models"]).output
+    assert "cflux  (convolution; XSPEC" in every and "35 of them our own" in every
+
+
+def test_the_doctor_evaluates_a_compiled_model(models: ModelLibrary) -> None:
+    works, data = _compiled_models()
+    assert works.ok and models.version in works.text
+    assert str(models.data_folder) in data.text
+
+
+def test_the_doctor_says_nothing_of_what_is_not_installed(without_library: None) -> None:
+    assert _compiled_models() == []
