@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy.io import fits
 from click.testing import CliRunner
 from prompt import Prompt, environment, run_script
 
@@ -231,6 +232,18 @@ def test_what_save_all_leaves_out_is_copied(folder: Path) -> None:
     for label in ("settings", "frozen", "gain"):
         code, message = ended.attempts[label]
         assert code == 1 and "'zip'" in message, message
+
+
+@pytest.mark.xspec
+def test_a_file_that_a_header_names_and_xspec_lacks_is_refused(folder: Path, tmp_path: Path) -> None:
+    for file in folder.glob("3c273*"):
+        shutil.copy(file, tmp_path)
+    with fits.open(tmp_path / "3c273.pi", mode="update") as hdus:
+        hdus["SPECTRUM"].header["ANCRFILE"] = "gone.arf"
+    text = TOOLS + SPECTRUM + MODEL + PRIORS + "attempt run sixsa run r\n"
+    code, message = Ended.of(run_script(text, tmp_path), tmp_path).attempts["run"]
+    assert code == 1 and "lacks its effective area (ARF) gone.arf, named by its header's ANCRFILE" in message
+    assert not (tmp_path / "r").exists()
 
 
 @pytest.mark.xspec

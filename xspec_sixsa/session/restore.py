@@ -11,6 +11,8 @@ from pathlib import Path
 from types import ModuleType
 
 from xspec_sixsa.common.files import working_directory
+from xspec_sixsa.session.attached import check_attached
+from xspec_sixsa.session.printed import check_printed, printed_errors
 
 __all__ = ["restore_parts", "restore_session", "session_files", "session_folder"]
 
@@ -19,18 +21,43 @@ _NO_FILE = re.compile(r"^(\d+(:\d+)?(-\d+)?|none|/|,|-)$")
 
 
 def restore_session(module: ModuleType, session: Path, folder: Path) -> None:
-    """Restore an .xcm file as if from `folder`, without questions asked."""
+    """Restore an .xcm file as if from `folder`, without questions asked.
+
+    Raises
+    ------
+    ValueError
+        For a file or a command that XSPEC could not use: it prints an error, and goes on without.
+    """
     module.Xset.allowPrompting = False
     module.AllData.clear()
     module.AllModels.clear()
     text = session.read_text(encoding="utf-8", errors="replace")
-    with working_directory(folder), tempfile.TemporaryDirectory() as scratch:
-        if re.search(r"(?m)^cd ", text) and not hasattr(module, "evaluate_batch"):
-            restore_parts(module, text, Path(scratch) / "part.xcm")
+    with working_directory(folder):
+        with tempfile.TemporaryDirectory() as scratch, printed_errors(module) as errors:
+            stopped = _restored(module, session, text, Path(scratch) / "part.xcm")
+        if stopped is not None:
+            said = f" XSPEC said: {'; '.join(errors)}." if errors else ""
+            raise ValueError(f"{session.name} cannot be restored: {stopped}.{said}") from stopped
+        check_printed(errors, session, text)
+        if module.AllData.nSpectra == 0:
+            raise ValueError(f"{session} loads no data. Save the session in XSPEC with `save all`, not `save model`.")
+        if not re.search(r"(?m)^\s*cd\s", text):  # else names are relative to several folders
+            check_attached(module, text.splitlines())
+
+
+def _restored(module: ModuleType, session: Path, text: str, part: Path) -> Exception | None:
+    """Restore the session; what stopped it on real XSPEC, where what was printed says more, else None."""
+    if hasattr(module, "evaluate_batch"):
+        module.Xset.restore(str(session))
+        return None
+    try:
+        if re.search(r"(?m)^cd ", text):
+            restore_parts(module, text, part)
         else:
             module.Xset.restore(str(session))
-    if module.AllData.nSpectra == 0:
-        raise ValueError(f"{session} loads no data. Save the session in XSPEC with `save all`, not `save model`.")
+    except Exception as error:  # PyXspec raises plain Exception
+        return error
+    return None
 
 
 def restore_parts(module: ModuleType, text: str, script: Path) -> None:

@@ -17,13 +17,14 @@ from numpy.typing import ArrayLike
 from xspec_sixsa.common.observation import Observation
 from xspec_sixsa.embedded import pick
 from xspec_sixsa.session import components, files, fitting, norms
+from xspec_sixsa.session.attached import check_attached
 from xspec_sixsa.session.backends import Backend, EmbeddedBackend, ForkedBackend
 from xspec_sixsa.session.evaluations import Evaluations
 from xspec_sixsa.session.evaluator import Evaluator, outside_limits
 from xspec_sixsa.session.fingerprint import difference, fingerprint
 from xspec_sixsa.session.freeparameter import FreeParameter
 from xspec_sixsa.session.gain import WHY_NO_CHAIN
-from xspec_sixsa.session.observe import observe
+from xspec_sixsa.session.observe import observe, saved_lines
 from xspec_sixsa.session.parameters import find, free_parameters
 from xspec_sixsa.session.settings import Silence, interruptible
 
@@ -45,8 +46,8 @@ class Session:
     xspec_module : module, optional
         PyXspec or the embedded engine. Default: real PyXspec where it can be imported, else the engine.
     workers : int, optional
-        Processes that evaluate (default ``os.cpu_count()``). With 1, or on the embedded engine, which evaluates whole
-        batches at once, everything runs in this process: a model that kills its process then ends the program.
+        Processes that evaluate (default ``os.cpu_count()``). With 1, or on the embedded engine (batches), all runs in
+        this process: a model that kills its process then ends the program.
     time_limit : float, default 300
         Seconds that one evaluation may take in a worker.
 
@@ -64,7 +65,7 @@ class Session:
     Raises
     ------
     ValueError
-        Without data, model or free parameter.
+        Without data, model or free parameter, and where a spectrum lacks a file that it or the session named.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Session:
         self.evaluations: Counter[str] = Counter()
         self.failures: list[tuple[str, np.ndarray, str]] = []
         with Silence(self.module):
+            check_attached(self.module, saved_lines(self.module))
             self.parameters: list[FreeParameter] = free_parameters(self.module)
             self.observation: Observation = observe(self.module)
             self._make_handles()
