@@ -177,7 +177,8 @@ proc ::sixsa::take_up found {
                 set own_chain [dict get $found chain]
             }
         }
-        if {[catch {native_fit} message]} {
+        # where a fit would leave the priors, or end the program, the summary says so
+        if {[dict get $found nofit] eq "" && [catch {native_fit} message]} {
             append complaint "XSPEC's own fit from the best point failed, so flux ... err has no fit to stand on. $message"
         }
     }

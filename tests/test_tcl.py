@@ -174,6 +174,20 @@ def test_a_users_chain_and_an_occupied_folder_are_refused(script: Ended) -> None
 
 
 @pytest.mark.xspec
+def test_the_best_fit_at_the_prompt_stays_within_the_priors(folder: Path, tmp_path: Path) -> None:
+    for file in folder.glob("3c273*"):
+        shutil.copy(file, tmp_path)
+    priors = PRIORS.replace("2 uniform 1 3", "2 uniform 2.3 3")  # the likelihood's peak is at 1.7
+    text = TOOLS + SPECTRUM + MODEL + priors + f"attempt run sixsa run outside {OPTIONS}\n"
+    text += "note index [lindex [tcloutr param 2] 0]\nnote nofit $::sixsa::result(nofit)\nnote stat [tcloutr stat]\n"
+    ended = Ended.of(run_script(text + "note best $::sixsa::result(statistic)\n", tmp_path), tmp_path)
+    assert float(ended.attempts["index"][1]) == pytest.approx(2.3, rel=1e-5)
+    assert "highest outside the priors (PhoIndex__2 at its prior's lower limit 2.3)" in ended.attempts["nofit"][1]
+    assert "note: no fit in XSPEC" in ended.printed["run"] or "UNRELIABLE" in ended.printed["run"]
+    assert float(ended.attempts["stat"][1]) == pytest.approx(float(ended.attempts["best"][1]), rel=1e-5)
+
+
+@pytest.mark.xspec
 def test_pyxspec_gives_the_same_posterior_for_the_same_seed(script: Ended, folder: Path) -> None:
     code = """
 import xspec, xspec_sixsa as sixsa

@@ -91,7 +91,7 @@ def run_chain(
     evaluator = Evaluator(module, session.parameters, session.observation)
     before = _counted(session)
     timed = time.monotonic()
-    _, _, spent = native_fit(module, evaluator, np.clip(start, *_inside(prior)), 100)
+    _, _, spent = native_fit(module, evaluator, np.clip(start, *prior.support.T), 100)
     with tempfile.TemporaryDirectory(prefix="sixsa-chain-") as folder:
         chains = []
         for k in range(parts):
@@ -238,13 +238,6 @@ def _set_priors(session: Session, prior: JointPrior) -> list[tuple[int, Any]]:
                 "compare with nautilus or bxa."
             )
     return reweight
-
-
-def _inside(prior: JointPrior) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    supports = np.array(prior.limits)
-    for one, columns in zip(prior.priors, prior.columns, strict=True):
-        supports[columns[0]] = np.clip(one.support, *prior.limits[columns[0]])
-    return supports[:, 0], supports[:, 1]
 
 
 def _reweight(found: Posterior, terms: list[tuple[int, Any]]) -> None:

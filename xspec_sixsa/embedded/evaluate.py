@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from xspec_sixsa.embedded.compiled import Memo, Part, Program, dummy_edges, program
+from xspec_sixsa.embedded.links import Link
 from xspec_sixsa.embedded.parameterstate import ParameterState, values_version
 from xspec_sixsa.embedded.record import ModelRecord
 from xspec_sixsa.embedded.state import XspecError, session
@@ -36,6 +37,7 @@ __all__ = [
     "evaluate_flux",
     "evaluations",
     "free_parameters",
+    "linked_values",
     "program",
 ]
 
@@ -147,6 +149,21 @@ def evaluate_batch(theta: Any) -> tuple[np.ndarray, np.ndarray]:
         times = [area_time(session.spectra[number - 1]) for number in program().modelled]
         counts = torch.cat([rate * t for rate, t in zip(result.folded, times, strict=True)], dim=1)
     return counts.numpy(), result.statistic.numpy().copy()
+
+
+def linked_values(theta: Any) -> list[tuple[ParameterState, Link, np.ndarray]]:
+    """Return linked parameters, their links, and their values in a batch (n, n_free): (n,), or (1,) if constant."""
+    compiled = program()
+    records = {id(part.record): part.record for part in compiled.parts}.values()
+    linked = [(state, state.link) for record in records for state in record.states if state.link is not None]
+    if not linked:
+        return []
+    with torch.no_grad():
+        values = compiled.values(_checked(theta, compiled))
+        return [
+            (state, link, torch.as_tensor(values.value(state), dtype=torch.float64).reshape(-1).numpy())
+            for state, link in linked
+        ]
 
 
 def evaluate_components(theta: Any = None) -> dict[str, list[Tensor]]:

@@ -35,6 +35,7 @@ from xspec_sixsa.run.fit import fit
 from xspec_sixsa.run.folder import CHECKPOINT
 from xspec_sixsa.session import Session, difference
 from xspec_sixsa.session.engine import load_engine
+from xspec_sixsa.session.fitting import NO_FIT
 from xspec_sixsa.session.parameters import model_objects, parameters_of
 from xspec_sixsa.session.restore import restore_parts
 
@@ -291,6 +292,7 @@ def answer(protocol: Protocol, result: Result) -> None:
         "khat": repr(float(result.k_hat)),
         "status": result.status,
         "reasons": "; ".join(result.reasons),
+        "nofit": next((reason for reason in result.reasons if reason.startswith(NO_FIT)), ""),
         "evaluations": sum(result.evaluations.values()),
         "seconds": f"{sum(result.seconds.values()):.1f}",
         "seed": result.seed,

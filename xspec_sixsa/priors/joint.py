@@ -37,6 +37,7 @@ class JointPrior:
     names : tuple of str
     priors : tuple of Prior
     limits : ndarray, shape (d, 2)
+    support : ndarray, shape (d, 2)
 
     Examples
     --------
@@ -137,6 +138,15 @@ class JointPrior:
                 )
             u[:, columns[0]] = prior.cdf(theta[:, columns[0]])
         return u
+
+    @property
+    def support(self) -> NDArray[np.float64]:
+        """Least and greatest value of each parameter, (d, 2), within the hard limits; those alone for joint priors."""
+        found = np.array(self.limits)
+        for prior, columns in zip(self.priors, self.columns, strict=True):
+            if not prior.is_joint:
+                found[columns[0]] = np.clip(prior.support, *self.limits[columns[0]])
+        return found
 
     def describe(self) -> list[str]:
         """One line a parameter: name, label and unit, prior."""

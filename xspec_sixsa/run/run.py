@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -160,9 +161,12 @@ class Run:
                 found = session.evaluate(self.model.prior.transform(u[None]), "polish")
                 if found.ok[0] and found.statistic[0] < result.best_statistic:
                     result.best_fit, result.best_statistic = found.theta[0], float(found.statistic[0])
-            theta, statistic = session.native_fit(result.best_fit)
-        if statistic <= result.best_statistic:
-            result.best_fit, result.best_statistic = np.asarray(theta), float(statistic)
+            best = session.best_fit(result.best_fit, self.model.prior.support)
+        if best.statistic <= result.best_statistic:
+            result.best_fit, result.best_statistic = best.theta, best.statistic
+        if best.complaint:
+            log.warning("%s.", best.complaint)
+            result.reasons.append(best.complaint)
         result.evaluations = self.model.evaluations
 
     def _write(self, result: Result, folder: Path) -> None:
@@ -181,7 +185,8 @@ def _check_usable(first: Simulations, session: Session) -> None:
             "there is nothing to fit. Narrow the priors to where the model works, and try `show` there."
         )
     if usable < MOSTLY_USABLE:
+        why = Counter(reason for _, _, reason in session.failures)
         log.warning(
-            "The model failed for %.0f %% of the parameter sets drawn from the prior; they get zero likelihood.",
-            100 * (1 - usable),
-        )
+            "The model failed for %.0f %% of the parameter sets drawn from the prior; they get zero likelihood (%s).",
+            100 * (1 - usable), why.most_common(1)[0][0] if why else "it gives no finite likelihood",
+        )  # fmt: skip

@@ -11,10 +11,13 @@ import numpy as np
 from xspec_sixsa.common.observation import Observation
 from xspec_sixsa.session import components
 from xspec_sixsa.session.evaluator import Evaluator
+from xspec_sixsa.session.links import embedded_beyond
 from xspec_sixsa.session.measure import Measure, Row, Values, forked, in_process, measured_rows
 from xspec_sixsa.session.workers import WorkerPool
 
 __all__ = ["Backend", "EmbeddedBackend", "ForkedBackend"]
+
+Prepare = Callable[[], None] | None
 
 
 class Backend(Protocol):
@@ -32,7 +35,9 @@ class Backend(Protocol):
     def measure_components(self, theta: np.ndarray, function: Measure, width: int) -> tuple[dict[str, np.ndarray], int]:
         """As `component_counts`, of what `function` gives (width,)."""
 
-    def measure(self, theta: np.ndarray, function: Measure, width: int, prepare: Callable[[], None] | None) -> Values:
+    def measure(
+        self, theta: np.ndarray, function: Measure, width: int, prepare: Prepare, time_limit: float | None = None
+    ) -> Values:
         """What `function` gives (n, width) at parameter sets, and why it gave nothing where it did not."""
 
     def close(self) -> None:
@@ -87,9 +92,12 @@ class ForkedBackend:
         """See `Backend`."""
         return components.measured_components(self._module, self._evaluator, theta, function, width, self._at_rows)
 
-    def measure(self, theta: np.ndarray, function: Measure, width: int, prepare: Callable[[], None] | None) -> Values:
+    def measure(
+        self, theta: np.ndarray, function: Measure, width: int, prepare: Prepare, time_limit: float | None = None
+    ) -> Values:
         """See `Backend`."""
-        return self._at_rows(theta, measured_rows(self._evaluator, function, width, prepare), width)
+        rows = measured_rows(self._evaluator, function, width, prepare)
+        return forked(theta, rows, width, min(self._workers, len(theta)), time_limit or self._time_limit)
 
     def close(self) -> None:
         """End the workers."""
@@ -117,7 +125,8 @@ class EmbeddedBackend:
     def evaluate(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[str]]:
         """See `Backend`."""
         counts, statistic = self._module.evaluate_batch(theta)
-        return counts, statistic, [_why(c, s) for c, s in zip(counts, statistic, strict=True)]
+        linked = embedded_beyond(theta)
+        return counts, statistic, [w or _why(c, s) for w, c, s in zip(linked, counts, statistic, strict=True)]
 
     def probe(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[str]]:
         """As `evaluate`: the engine ends no process."""
@@ -132,7 +141,9 @@ class EmbeddedBackend:
         """See `Backend`."""
         return components.measured_components(self._module, self._evaluator, theta, function, width, self._at_rows)
 
-    def measure(self, theta: np.ndarray, function: Measure, width: int, prepare: Callable[[], None] | None) -> Values:
+    def measure(
+        self, theta: np.ndarray, function: Measure, width: int, prepare: Prepare, time_limit: float | None = None
+    ) -> Values:
         """See `Backend`."""
         return self._at_rows(theta, measured_rows(self._evaluator, function, width, prepare), width)
 

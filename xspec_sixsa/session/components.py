@@ -20,7 +20,7 @@ from xspec_sixsa.session.measure import Row, Values
 from xspec_sixsa.session.parameters import model_objects, parameters_of
 from xspec_sixsa.session.workers import WorkerPool
 
-__all__ = ["additive", "at_fault", "embedded_components", "measured_components"]
+__all__ = ["additive", "at_fault", "check_works", "embedded_components", "measured_components"]
 
 
 def embedded_components(theta: np.ndarray, observation: Observation) -> dict[str, np.ndarray]:
@@ -104,6 +104,39 @@ def measured_components(
     blocks = measured.reshape(len(components), len(theta), width)
     labels = [f"{name}:{component}" if name else component for name, component in components]
     return dict(zip(labels, blocks, strict=True)), len(jobs) + len(theta)
+
+
+def check_works(
+    module: ModuleType, observation: Observation, counts: np.ndarray, reason: str, time_limit: float
+) -> None:
+    """Refuse a model that fails, or gives nothing, at its present values: XSPEC often only gives zeros.
+
+    Parameters
+    ----------
+    counts : ndarray (n_bins,)
+        Expected ones, from the first evaluation of all.
+    reason : str
+        Why that failed; empty where it did not.
+
+    Raises
+    ------
+    RuntimeError
+        Naming the component at fault.
+    """
+    empty = [
+        data.name
+        for data, where in zip(observation.spectra, observation.slices, strict=True)
+        if not reason and not counts[where].any()
+    ]
+    if not reason and not empty:
+        return
+    what = reason or f"the model gives no counts at all in {', '.join(empty)}"
+    # a value that was not taken, or a link that leads too far, is nobody's missing model data
+    fault = "" if " was set to " in what or " by its link " in what else at_fault(module, time_limit) + " "
+    raise RuntimeError(
+        f"The model cannot be evaluated at its present values: {what}. {fault}Put it right (see also `sixsa doctor`), "
+        "or start from other values."
+    )
 
 
 def at_fault(module: ModuleType, time_limit: float) -> str:

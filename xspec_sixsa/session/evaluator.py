@@ -10,12 +10,15 @@ import numpy as np
 from xspec_sixsa.common.observation import Observation
 from xspec_sixsa.session.freeparameter import FreeParameter
 from xspec_sixsa.session.gain import Gain, gains
+from xspec_sixsa.session.links import Links
 from xspec_sixsa.session.parameters import model_objects
 
 __all__ = ["Evaluator", "outside_limits"]
 
 READ_BACK = 5
 """Evaluations, in every process, whose parameters are read back."""
+HAIR = 1e-6
+"""Relative step to where a model that works gives another statistic."""
 
 
 def outside_limits(theta: np.ndarray, parameters: list[FreeParameter]) -> list[str]:
@@ -76,7 +79,9 @@ class Evaluator:
                 )
             self._folds.append((data.index, data.area_time, where, models))
         self.n_bins = observation.n_bins
+        self._links = Links(objects)
         self._unread = READ_BACK
+        self._good: np.ndarray | None = None  # where the model was last computed
 
     def set(self, theta: np.ndarray) -> None:
         """Set the free parameters; limits are not looked at."""
@@ -95,6 +100,27 @@ class Evaluator:
         """Set the free response parameters alone."""
         for gain, pairs in self._gains:
             gain.set({index: float(theta[column]) for column, index in pairs})
+
+    @property
+    def names(self) -> list[str]:
+        """Chain names."""
+        return [parameter.chain_name for parameter in self._parameters]
+
+    @property
+    def hard_limits(self) -> np.ndarray:
+        """Lowest and highest values XSPEC accepts, (d, 2)."""
+        return np.array([parameter.hard_limits for parameter in self._parameters]).reshape(-1, 2)
+
+    def limit(self, theta: np.ndarray, low: np.ndarray, high: np.ndarray) -> None:
+        """Set the free parameters, and their limits (d,), where these are finite: for a process that is thrown away."""
+        places = [(model(index), column) for model, pairs in self._targets for column, index in pairs]
+        places += [(gain.parameters[index - 1], column) for gain, pairs in self._gains for column, index in pairs]
+        for parameter, k in places:
+            old = parameter.values
+            least, most = (
+                float(new) if np.isfinite(new) else was for new, was in ((low[k], old[2]), (high[k], old[5]))
+            )
+            parameter.values = ",".join(repr(float(x)) for x in (theta[k], old[1], least, least, most, most))
 
     def get(self) -> np.ndarray:
         """Return the free parameters' present values, (d,)."""
@@ -128,9 +154,20 @@ class Evaluator:
         reason : str
             Why the evaluation failed; empty when it did not.
         """
+        if self._good is None:
+            self._good = self.get()
+        before = float(self._module.Fit.statistic)
         self.set(theta)
         counts = self.counts()
         statistic = float(self._module.Fit.statistic)
+        linked = self._links.outside()
+        if linked:
+            return counts, np.nan, linked
+        if statistic == before and self._is_stale(theta, statistic):
+            return counts, np.nan, (
+                "XSPEC could not compute the model and kept the last spectrum (a table's or local model's error, "
+                "which it only prints)"
+            )  # fmt: skip
         if self._unread:
             self._unread -= 1
             present = self.get()
@@ -148,7 +185,27 @@ class Evaluator:
             return counts, np.nan, "XSPEC could not compute the fit statistic (it gave -1)"
         if not np.isfinite(counts).all():
             return counts, np.nan, f"{int((~np.isfinite(counts)).sum())} expected counts are not finite"
+        self._good = np.array(theta)
         return counts, statistic, ""
+
+    def _is_stale(self, theta: np.ndarray, statistic: float) -> bool:
+        """Whether the statistic, the same as before, is that of whatever was computed last; the model stays at `theta`.
+
+        It is where going by another parameter set gives that one's. Where no other gives another, nothing shows it.
+        """
+        assert self._good is not None
+        if np.array_equal(theta, self._good):
+            return False
+        low, high = self.hard_limits.T
+        up = self._good * (1.0 + HAIR)
+        near = np.where((up >= low) & (up <= high), up, self._good * (1.0 - HAIR))
+        for other in (near, self._good):
+            self.set(other)
+            elsewhere = float(self._module.Fit.statistic)
+            if elsewhere != statistic:
+                break
+        self.set(theta)
+        return elsewhere != statistic and float(self._module.Fit.statistic) == elsewhere
 
 
 def _applies(model: Any, number: int) -> bool:

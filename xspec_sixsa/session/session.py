@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 from collections import Counter
@@ -22,6 +23,7 @@ from xspec_sixsa.session.backends import Backend, EmbeddedBackend, ForkedBackend
 from xspec_sixsa.session.evaluations import Evaluations
 from xspec_sixsa.session.evaluator import Evaluator, outside_limits
 from xspec_sixsa.session.fingerprint import difference, fingerprint
+from xspec_sixsa.session.fitting import BestFit
 from xspec_sixsa.session.freeparameter import FreeParameter
 from xspec_sixsa.session.gain import WHY_NO_CHAIN
 from xspec_sixsa.session.observe import observe, saved_lines
@@ -254,19 +256,7 @@ class Session:
     def _probe(self) -> None:
         """Evaluate the present values once: XSPEC often gives zeros, not an error, where model data are missing."""
         first = self._evaluate(self._evaluator.get()[None], "probe", self._backend.probe)
-        empty = [
-            data.name
-            for data, where in zip(self.observation.spectra, self.observation.slices, strict=True)
-            if first.ok[0] and not first.counts[0, where].any()
-        ]
-        if not first.ok[0] or empty:
-            what = first.reasons[0] or f"the model gives no counts at all in {', '.join(empty)}"
-            # a value that was not taken is nobody's missing model data
-            fault = "" if " was set to " in what else components.at_fault(self.module, self.time_limit) + " "
-            raise RuntimeError(
-                f"The model cannot be evaluated at its present values: {what}. {fault}Put it right (see also "
-                "`sixsa doctor`), or start from other values."
-            )
+        components.check_works(self.module, self.observation, first.counts[0], first.reasons[0], self.time_limit)
         self._probed = True
 
     def component_counts(self, theta: ArrayLike) -> dict[str, np.ndarray]:
@@ -347,20 +337,14 @@ class Session:
             self._keep = True
 
     def native_fit(self, theta: ArrayLike, iterations: int = 50) -> tuple[np.ndarray, float]:
-        """Set `theta` and let XSPEC's own fit polish it; the model is left there, also after the context.
+        """Set `theta` and let XSPEC's own fit polish it, without regard to priors; the model is left there.
 
-        Parameters
-        ----------
-        theta : array (d,)
-        iterations : int, default 50
-            At most.
+        Counted under "polish"; see `fitting.native_fit`.
 
         Returns
         -------
         best : ndarray (d,)
         statistic : float
-            Evaluations are counted under "polish"; on real XSPEC, which does not tell, by an upper estimate
-            (see `fitting.native_fit`).
         """
         theta = np.asarray(theta, dtype=np.float64).reshape(-1)
         reason = outside_limits(theta[None], self.parameters)[0]
@@ -371,6 +355,19 @@ class Session:
             self.evaluations["polish"] += spent
             self._keep = True
         return best, statistic
+
+    def best_fit(self, theta: ArrayLike, support: np.ndarray, iterations: int = 50) -> BestFit:
+        """Polish `theta` within `support` (d, 2) and leave the model there; see `fitting.best_fit`.
+
+        Counted under "polish", as `native_fit`.
+        """
+        start = np.clip(np.asarray(theta, dtype=np.float64).reshape(-1), *support.T)
+        with self:
+            trial = functools.partial(self._backend.measure, time_limit=self.time_limit * (1 + self.n_free))
+            found = fitting.best_fit(self.module, self._evaluator, trial, start, iterations, support)
+            self.evaluations["polish"] += found.evaluations
+            self._keep = True
+        return found
 
     def keep(self) -> None:
         """Leave the parameters as they are at the end of the context, instead of restoring them."""
