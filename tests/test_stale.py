@@ -25,13 +25,18 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
     yield from fresh(request.param, tmp_path)
 
 
-def table_session(engine: ModuleType, link: str = "", *, workers: int = 1, highest: float = 2.5) -> Session:
-    """A table of 0.5 to 2.5 in `slope`, whose limits end at `highest`; free: nH (as is slope without a link)."""
+def table_file(name: str) -> None:
+    """A table of kT and of slope, 0.5 to 2.5."""
     path = Path(__file__).parent / "data" / "make_tablemodels_xspec.py"
     spec = importlib.util.spec_from_file_location("make_tablemodels_xspec", path)
     maker = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(maker)
-    maker.write_table("atable", Path("table.fits"))
+    maker.write_table("atable", Path(name))
+
+
+def table_session(engine: ModuleType, link: str = "", *, workers: int = 1, highest: float = 2.5) -> Session:
+    """Absorbed; the limits of `slope` end at `highest`; free: nH (as is slope without a link)."""
+    table_file("table.fits")
     with fits.open("table.fits", mode="update") as hdus:
         hdus["PARAMETERS"].data["MAXIMUM"][1] = hdus["PARAMETERS"].data["TOP"][1] = highest
     engine.AllData("two.pha")

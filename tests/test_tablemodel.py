@@ -114,5 +114,5 @@ def test_a_missing_extension_and_a_missing_file_are_named(tmp_path):
     with pytest.raises(XspecError, match="does not exist"):
         load_table("atable", tmp_path / "no.fits")
     path.write_bytes(b"SIMPLE")
-    with pytest.raises(XspecError, match="read failed"):
+    with pytest.raises(XspecError, match="cannot be read as FITS"):
         load_table("atable", path)

@@ -128,12 +128,16 @@ def load_file(path: str) -> LoadedChain:
     if len(data.samples) == 0:
         raise XspecError(f"Chain {path} has no length, it will not be loaded.")
     if str(header.get("CHAINTYP", "")) == "GoodmanWeare":
-        walkers = int(header.get("NWALKERS", 0))
-        if not walkers:
-            raise XspecError(f"Chain {path} is of type GoodmanWeare and lacks the keyword NWALKERS.")
+        given = header.get("NWALKERS")
+        if isinstance(given, bool) or not isinstance(given, int) or given < 1:
+            raise XspecError(
+                f"Chain {path} is of type GoodmanWeare, and its NWALKERS is {given!r}: a number is needed."
+            )
+        walkers = given
     else:
         walkers = 0
-        if not float(header.get("TEMPR001", 0)) > 0 or "STROW001" not in header:
+        temperature = header.get("TEMPR001", 0)
+        if not (isinstance(temperature, (int, float)) and temperature > 0) or "STROW001" not in header:
             raise XspecError(f"At least 1 pair of TEMPR001 (> 0) and STROW001 keywords is required in {path}.")
     parameters = []
     for name, unit in zip(data.names, data.units, strict=True):

@@ -39,16 +39,28 @@ log = logging.getLogger(__name__)
 SMALLEST_ENERGY = float(np.finfo(np.float32).tiny)
 
 
+_SCALES = {"BACKSCAL": "area that the spectrum was extracted from", "AREASCAL": "share of the area that was used"}
+
+
 def _scale(hdu: Any, path: Path, key: str, quality: np.ndarray | None, n: int) -> tuple[np.ndarray, bool]:
     column = column_of(hdu, path, key)
     if column is None:
         # BACKSCAL and AREASCAL are mandatory for XSPEC: it refuses the file too.
         value = single_precision(number_of(hdu.header, path, key))
+        if value < 0.0:
+            raise XspecError(f"{path}: {key} is {value:g}; the {_SCALES[key]} cannot be negative. Correct the keyword.")
         if value == 0.0:
             log.warning("%s: %s is 0; 1.0 is used, as XSPEC does", path, key)
         return np.full(n, value or 1.0), True
     scale = column.astype(float)
-    bad = (scale == 0) & (quality != 1 if quality is not None else np.ones(n, bool))
+    good = quality != 1 if quality is not None else np.ones(n, bool)
+    wrong = ~(scale >= 0) & good
+    if scale.shape != (n,) or wrong.any() or not np.isfinite(scale[good]).all():
+        raise XspecError(
+            f"{path}: {key} is negative or no number in {int(wrong.sum())} channels, or has not one value for each; "
+            f"the {_SCALES[key]} must be positive."
+        )
+    bad = (scale == 0) & good
     if bad.any():
         log.warning("%s: %s is 0 in %d good channels; 1.0 is used there, as XSPEC does", path, key, bad.sum())
         scale[bad] = 1.0
@@ -62,9 +74,32 @@ def _ancillary(header: Any, path: Path, key: str, suffix: str) -> str:
     return "" if name.lower()[:4] == "none" else name
 
 
+def _of_channels(hdu: Any, path: Path, key: str, n: int) -> np.ndarray | None:
+    """A column with one number for each channel, or None."""
+    column = column_of(hdu, path, key)
+    if column is not None and column.shape != (n,):
+        raise XspecError(f"{path}: column {key} has the shape {column.shape}, not one number for each of {n} channels.")
+    return column
+
+
+def _errors(hdu: Any, path: Path, key: str, quality: np.ndarray | None, n: int) -> np.ndarray | None:
+    """STAT_ERR or SYS_ERR: none negative or NaN in a channel that can be used."""
+    column = _of_channels(hdu, path, key, n)
+    if column is None:
+        return None
+    good = quality != 1 if quality is not None else np.ones(n, bool)
+    wrong = good & ~((column >= 0) & np.isfinite(column))
+    if wrong.any():
+        raise XspecError(
+            f"{path}: {key} is {column[wrong][0]:g} in channel row {int(np.flatnonzero(wrong)[0]) + 1} (and in "
+            f"{int(wrong.sum()) - 1} more); an error is a number of at least 0. Extract the spectrum again."
+        )
+    return column.astype(float)
+
+
 def _flags(hdu: Any, path: Path, key: str, n: int) -> np.ndarray | None:
     """QUALITY or GROUPING: a column, or a keyword that holds for all channels."""
-    column = column_of(hdu, path, key)
+    column = _of_channels(hdu, path, key, n)
     if column is not None:
         flags = column.astype(int)
         allowed = (flags >= 0) & (flags <= 5) if key == "QUALITY" else np.abs(flags) == 1
@@ -108,6 +143,8 @@ def read_pha(name: str, beside: str | Path | None = None, what: str = "spectrum"
         is_counts = "COUNTS" in columns and "RATE" not in columns
         values = needed_column(hdu, path, "COUNTS" if is_counts else "RATE")
         detchans = int(number_of(header, path, "DETCHANS"))
+        if detchans < 1:
+            raise XspecError(f"{path}: DETCHANS is {detchans}; a detector has at least one channel.")
         if values.ndim > 1 or values.dtype == object or values.size > detchans:
             raise XspecError(
                 f"{path}: a type II file ({len(values)} spectra in rows); the embedded engine reads type I files only. "
@@ -116,7 +153,9 @@ def read_pha(name: str, beside: str | Path | None = None, what: str = "spectrum"
         n = values.size
         if n == 0:
             raise XspecError(f"{path}: the {what} is empty (no channels). Check how the file was extracted.")
-        channel = column_of(hdu, path, "CHANNEL")
+        channel = _of_channels(hdu, path, "CHANNEL", n)
+        if channel is not None and not np.isfinite(channel).all():
+            raise XspecError(f"{path}: channel numbers are NaN or infinite; the file is corrupt.")
         channels = np.arange(1, n + 1) if channel is None else channel.astype(int)
         if (np.diff(channels) != 1).any():
             where = int(np.flatnonzero(np.diff(channels) != 1)[0])
@@ -124,7 +163,7 @@ def read_pha(name: str, beside: str | Path | None = None, what: str = "spectrum"
                 f"{path}: channel numbers have a gap after {channels[where]} (next is {channels[where + 1]}); "
                 "every detector channel must have its row."
             )
-        first = tlmin_of(hdu, "CHANNEL")
+        first = tlmin_of(hdu, path, "CHANNEL")
         first = (1 if channels[0] > 0 else 0) if first is None else first
         if channels[0] < first or channels[-1] > first + detchans - 1:
             raise XspecError(
@@ -142,13 +181,16 @@ def read_pha(name: str, beside: str | Path | None = None, what: str = "spectrum"
                 f"{path}: exposure is {exposure} s; a positive EXPOSURE is needed to turn rates into counts."
             )
         quality = _flags(hdu, path, "QUALITY", n)
-        stat = column_of(hdu, path, "STAT_ERR")
-        poisson = bool(header.get("POISSERR", False))
+        poisson = _truth(header, path, "POISSERR")
+        stat = None if poisson else _errors(hdu, path, "STAT_ERR", quality, n)
         if stat is None and not poisson:
             log.warning("%s: neither STAT_ERR nor POISSERR = T: errors are zero, as XSPEC takes them", path)
-        systematic = column_of(hdu, path, "SYS_ERR")
-        if systematic is None and what == "spectrum" and abs(number_of(header, path, "SYS_ERR", 0.0)) > SMALLEST_ENERGY:
-            systematic = np.full(n, number_of(header, path, "SYS_ERR"))
+        systematic = _errors(hdu, path, "SYS_ERR", quality, n)
+        everywhere = number_of(header, path, "SYS_ERR", 0.0)
+        if everywhere < 0.0:
+            raise XspecError(f"{path}: SYS_ERR is {everywhere:g}; an error is a number of at least 0.")
+        if systematic is None and what == "spectrum" and everywhere > SMALLEST_ENERGY:
+            systematic = np.full(n, everywhere)
         area, area_is_key = _scale(hdu, path, "AREASCAL", quality, n)
         back, back_is_key = _scale(hdu, path, "BACKSCAL", quality, n)
         values = values.astype(float)
@@ -157,10 +199,16 @@ def read_pha(name: str, beside: str | Path | None = None, what: str = "spectrum"
                 f"{path}: {(~np.isfinite(values)).sum()} channels are NaN or infinite; the file is corrupt."
             )
         clas2 = text_of(header, "HDUCLAS2").upper()
+        if poisson and is_counts and clas2 != "NET" and (values < 0).any():
+            row = int(np.flatnonzero(values < 0)[0])
+            raise XspecError(
+                f"{path}: {int((values < 0).sum())} channels have negative COUNTS (channel {channels[row]}: "
+                f"{values[row]:g}), and POISSERR = T: no counts are negative. A background-subtracted spectrum says "
+                "HDUCLAS2 = NET, POISSERR = F and has STAT_ERR; otherwise extract it again."
+            )
         return PHA(
             path=name, values=values, channels=channels, exposure=exposure, is_counts=is_counts, first_channel=first,
-            detchans=detchans, poisson=poisson, stat_err=None if stat is None else stat.astype(float),
-            sys_err=None if systematic is None else systematic.astype(float),
+            detchans=detchans, poisson=poisson, stat_err=stat, sys_err=systematic,
             quality=quality, grouping=_flags(hdu, path, "GROUPING", n), area_scale=area, back_scale=back,
             area_is_key=area_is_key, back_is_key=back_is_key,
             corr_scale=single_precision(number_of(header, path, "CORRSCAL", 1.0)),
@@ -172,6 +220,16 @@ def read_pha(name: str, beside: str | Path | None = None, what: str = "spectrum"
             telescope=text_of(header, "TELESCOP", "UNKNOWN"), instrument=text_of(header, "INSTRUME", "UNKNOWN"),
             channel_type=text_of(header, "CHANTYPE", "PHA"),
         )  # fmt: skip
+
+
+def _truth(header: Any, path: Path, key: str) -> bool:
+    """A logical keyword, False where it is missing; some tools write T and F as text."""
+    value = header.get(key, False)
+    if isinstance(value, str) and value.strip().upper() in ("T", "TRUE", "F", "FALSE"):
+        return value.strip().upper()[0] == "T"
+    if not isinstance(value, (bool, int)) or value not in (0, 1):
+        raise XspecError(f"{path}: keyword {key} is {value!r}; T or F is needed.")
+    return bool(value)
 
 
 def _padded(column: np.ndarray, rows: int) -> np.ndarray:
@@ -189,7 +247,7 @@ def _matrix(hdu: Any, path: Path, detchans: int) -> tuple[csr_array, int]:
     """Unpack the compressed rows: each group of a row is N_CHAN consecutive channels from F_CHAN on."""
     from scipy.sparse import csr_array
 
-    first = tlmin_of(hdu, "F_CHAN")
+    first = tlmin_of(hdu, path, "F_CHAN")
     if first is None:
         log.debug("%s: no TLMIN for F_CHAN; 1 is assumed, as XSPEC does", path)
         first = 1
@@ -244,6 +302,11 @@ def _matrix(hdu: Any, path: Path, detchans: int) -> tuple[csr_array, int]:
     return matrix, first
 
 
+def _check_energies(path: Path, low: np.ndarray, high: np.ndarray) -> None:
+    if low.shape != high.shape or low.ndim != 1 or not (np.isfinite(low) & np.isfinite(high) & (high >= low)).all():
+        raise XspecError(f"{path}: energy bins are not increasing finite numbers; the file is corrupt.")
+
+
 def read_rmf(name: str, beside: str | Path | None = None) -> RMF:
     """Read a response matrix (extension MATRIX or SPECRESP MATRIX) with its EBOUNDS.
 
@@ -259,6 +322,8 @@ def read_rmf(name: str, beside: str | Path | None = None) -> RMF:
         e_min, e_max = (
             np.maximum(needed_column(bounds, path, k).astype(float), SMALLEST_ENERGY) for k in ("E_MIN", "E_MAX")
         )
+        if not (np.isfinite(e_min).all() and np.isfinite(e_max).all()) or e_min.ndim != 1 or e_min.size == 0:
+            raise XspecError(f"{path}: EBOUNDS has no channels, or energies that are no numbers; the file is corrupt.")
         detchans = int(number_of(hdu.header, path, "DETCHANS", e_min.size))
         if detchans != e_min.size:
             raise XspecError(
@@ -267,8 +332,7 @@ def read_rmf(name: str, beside: str | Path | None = None) -> RMF:
         low, high = (needed_column(hdu, path, key).astype(float) for key in ("ENERG_LO", "ENERG_HI"))
         if low.size == 0:
             raise XspecError(f"{path}: the matrix has no energy bins; the file is empty or truncated.")
-        if not (np.isfinite(low).all() and np.isfinite(high).all()) or (high < low).any():
-            raise XspecError(f"{path}: energy bins are not increasing finite numbers; the file is corrupt.")
+        _check_energies(path, low, high)
         # As XSPEC: a zero energy would make 1/E infinite.
         high = np.maximum(high, SMALLEST_ENERGY)
         low = np.where(low < SMALLEST_ENERGY, np.maximum(SMALLEST_ENERGY, high / 1000.0), low)
@@ -293,9 +357,14 @@ def read_arf(name: str, beside: str | Path | None = None) -> ARF:
             raise XspecError(
                 f"{path}: a type II ARF (one area a row); the embedded engine reads type I only. Split it."
             )
-        if not np.isfinite(area).all():
+        if low.size == 0:
+            raise XspecError(f"{path}: the effective area has no energy bins; the file is empty or truncated.")
+        _check_energies(path, low, high)
+        wrong = ~(np.isfinite(area) & (area >= 0))
+        if wrong.any():
             raise XspecError(
-                f"{path}: {(~np.isfinite(area)).sum()} effective areas are NaN or infinite; the file is corrupt."
+                f"{path}: {wrong.sum()} effective areas are negative, NaN or infinite (the first: "
+                f"{area[wrong][0]:g} cm2); the file is corrupt. Make the ARF again."
             )
         return ARF(
             name,

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from xspec_sixsa.common import fitsfile
+from xspec_sixsa.common.fitsfile import FitsFileError, check_table
 from xspec_sixsa.embedded.state import XspecError
 
 __all__ = [
@@ -41,14 +45,14 @@ def find_file(name: str, beside: str | Path | None = None, what: str = "file") -
     )
 
 
-def open_fits(path: Path) -> Any:
-    """Open a FITS file, read into memory; the error says which file is broken, and how."""
-    from astropy.io import fits
-
+@contextlib.contextmanager
+def open_fits(path: Path) -> Iterator[Any]:
+    """Open a FITS file; the error says which file is broken, and how (see `common.fitsfile`)."""
     try:
-        return fits.open(path, memmap=False)
-    except OSError as error:
-        raise XspecError(f"{path}: cannot be read as FITS ({error}). Check the file; download it again.") from error
+        with fitsfile.open_fits(path) as hdus:
+            yield hdus
+    except (FitsFileError, OSError) as error:
+        raise XspecError(str(error)) from error
 
 
 def text_of(header: Any, key: str, default: str = "") -> str:
@@ -58,17 +62,20 @@ def text_of(header: Any, key: str, default: str = "") -> str:
 
 def extension_of(hdus: Any, path: Path, clas1: str, clas2: str | None, names: tuple[str, ...]) -> Any:
     """Return the table extension of an OGIP class, else of one of the classical names."""
-    tables = [hdu for hdu in hdus if hdu.header.get("XTENSION", "").strip() == "BINTABLE"]
+    tables = [hdu for hdu in hdus if str(hdu.header.get("XTENSION", "")).strip() == "BINTABLE"]
     for hdu in tables:
         header = hdu.header
         if text_of(header, "HDUCLAS1").upper() == clas1 and (
             clas2 is None or text_of(header, "HDUCLAS2").upper() == clas2
         ):
+            check_table(hdu, path)
             return hdu
     for hdu in tables:
-        if hdu.name in names and clas2 is None:
-            return hdu
-        if hdu.name in names and text_of(hdu.header, "HDUCLAS2").upper() in ("", "UNKNOWN"):
+        # a name is enough only where the file does not say what kind of table it is
+        wanted = {"HDUCLAS1": clas1, "HDUCLAS2": clas2}
+        given = {key: text_of(hdu.header, key).upper() for key, value in wanted.items() if value is not None}
+        if hdu.name in names and all(value in ("", "UNKNOWN", wanted[key]) for key, value in given.items()):
+            check_table(hdu, path)
             return hdu
     found = ", ".join(
         f"{hdu.name or '(no name)'} (HDUCLAS1={text_of(hdu.header, 'HDUCLAS1', '?')}, "
@@ -83,14 +90,20 @@ def extension_of(hdus: Any, path: Path, clas1: str, clas2: str | None, names: tu
 
 
 def column_of(hdu: Any, path: Path, name: str) -> np.ndarray | None:
-    """Return a column by its name in capitals, None where there is none."""
+    """Return a column of numbers by its name in capitals, None where there is none."""
+    names = {n.upper(): n for n in hdu.columns.names}
+    if name not in names:
+        return None
     try:
-        names = {n.upper(): n for n in hdu.columns.names}
-        return None if name not in names else np.asarray(hdu.data[names[name]])
-    except (OSError, ValueError, TypeError, IndexError) as error:
+        values = np.asarray(hdu.data[names[name]])
+    except Exception as error:  # astropy raises what its parsers raise
         raise XspecError(
             f"{path}: column {name} cannot be read ({error}); the file is truncated or corrupt."
         ) from error
+    kinds = {np.asarray(value).dtype.kind for value in values} if values.dtype == object else {values.dtype.kind}
+    if not kinds <= set("iuf"):
+        raise XspecError(f"{path}: column {name} does not hold real numbers (TFORM {hdu.columns[names[name]].format}).")
+    return values
 
 
 def needed_column(hdu: Any, path: Path, name: str) -> np.ndarray:
@@ -102,12 +115,15 @@ def needed_column(hdu: Any, path: Path, name: str) -> np.ndarray:
 
 
 def number_of(header: Any, path: Path, key: str, default: float | None = None) -> float:
-    """Return a keyword as a number; without a `default` it must be there."""
+    """Return a keyword as a finite number; without a `default` it must be there."""
     value = header.get(key, default)
     try:
-        return float(value)
-    except (TypeError, ValueError) as error:
-        raise XspecError(f"{path}: keyword {key} is {value!r}; a number is needed.") from error
+        number = float("nan") if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        number = float("nan")
+    if not np.isfinite(number):
+        raise XspecError(f"{path}: keyword {key} is {value!r}; a number is needed.")
+    return number
 
 
 def single_precision(value: float) -> float:
@@ -115,10 +131,10 @@ def single_precision(value: float) -> float:
     return float(np.float32(value))
 
 
-def tlmin_of(hdu: Any, column: str) -> int | None:
+def tlmin_of(hdu: Any, path: Path, column: str) -> int | None:
     """Return the lowest legal value (TLMIN) of a column, None where the file does not say it."""
     names = [n.upper() for n in hdu.columns.names]
     if column not in names:
         return None
-    value = hdu.header.get(f"TLMIN{names.index(column) + 1}")
-    return None if value is None else int(float(value))
+    key = f"TLMIN{names.index(column) + 1}"
+    return int(number_of(hdu.header, path, key)) if key in hdu.header else None

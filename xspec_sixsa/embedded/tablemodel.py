@@ -13,8 +13,10 @@ import numpy as np
 import torch
 from astropy.io import fits
 
+from xspec_sixsa.common.fitsfile import check_table
 from xspec_sixsa.embedded.components.numerics import redshifted
 from xspec_sixsa.embedded.componenttype import ComponentType, ParameterInfo
+from xspec_sixsa.embedded.ogip_table import open_fits
 from xspec_sixsa.embedded.state import XspecError
 
 __all__ = ["TableModel", "load_table"]
@@ -96,9 +98,17 @@ class TableModel:
         limits = (float(head.get(k, -1.0)) for k in ("LOELIMIT", "HIELIMIT"))
         self.outside = tuple(1.0 if limit < 0.0 else limit for limit in limits)
         try:
+            for extension in ("PARAMETERS", "ENERGIES", "SPECTRA"):
+                check_table(hdus[extension], path)
             rows, bins = hdus["PARAMETERS"], hdus["ENERGIES"].data
             spectra = hdus["SPECTRA"].data
             low, high = (bins[c].astype(float) for c in ("ENERG_LO", "ENERG_HI"))
+            if (
+                not (np.isfinite(low) & np.isfinite(high) & (high > low)).all()
+                or (np.diff(low) <= 0).any()
+                or not low.size
+            ):
+                raise XspecError(f"{path}: the table's energies do not rise, or are no numbers; the file is corrupt.")
             self._read_parameters(rows)
             self._read_spectra(spectra, low.size)
         except KeyError as missing:
@@ -119,7 +129,15 @@ class TableModel:
             unit = str(row["UNITS"]).strip() if "UNITS" in data.names else ""
             columns = ("INITIAL", "DELTA", "MINIMUM", "BOTTOM", "TOP", "MAXIMUM")
             value, delta, hard_min, soft_min, soft_max, hard_max = (float(row[column]) for column in columns)
-            parameters.append(ParameterInfo(name, unit, value, delta, hard_min, soft_min, soft_max, hard_max))
+            limits = (hard_min, soft_min, soft_max, hard_max)
+            if not (
+                np.isfinite((delta, *limits)).all() and sorted(limits) == [*limits] and hard_min <= value <= hard_max
+            ):
+                raise XspecError(
+                    f"{self.path}: {name} is INITIAL {value:g}, with the limits {', '.join(map(str, limits))}: "
+                    "MINIMUM, BOTTOM, TOP and MAXIMUM must rise, and hold it."
+                )
+            parameters.append(ParameterInfo(name, unit, value, delta, *limits))
             n = int(row["NUMBVALS"])
             if row["METHOD"] < 0 or n <= 0 or len(self.grid) == count:
                 self.additional.append(i)
@@ -155,6 +173,11 @@ class TableModel:
             if not np.allclose(given, expected, rtol=1e-4, atol=1e-10):
                 raise XspecError(f"{self.path}: SPECTRA's rows are not in the order of PARAMVAL, the last fastest.")
         stacked = [np.asarray(data[c], float).reshape(len(data), n_energies) for c in columns]
+        wrong = sum(int((~np.isfinite(spectrum)).sum()) for spectrum in stacked)
+        if wrong:
+            raise XspecError(
+                f"{self.path}: {wrong} values of the tabulated spectra are NaN or infinite; it is corrupt."
+            )
         self.spectra = torch.tensor(np.stack(stacked))
 
     def evaluate(self, kind: str, edges: torch.Tensor, p: torch.Tensor) -> torch.Tensor:
@@ -238,8 +261,5 @@ def _sum_to(values: torch.Tensor, place: torch.Tensor) -> torch.Tensor:
 @functools.lru_cache(maxsize=16)
 def _read(path: str, stamp: tuple[int, int]) -> TableModel:
     del stamp  # a changed file is another key
-    try:
-        with fits.open(path, memmap=False) as hdus:
-            return TableModel(hdus, path)
-    except OSError as error:
-        raise XspecError(f"Table model file read failed: {path}: {error}.") from error
+    with open_fits(Path(path)) as hdus:
+        return TableModel(hdus, path)

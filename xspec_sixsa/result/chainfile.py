@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from xspec_sixsa.common.files import atomic_path
+from xspec_sixsa.common.fitsfile import FitsFileError, check_table, open_fits
 
 __all__ = ["ChainData", "read_chain", "write_chain"]
 
@@ -144,34 +145,41 @@ def read_chain(path: str | os.PathLike[str]) -> ChainData:
     ValueError
         If it is not a FITS file with a CHAIN table that ends in FIT_STATISTIC.
     """
-    from astropy.io import fits
-
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"No chain file {path}.")
-    try:
-        with fits.open(path, memmap=False) as hdus:
-            if "CHAIN" not in hdus:
-                raise ValueError(f"{path} has no CHAIN table: it is not one of XSPEC's chains (`chain filetype fits`).")
-            table = hdus["CHAIN"]
-            columns = table.columns
-            if len(columns) < 2 or columns.names[-1] != STATISTIC_COLUMN:
-                raise ValueError(
-                    f"The last column of {path} is {columns.names[-1] if columns.names else 'missing'}, "
-                    f"not {STATISTIC_COLUMN}: XSPEC would refuse this chain."
-                )
-            values = np.column_stack([np.asarray(table.data[name], dtype=float) for name in columns.names])
-            header = {key: table.header[key] for key in table.header if key not in ("HISTORY", "COMMENT", "")}
-            header["HISTORY"] = "\n".join(table.header.get("HISTORY", []))
-            return ChainData(
-                names=list(columns.names[:-1]),
-                units=[column.unit or "" for column in columns][:-1],
-                samples=values[:, :-1],
-                statistic=values[:, -1],
-                header=header,
+    with open_fits(path) as hdus:
+        if "CHAIN" not in hdus:
+            raise FitsFileError(f"{path} has no CHAIN table: it is not one of XSPEC's chains (`chain filetype fits`).")
+        table = hdus["CHAIN"]
+        check_table(table, path)
+        columns = table.columns
+        if len(columns) < 2 or columns.names[-1] != STATISTIC_COLUMN:
+            raise FitsFileError(
+                f"The last column of {path} is {columns.names[-1] if columns.names else 'missing'}, "
+                f"not {STATISTIC_COLUMN}: XSPEC would refuse this chain."
             )
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read as FITS ({error}).") from error
+        words = [name for name in columns.names if np.asarray(table.data[name]).dtype.kind not in "iuf"]
+        if words:
+            raise FitsFileError(
+                f"{path}: column {words[0]} does not hold real numbers: it is not one of XSPEC's chains."
+            )
+        values = np.column_stack([np.asarray(table.data[name], dtype=float) for name in columns.names])
+        wrong = ~np.isfinite(values)
+        if wrong.any():
+            raise FitsFileError(
+                f"{path}: {int(wrong.any(axis=1).sum())} rows of the chain are NaN or infinite: it cannot be weighed. "
+                "Run the chain again."
+            )
+        header = {key: table.header[key] for key in table.header if key not in ("HISTORY", "COMMENT", "")}
+        header["HISTORY"] = "\n".join(table.header.get("HISTORY", []))
+        return ChainData(
+            names=list(columns.names[:-1]),
+            units=[column.unit or "" for column in columns][:-1],
+            samples=values[:, :-1],
+            statistic=values[:, -1],
+            header=header,
+        )
 
 
 def default_walkers(rows: int, width: int) -> int:
