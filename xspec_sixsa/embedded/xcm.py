@@ -115,6 +115,22 @@ def _all_or_nothing() -> Iterator[None]:
         raise
 
 
+@contextlib.contextmanager
+def _line(statement: Statement) -> Iterator[None]:
+    """Errors of the block name the line: what people write by hand fails in every way."""
+    try:
+        yield
+    except Exception as error:
+        message = str(error)
+        if message.startswith(f"line {statement.line},"):
+            raise
+        if isinstance(error, IndexError):
+            message = "a word is missing at its end"
+        elif not isinstance(error, (XspecError, ValueError, OSError)):
+            message = f"XSPEC's `{statement.command}` does not take these words ({message})"
+        raise statement.error(message) from error
+
+
 class _Restorer:
     """The statements of one file, checked, then run."""
 
@@ -128,18 +144,22 @@ class _Restorer:
     def check(self) -> None:
         """Refuse what is not known, and look for every file."""
         for statement in self.statements:
-            command = statement.command
-            if command in REFUSED:
-                raise statement.error(f"{REFUSED[command]}; with HEASoft installed use real XSPEC.")
-            if command == "cd":
-                self._cd(statement)
-            elif command in ("data", "response", "arf", "backgrnd", "corfile"):
-                for _, name in self._file_arguments(statement):
-                    if name.lower() != NONE:
-                        self._file(name, statement)
-            elif command not in WITHOUT_EFFECT and self._handler(command) is None:
-                raise statement.error(f"`{command}` is not in the embedded engine; with HEASoft use real XSPEC.")
+            with _line(statement):
+                self._check(statement)
         self.folder = Path.cwd()
+
+    def _check(self, statement: Statement) -> None:
+        command = statement.command
+        if command in REFUSED:
+            raise statement.error(f"{REFUSED[command]}; with HEASoft installed use real XSPEC.")
+        if command == "cd":
+            self._cd(statement)
+        elif command in ("data", "response", "arf", "backgrnd", "corfile"):
+            for _, name in self._file_arguments(statement):
+                if name.lower() != NONE:
+                    self._file(name, statement)
+        elif command not in WITHOUT_EFFECT and self._handler(command) is None:
+            raise statement.error(f"`{command}` is not in the embedded engine; with HEASoft use real XSPEC.")
 
     def run(self) -> None:
         commands = {statement.command for statement in self.statements}
@@ -155,11 +175,8 @@ class _Restorer:
                 continue
             handler = self._handler(statement.command)
             assert handler is not None
-            try:
+            with _line(statement):
                 handler(statement)
-            except (XspecError, ValueError, OSError) as error:
-                message = str(error)
-                raise (error if message.startswith(f"line {statement.line},") else statement.error(message)) from error
         session.touch()
 
     def _handler(self, command: str) -> Callable[[Statement], None] | None:
