@@ -178,9 +178,10 @@ def test_the_best_fit_at_the_prompt_stays_within_the_priors(folder: Path, tmp_pa
     for file in folder.glob("3c273*"):
         shutil.copy(file, tmp_path)
     priors = PRIORS.replace("2 uniform 1 3", "2 uniform 2.3 3")  # the likelihood's peak is at 1.7
-    text = TOOLS + SPECTRUM + MODEL + priors + f"attempt run sixsa run outside {OPTIONS}\n"
+    text = TOOLS + SPECTRUM + MODEL + priors + f"attempt run sixsa run {{out $side; x}} {OPTIONS}\n"
     text += "note index [lindex [tcloutr param 2] 0]\nnote nofit $::sixsa::result(nofit)\nnote stat [tcloutr stat]\n"
     ended = Ended.of(run_script(text + "note best $::sixsa::result(statistic)\n", tmp_path), tmp_path)
+    assert (tmp_path / "out $side; x" / "chain.fits").is_file()
     assert float(ended.attempts["index"][1]) == pytest.approx(2.3, rel=1e-5)
     assert "highest outside the priors (PhoIndex__2 at its prior's lower limit 2.3)" in ended.attempts["nofit"][1]
     assert "note: no fit in XSPEC" in ended.printed["run"] or "UNRELIABLE" in ended.printed["run"]
@@ -226,11 +227,12 @@ def test_mistakes_are_tcl_errors_that_say_what_to_do(folder: Path) -> None:
         "needs_prior": ("", "sixsa run r", "norm__3: give a prior"),
         "limits": ("sixsa prior 1 uniform -5 1\nsixsa prior 3 loguniform 1e-4 4e-4\n", "sixsa run r", "hard minimum"),
         "compressor": ("sixsa prior 1 uniform 0 1\n", "sixsa run r -compressor zip", "autoencoder"),
+        "brackets": ("", "sixsa run {r[exec touch pwned]}", "takes [ ] for commands"),
         "nothing": ("", "sixsa load r", "holds no result"),
         "words": ("", "method sixsa many", "no whole number"),
     }
     refused(cases, folder)
-    assert not (folder / "r").exists()
+    assert not (folder / "r").exists() and not list(folder.rglob("pwned"))
 
 
 @pytest.mark.xspec

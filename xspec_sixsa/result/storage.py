@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +23,8 @@ __all__ = ["read", "write"]
 SUMMARY, POSTERIOR, PREDICTIVE, ROUNDS = "summary.json", "posterior.npz", "predictive.npz", "rounds.npz"
 NETWORKS = "networks.npz"
 FORMAT = 1
+LARGEST_RATIO = 300  # of a file to what it unpacks to: draws reach a few, zeros a thousand
+SMALL = 256 << 20  # bytes that any file may unpack to
 
 
 def write(result: Result, directory: str | os.PathLike[str]) -> Path:
@@ -76,17 +80,60 @@ def read(directory: str | os.PathLike[str]) -> dict[str, Any]:
             )
     try:
         summary = json.loads((directory / SUMMARY).read_text(encoding="utf-8"))
-    except ValueError as error:
+        _check_types(summary)
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{directory / SUMMARY} is damaged ({error}). Run the fit again.") from error
     if summary.get("format", 0) > FORMAT:
         raise ValueError(f"{directory} was written by a newer xspec_sixsa (format {summary['format']}): update yours.")
-    arrays = _load_arrays(directory / POSTERIOR)
+    stored = {
+        name: _load_arrays(directory / name) if (directory / name).is_file() else {}
+        for name in (POSTERIOR, PREDICTIVE, ROUNDS, NETWORKS)
+    }
+    try:
+        return _fields(summary, stored) | {"output": directory}
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+        what = f"{type(error).__name__}: {error}"
+        raise ValueError(f"The result in {directory} is damaged ({what}). Run the fit again.") from error
+
+
+_TYPES: dict[str, Any] = {
+    **dict.fromkeys(("evaluations", "seconds", "versions", "fingerprint", "emulator", "common_norm", "control"), dict),
+    **dict.fromkeys(("reasons", "rounds"), list),
+    **dict.fromkeys(("log_z", "log_z_err", "ess", "k_hat", "best_statistic"), (int, float, str, type(None))),
+    "format": int,
+    "seed": (int, type(None)),
+}
+_WITHIN: dict[str, Any] = {"evaluations": int, "seconds": (int, float), "reasons": str, "rounds": dict, "versions": str}
+_NUMBERS = {
+    "emulator": ("error", "inside", "rre", "rre_limit", "rma", "rma_limit"),
+    "control": ("exact", "shift", "remaining"),
+}
+_OPTIONAL = ("emulator", "common_norm", "control", "format")
+
+
+def _check_types(summary: Any) -> None:
+    """Refuse a summary whose entries are of other types than `write` gives them."""
+    if not isinstance(summary, dict):
+        raise ValueError("it is no table")
+    for key, kinds in _TYPES.items():
+        if key not in summary and key in _OPTIONAL:
+            continue
+        value = summary.get(key)
+        entries = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        if not isinstance(value, kinds) or not all(isinstance(entry, _WITHIN.get(key, object)) for entry in entries):
+            raise ValueError(f"{key} is {str(value)[:60]!r}")
+    for key, needed in _NUMBERS.items():
+        found = summary.get(key, {})
+        if found and not all(isinstance(found.get(name), (int, float, str)) for name in needed):
+            raise ValueError(f"{key} lacks one of {', '.join(needed)}")
+
+
+def _fields(summary: dict[str, Any], stored: dict[str, dict[str, np.ndarray]]) -> dict[str, Any]:
+    arrays = stored[POSTERIOR]
     rounds = [dict(r) for r in summary["rounds"]]
-    if (directory / ROUNDS).is_file():
-        for key, value in _load_arrays(directory / ROUNDS).items():
-            rounds[int(key.removeprefix("round"))]["samples"] = value
-    stored = _load_arrays(directory / PREDICTIVE) if (directory / PREDICTIVE).is_file() else {}
-    spectra, index = predictive.unpack(stored)
+    for key, value in stored[ROUNDS].items():
+        rounds[int(key.removeprefix("round"))]["samples"] = value
+    spectra, index = predictive.unpack(stored[PREDICTIVE])
     kept = ("evaluations", "seconds", "status", "reasons", "seed", "versions", "fingerprint")
     return {
         **{key: [str(s) for s in arrays[key]] for key in ("names", "labels", "units")},
@@ -94,13 +141,15 @@ def read(directory: str | os.PathLike[str]) -> dict[str, Any]:
         **{key: _number(summary[key]) for key in ("log_z", "log_z_err", "ess", "k_hat", "best_statistic")},
         **{key: summary[key] for key in kept},
         "rounds": rounds,
-        "emulator": summary.get("emulator", {}),
         "common_norm": summary.get("common_norm", {}),
-        "control": summary.get("control", {}),
+        # JSON has no NaN: it is a word there
+        **{
+            key: {name: float(v) if isinstance(v, str) else v for name, v in summary.get(key, {}).items()}
+            for key in _NUMBERS
+        },
         "predictive_data": spectra,
         "predictive_index": index,
-        "network_data": _load_arrays(directory / NETWORKS) if (directory / NETWORKS).is_file() else {},
-        "output": directory,
+        "network_data": stored[NETWORKS],
     }
 
 
@@ -110,10 +159,19 @@ def _save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def _load_arrays(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a file; nothing is unpickled, and nothing unpacked that promises more than arrays hold."""
     try:
+        with zipfile.ZipFile(path) as archive:
+            promised = sum(member.file_size for member in archive.infolist())
+        if promised > max(SMALL, LARGEST_RATIO * path.stat().st_size):
+            raise ValueError(f"it unpacks to {promised >> 20} MB")
         with np.load(path, allow_pickle=False) as stored:
-            return {key: stored[key] for key in stored.files}
-    except (OSError, ValueError, EOFError) as error:
+            arrays = {key: stored[key] for key in stored.files}
+        other = [key for key, value in arrays.items() if not isinstance(value, np.ndarray)]
+        if other:
+            raise ValueError(f"{other[0]} is no array")
+        return arrays
+    except (OSError, ValueError, EOFError, KeyError, MemoryError, SyntaxError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{path} is damaged ({error}). Run the fit again.") from error
 
 

@@ -13,6 +13,7 @@ from xspec_sixsa.result import Result
 from xspec_sixsa.run.folder import prepare
 from xspec_sixsa.run.options import checked
 from xspec_sixsa.session import Session
+from xspec_sixsa.session.files import refuse_folder
 
 __all__ = ["fit"]
 
@@ -108,6 +109,7 @@ def fit(
         "fingerprint": session.fingerprint() | {"priors": prior.to_dict()},
     }
     if output is not None:
+        refuse_folder(session.module, Path(output))
         if not replace_chains:
             session.refuse_chains()
         if clobber:

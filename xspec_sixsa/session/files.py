@@ -11,7 +11,7 @@ from types import ModuleType
 
 from xspec_sixsa.common.files import atomic_path
 
-__all__ = ["load_chain", "loaded_chains", "refuse_chains", "save_xcm", "unload_chains"]
+__all__ = ["load_chain", "loaded_chains", "refuse_chains", "refuse_folder", "save_xcm", "unload_chains"]
 
 _FILE_LINE = re.compile(r"^(\s*(?:data|backgrnd|corfile|response|arf)\s+(?:\S+\s+)?)(\S+)(\s*)$")
 
@@ -119,6 +119,16 @@ def refuse_chains(module: ModuleType) -> None:
         raise RuntimeError(
             f"{len(present)} chain(s) are loaded already ({', '.join(present)}): XSPEC would take all of them together "
             "for one posterior. Unload them (AllChains.clear()), or let them be replaced (replace_chains=True)."
+        )
+
+
+def refuse_folder(module: ModuleType, folder: Path) -> None:
+    """Raise ValueError for a folder whose chain real XSPEC could not load, before anything is spent on it."""
+    taken = sorted(set("[]()") & set(str(folder.absolute())))
+    if taken and not hasattr(module, "evaluate_batch"):
+        raise ValueError(
+            f"XSPEC cannot load a chain from {folder.absolute()}: its file reader takes {' '.join(taken)} for commands "
+            "of its own. Give an output folder without brackets."
         )
 
 
