@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from xspec_sixsa.priors import load_toml
 from xspec_sixsa.run.fit import fit
 from xspec_sixsa.session.engine import load_engine
-from xspec_sixsa.session.restore import restore_session, session_folder
+from xspec_sixsa.session.restore import locate, restore_session
 
 if TYPE_CHECKING:
     from xspec_sixsa.result import Result
@@ -23,6 +23,7 @@ def fit_session(
     *,
     output: str | os.PathLike[str],
     engine: str = "auto",
+    data: str | os.PathLike[str] | None = None,
     resume: bool = False,
     clobber: bool = False,
     **options: Any,
@@ -40,6 +41,8 @@ def fit_session(
         The result's folder.
     engine : {"auto", "xspec", "embedded"}
         "auto" takes the real XSPEC where PyXspec can be imported.
+    data : path, optional
+        Where files are that are not where the session says.
     resume, clobber : bool
         What to do with an existing output folder; it is refused by default.
     **options
@@ -51,27 +54,35 @@ def fit_session(
         For inputs that cannot work, before anything is loaded or written.
     """
     session, output = Path(session).absolute(), Path(output).absolute()
-    folder = check_inputs(session, priors, output=output, resume=resume, clobber=clobber)
+    folder, text = check_inputs(session, priors, output=output, data=data, resume=resume, clobber=clobber)
     given = {key: value for key, value in options.items() if value is not None}
     if priors is not None:
         priors = Path(priors).absolute()
     module = load_engine(engine)
     if not given.get("progress", True):
         module.Xset.chatter = 0
-    restore_session(module, session, folder)
+    restore_session(module, session, folder, text)
     toml = str(priors) if priors is not None else None
     return fit(toml, output=output, resume=resume, clobber=clobber, xspec=module, **given)
 
 
 def check_inputs(
-    session: Path, priors: str | os.PathLike[str] | None, *, output: Path, resume: bool, clobber: bool
-) -> Path:
+    session: Path,
+    priors: str | os.PathLike[str] | None,
+    *,
+    output: Path,
+    resume: bool,
+    clobber: bool,
+    data: str | os.PathLike[str] | None = None,
+) -> tuple[Path, str | None]:
     """Find what must fail, without loading any engine.
 
     Returns
     -------
-    Path
-        The folder from which the session's relative paths are read.
+    folder : Path
+        From which the session's relative paths are read.
+    text : str or None
+        The session's commands, where files were found elsewhere: see `session.restore.locate`.
     """
     if not session.is_file():
         raise FileNotFoundError(f"No session file {session}. Write one in XSPEC with: save all {session.name}")
@@ -86,4 +97,4 @@ def check_inputs(
         )
     if priors is not None:
         load_toml(priors)
-    return session_folder(session)
+    return locate(session, None if data is None else Path(data))

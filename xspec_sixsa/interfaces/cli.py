@@ -23,6 +23,7 @@ from xspec_sixsa.embedded.componenttype import OWN
 from xspec_sixsa.infer.settings import EXACT, TRAINING
 from xspec_sixsa.interfaces.batch import fit_session
 from xspec_sixsa.interfaces.commands import (
+    DATA,
     PATH,
     POSITIVE,
     QUIET,
@@ -145,6 +146,7 @@ for finished in runs.commands.values():
 @fit_options
 @click.option("--resume", is_flag=True, help="Continue the run that the output folder holds.")
 @click.option("--clobber", is_flag=True, help="Replace the run that the output folder holds (only our own files).")
+@DATA
 @engine_option(about="The real XSPEC, the embedded engine, or the first of them that there is.")
 def fit(session: Path, quiet: bool, **options: Any) -> Answer:
     """Fit the SESSION (an .xcm file written by XSPEC's `save all`) and write the posterior to a folder."""

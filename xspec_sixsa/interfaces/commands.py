@@ -27,7 +27,18 @@ if TYPE_CHECKING:
     from xspec_sixsa.products.derived import Derived
     from xspec_sixsa.result import Result
 
-__all__ = ["PATH", "POSITIVE", "QUIET", "SEED", "WORKERS", "Answer", "compressor_option", "engine_option", "runs"]
+__all__ = [
+    "DATA",
+    "PATH",
+    "POSITIVE",
+    "QUIET",
+    "SEED",
+    "WORKERS",
+    "Answer",
+    "compressor_option",
+    "engine_option",
+    "runs",
+]
 
 PATH = click.Path(path_type=Path)
 POSITIVE = click.IntRange(min=1)
@@ -70,6 +81,14 @@ def engine_option(
     return click.option("--engine", type=click.Choice(choices), default=choices[0], show_default=True, help=about)
 
 
+DATA = click.option("--data", type=PATH, help="Folder of the data, where they are not where they were.")
+
+
+def opened_options(about: str = "What evaluates the model; the same as in the run.") -> Callable[..., Any]:
+    """Options of the commands that bring the run's session back: `--engine` and `--data`."""
+    return lambda command: engine_option(about=about)(DATA(command))
+
+
 def compressor_option(about: str, **more: Any) -> Callable[..., Any]:
     """`--compressor`."""
     return click.option("--compressor", type=click.Choice(["autoencoder", "pca", "bands", "none"]), help=about, **more)
@@ -81,7 +100,7 @@ def derived_options(command: Callable[..., Any]) -> Callable[..., Any]:
         (
             click.option("--spectrum", type=POSITIVE, default=1, show_default=True, help="Seen by which spectrum."),
             click.option("--draws", type=POSITIVE, default=1000, show_default=True, help="Draws of the posterior."),
-            engine_option(),
+            opened_options(),
         )
     ):
         command = option(command)
@@ -140,9 +159,9 @@ def cite(directory: Path | None, bibtex: bool) -> Answer:
 @HIGH
 @UNABSORBED
 @derived_options
-def flux(directory: Path, low: float, high: float, engine: str = "auto", **options: Any) -> Answer:
+def flux(directory: Path, low: float, high: float, **options: Any) -> Answer:
     """Posterior of the flux from LOW to HIGH keV for the result in DIRECTORY."""
-    result, module = _opened(directory, engine)
+    result, module = _opened(directory, options)
     return _derived(result, result.flux(low, high, xspec=module, **options))
 
 
@@ -153,13 +172,21 @@ def flux(directory: Path, low: float, high: float, engine: str = "auto", **optio
 @click.option("--redshift", "-z", required=True, help="A number, or the parameter that holds it: Redshift__4.")
 @UNABSORBED
 @derived_options
-def lumin(directory: Path, low: float, high: float, redshift: str, engine: str = "auto", **options: Any) -> Answer:
+def lumin(
+    directory: Path,
+    low: float,
+    high: float,
+    redshift: str,
+    engine: str = "auto",
+    data: Path | None = None,
+    **options: Any,
+) -> Answer:
     """Posterior of the luminosity from LOW to HIGH keV, in the rest frame, for the result in DIRECTORY."""
     try:
         z: float | str = float(redshift)
     except ValueError:
         z = redshift
-    result, module = _opened(directory, engine)
+    result, module = _opened(directory, options)
     return _derived(result, result.lumin(low, high, z, xspec=module, **options))
 
 
@@ -168,9 +195,9 @@ def lumin(directory: Path, low: float, high: float, redshift: str, engine: str =
 @click.argument("component")
 @click.option("--fraction", type=float, default=0.05, show_default=True, help="Range of the continuum about the peak.")
 @derived_options
-def eqwidth(directory: Path, component: str, engine: str = "auto", **options: Any) -> Answer:
+def eqwidth(directory: Path, component: str, **options: Any) -> Answer:
     """Posterior of the equivalent width of a COMPONENT (gaussian, 3, bkg:2) for the result in DIRECTORY."""
-    result, module = _opened(directory, engine)
+    result, module = _opened(directory, options)
     return _derived(result, result.eqwidth(component, xspec=module, **options))
 
 
@@ -189,17 +216,20 @@ def eqwidth(directory: Path, component: str, engine: str = "auto", **options: An
 @click.option("--live", type=POSITIVE, help="Live points.", show_default="400 of BXA, 1500 of nautilus")
 @click.option("--length", type=POSITIVE, help="Rows of XSPEC's chain.", show_default="40000")
 @click.option("--workers", help="Processes that evaluate for nautilus.", **WORKERS)
-@engine_option()
+@opened_options()
 @QUIET
 def compare(
-    directory: Path, methods: tuple[list[str], ...], engine: str = "auto", quiet: bool = False, **options: Any
+    directory: Path,
+    methods: tuple[list[str], ...],
+    quiet: bool = False,
+    **options: Any,
 ) -> Answer:
     """Run other methods on the problem of the result in DIRECTORY, and say whether they agree.
 
     Writes comparison.json, comparison.npz and compare_corner.png and .pdf there.
     """
     wanted = [name for names in methods for name in names]
-    result, module = _opened(directory, engine) if wanted else (Result.load(directory), None)
+    result, module = _opened(directory, options) if wanted else (_loaded(directory, options), None)
     found = result.compare(*wanted, xspec=module, progress=not quiet, **options)
     return Answer(str(found), found.as_dict(), found.agree)
 
@@ -207,8 +237,8 @@ def compare(
 @runs.command(epilog="Exit code 3 where it does not.")
 @DIRECTORY
 @compressor_option("Also say what spectra compressed in this way still know of the parameters (3000 evaluations).")
-@engine_option(about="What evaluates the model for --compressor; the same as in the run.")
-def diagnose(directory: Path, compressor: str | None, engine: str = "auto") -> Answer:
+@opened_options("What evaluates the model for --compressor; the same as in the run.")
+def diagnose(directory: Path, compressor: str | None, **options: Any) -> Answer:
     """Say whether the model of the result in DIRECTORY describes its data: goodness of fit, lines, outliers.
 
     Writes diagnosis.json and a qq_1.png for each spectrum there, and retriever.png with --compressor.
@@ -222,7 +252,7 @@ def diagnose(directory: Path, compressor: str | None, engine: str = "auto") -> A
     if compressor is not None:
         from xspec_sixsa.products.retriever import retrieve_for
 
-        result, module = _opened(directory, engine)
+        result, module = _opened(directory, options)
         retrieval, evaluations = retrieve_for(result, compressor, xspec=module)
         retrieval.plot(directory / "retriever.png")
         text += f"\n\nParameters read from spectra of the whole prior ({compressor}, {evaluations} evaluations):"
@@ -238,14 +268,19 @@ def diagnose(directory: Path, compressor: str | None, engine: str = "auto") -> A
 @click.option("--resume", is_flag=True, help="Continue the calibration that the output folder holds, or enlarge it.")
 @click.option("--target-ess", type=POSITIVE, default=200, show_default=True, help="Effective samples a spectrum.")
 @click.option("--workers", help="Processes, one spectrum each.", **WORKERS)
-@engine_option()
+@opened_options()
 @QUIET
-def calibrate(directory: Path, output: Path, engine: str = "auto", quiet: bool = False, **options: Any) -> Answer:
+def calibrate(
+    directory: Path,
+    output: Path,
+    quiet: bool = False,
+    **options: Any,
+) -> Answer:
     """Test the method on spectra simulated about the result in DIRECTORY: ranks and coverage of the truth.
 
     Writes calibration.json, ranks.png and coverage.png.
     """
-    result, module = _opened(directory, engine)
+    result, module = _opened(directory, options)
     found = run_calibration(result, output=output.absolute(), xspec=module, progress=not quiet, **options)
     return Answer(str(found), found.as_dict(), found.passed)
 
@@ -265,10 +300,19 @@ def rank(directories: tuple[Path, ...], output: Path | None) -> Answer:
     return Answer(text, found.as_dict(), all(model.status == "reliable" for model in found.models))
 
 
-def _opened(directory: Path, engine: str) -> tuple[Result, ModuleType]:
-    """The result, and the engine with its session: the prompt's own, where the command comes from there."""
+def _opened(directory: Path, options: dict[str, Any]) -> tuple[Result, ModuleType]:
+    """The result, and the engine with its session: the prompt's own, where the command comes from there.
+
+    `engine` and `data` are taken out of the options.
+    """
     session: Callable[[], ModuleType] | None = click.get_current_context().obj
-    return open_run(directory, engine) if session is None else (Result.load(directory), session())
+    engine, data = options.pop("engine", "auto"), options.pop("data", None)
+    return open_run(directory, engine, data) if session is None else (Result.load(directory), session())
+
+
+def _loaded(directory: Path, options: dict[str, Any]) -> Result:
+    del options["engine"], options["data"]
+    return Result.load(directory)
 
 
 def _derived(result: Result, found: Derived) -> Answer:

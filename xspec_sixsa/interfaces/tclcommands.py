@@ -15,7 +15,7 @@ from xspec_sixsa.interfaces.commands import Answer, runs
 
 __all__ = ["perform", "tcl_array", "usage", "with_one_dash"]
 
-SHELL_ONLY = ("engine", "quiet")
+SHELL_ONLY = ("engine", "quiet", "data")
 """Parameters that the prompt decides."""
 PROMPT_OPTIONS = {"--target-ess": "-ess"}
 """Named as in `sixsa run`."""

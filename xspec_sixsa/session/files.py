@@ -14,6 +14,7 @@ from xspec_sixsa.common.files import atomic_path
 __all__ = ["load_chain", "loaded_chains", "refuse_chains", "refuse_folder", "save_xcm", "unload_chains"]
 
 _FILE_LINE = re.compile(r"^(\s*(?:data|backgrnd|corfile|response|arf)\s+(?:\S+\s+)?)(\S+)(\s*)$")
+_TABLE = re.compile(r"(\b[aem]table\{)([^{}]+)(\})")
 
 
 def save_xcm(module: ModuleType, path: Path) -> Path:
@@ -87,6 +88,10 @@ def _with_attached(module: ModuleType, lines: list[str], folders: dict[int, Path
 
 
 def _absolute(line: str, folder: Path) -> str:
+    if line.startswith("model"):
+        return _TABLE.sub(
+            lambda m: f"{m[1]}{(folder / m[2]).resolve() if (folder / m[2]).exists() else m[2]}{m[3]}", line
+        )
     match = _FILE_LINE.match(line)
     if match is None:
         return line

@@ -2,29 +2,51 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from xspec_sixsa.common.files import atomic_path
 from xspec_sixsa.result import Result
 from xspec_sixsa.session.engine import load_engine
 from xspec_sixsa.session.fingerprint import difference
-from xspec_sixsa.session.restore import restore_session, session_folder
+from xspec_sixsa.session.restore import locate, restore_session
 from xspec_sixsa.session.session import Session
 
 __all__ = ["open_run", "open_session"]
 
+log = logging.getLogger(__name__)
 
-def open_run(directory: str | os.PathLike[str], engine: str = "auto") -> tuple[Result, ModuleType]:
-    """Load a run's result, and its session into the engine.
+SAME = 1e-4
+"""How well a moved run's best statistic must be found again, relatively: frozen values have six digits."""
+
+
+def open_run(
+    directory: str | os.PathLike[str], engine: str = "auto", data: str | os.PathLike[str] | None = None
+) -> tuple[Result, ModuleType]:
+    """Load a run's result, and its session into the engine; the current folder does not matter.
+
+    Where the run or its data were moved, `session.xcm` names the files where they are now, afterwards.
 
     Parameters
     ----------
     directory : path
         What a run wrote; `session.xcm` must be in it.
     engine : {"auto", "xspec", "embedded"}
+    data : path, optional
+        Where files are that are neither where the run had them, nor in its folder or beside it.
+
+    Raises
+    ------
+    FileNotFoundError
+        Without session.xcm, or for data that are nowhere.
+    ValueError
+        Where files of the same names were found that do not give the run's best fit.
     """
     directory = Path(directory).absolute()
     result = Result.load(directory)
@@ -33,11 +55,29 @@ def open_run(directory: str | os.PathLike[str], engine: str = "auto") -> tuple[R
         raise FileNotFoundError(
             f"{directory} has no session.xcm, so XSPEC cannot be brought back to where the run was."
         )
-    folder = session_folder(session)
+    folder, text = locate(session, None if data is None else Path(data))
     module = load_engine(engine)
     module.Xset.chatter = 0
-    restore_session(module, session, folder)
+    restore_session(module, session, folder, text)
+    if text is not None:
+        _check_same(result, module)
+        with contextlib.suppress(OSError), atomic_path(session) as temporary:  # else it is found anew every time
+            temporary.write_text(text, encoding="utf-8")
+            log.info("%s: files were moved; session.xcm names them where they are now", directory)
     return result, module
+
+
+def _check_same(result: Result, module: ModuleType) -> None:
+    """Refuse files that were found by their names, and are others."""
+    session = Session(module, workers=1)
+    best, value = result.best_statistic, float("nan")
+    if session.names == list(result.names):
+        value = float(session.evaluate(result.best_fit[None], "moved").statistic[0])
+    if not abs(value - best) <= SAME * max(1.0, abs(best)):
+        raise ValueError(
+            f"Data were found under the names of this run's, but they are others: its best fit has the statistic "
+            f"{best:.6g}, and these files give {value:.6g}. Say where the run's own are (--data DIR)."
+        )
 
 
 def open_session(result: Result, xspec: ModuleType | None = None, workers: int | None = None) -> Session:
@@ -71,4 +111,7 @@ def _without_folders(fingerprint: Mapping[str, Any]) -> dict[str, Any]:
              "responses": {k: [name(f) for f in files] for k, files in s["responses"].items()}}
         for s in fingerprint.get("spectra", [])
     ]  # fmt: skip
-    return {**fingerprint, "spectra": spectra}
+    models = {
+        key: re.sub(r"\{[^{}]*/([^{}/]+)\}", r"{\1}", text) for key, text in fingerprint.get("models", {}).items()
+    }
+    return {**fingerprint, "spectra": spectra, "models": models}

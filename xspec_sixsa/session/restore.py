@@ -6,7 +6,7 @@ import os
 import re
 import shlex
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -14,14 +14,26 @@ from xspec_sixsa.common.files import working_directory
 from xspec_sixsa.session.attached import check_attached
 from xspec_sixsa.session.printed import check_printed, printed_errors
 
-__all__ = ["restore_parts", "restore_session", "session_files", "session_folder"]
+__all__ = ["find_file", "locate", "restore_parts", "restore_session", "session_files"]
 
-_FILE_COMMAND = re.compile(r"^\s*(data|response|arf|backgrnd)\s+(.*)$")
+_FILE_COMMAND = re.compile(r"^\s*(data|response|arf|backgrnd|corfile)\s+(.*)$")
+_TABLE = re.compile(r"\b[aem]table\{([^{}]+)\}")
+DEEPEST = 4
+"""Folders, from the last, of a path that is looked for elsewhere."""
+ABOVE = 4
+"""Folders, from the session's own upwards, that a project moved as a whole may have its data below."""
 _NO_FILE = re.compile(r"^(\d+(:\d+)?(-\d+)?|none|/|,|-)$")
 
 
-def restore_session(module: ModuleType, session: Path, folder: Path) -> None:
+def restore_session(module: ModuleType, session: Path, folder: Path, text: str | None = None) -> None:
     """Restore an .xcm file as if from `folder`, without questions asked.
+
+    Parameters
+    ----------
+    module : module
+    session, folder : Path
+    text : str, optional
+        Its commands, where they are not those of the file: see `locate`.
 
     Raises
     ------
@@ -31,10 +43,14 @@ def restore_session(module: ModuleType, session: Path, folder: Path) -> None:
     module.Xset.allowPrompting = False
     module.AllData.clear()
     module.AllModels.clear()
-    text = session.read_text(encoding="utf-8", errors="replace")
+    session = session.absolute()
+    moved, text = text is not None, text or session.read_text(encoding="utf-8", errors="replace")
     with working_directory(folder):
         with tempfile.TemporaryDirectory() as scratch, printed_errors(module) as errors:
-            stopped = _restored(module, session, text, Path(scratch) / "part.xcm")
+            if moved:
+                (Path(scratch) / session.name).write_text(text, encoding="utf-8")
+            script = Path(scratch) / session.name if moved else session
+            stopped = _restored(module, script, text, Path(scratch) / "part.xcm")
         if stopped is not None:
             said = f" XSPEC said: {'; '.join(errors)}." if errors else ""
             raise ValueError(f"{session.name} cannot be restored: {stopped}.{said}") from stopped
@@ -74,23 +90,59 @@ def restore_parts(module: ModuleType, text: str, script: Path) -> None:
             module.Xset.restore(str(script))
 
 
-def session_folder(session: Path) -> Path:
-    """The folder in which every file of the session exists: the current one, or the session's own."""
+def locate(session: Path, data: Path | None = None) -> tuple[Path, str | None]:
+    """Find every file that a session names: where it says, or, where session or data were moved, elsewhere.
+
+    Parameters
+    ----------
+    session : Path
+    data : Path, optional
+        A folder to look in first for what is not where the session says.
+
+    Returns
+    -------
+    folder : Path
+        The one that relative names start from: the current one, or the session's own.
+    text : str or None
+        The commands with the places where files were found, by the longest end of their path, in `data`, in the
+        session's folder or those above it; None where all are where the session says.
+
+    Raises
+    ------
+    FileNotFoundError
+        Naming what is nowhere.
+    """
     names = list(session_files(session))
-    if not names:
-        return Path.cwd()
-    missing = []
-    for folder in dict.fromkeys((Path.cwd(), session.parent)):
-        lost = [(command, name) for command, name in names if not (folder / name).is_file()]
-        if not lost:
-            return folder
-        missing.append((folder, lost))
-    folder, lost = min(missing, key=lambda entry: len(entry[1]))
-    what = ", ".join(f"{name} ({command})" for command, name in lost[:5])
-    raise FileNotFoundError(
-        f"{session.name} needs files that are not there: {what}. Looked in {' and '.join(str(f) for f, _ in missing)}. "
-        "Start from the folder in which the session was saved, or put the files beside it."
-    )
+    folders = list(dict.fromkeys((Path.cwd(), session.parent)))
+    lost = {folder: [(c, name) for c, name in names if not (folder / name).is_file()] for folder in folders}
+    folder = min(folders, key=lambda one: len(lost[one]))
+    if not lost[folder]:
+        return folder, None
+    if data is not None and not data.is_dir():
+        raise NotADirectoryError(f"There is no folder {data} to look for data in.")
+    places = [*([data.absolute()] if data else []), *session.absolute().parents[:ABOVE]]
+    found = {name: find_file(name, places) for _, name in lost[folder]}
+    missing = ", ".join(f"{name} ({command})" for command, name in lost[folder] if found[name] is None)
+    if missing:
+        where = " and ".join(str(place) for place in dict.fromkeys([*folders, *places]))
+        raise FileNotFoundError(
+            f"{session.name} needs files that are not there: {missing}. Looked in {where}. Start from the folder in "
+            "which the session was saved, put the files beside it, or say where they are (--data DIR)."
+        )
+    text = session.read_text(encoding="utf-8", errors="replace")
+    for name, path in found.items():
+        text = str(path).join(re.split(rf"(?<![\w./-]){re.escape(str(name))}(?![\w./-])", text))
+    return folder, text
+
+
+def find_file(name: Path, places: Iterable[Path]) -> Path | None:
+    """The file in one of the places, nearest first, under as much of its old path as there is again."""
+    parts = [part for part in name.parts if part not in ("/", "..", ".")]
+    for place in places:
+        for k in range(min(len(parts), DEEPEST), 0, -1):
+            if place.joinpath(*parts[-k:]).is_file():
+                return place.joinpath(*parts[-k:]).absolute()
+    return None
 
 
 def session_files(session: Path) -> Iterator[tuple[str, Path]]:
@@ -99,6 +151,8 @@ def session_files(session: Path) -> Iterator[tuple[str, Path]]:
     for line in session.read_text(encoding="utf-8", errors="replace").splitlines():
         if re.match(r"^\s*cd\s+\S", line):
             moved = moved / os.path.expanduser(line.split()[1])
+        if re.match(r"^\s*mo(?:d(?:el?)?)?\s", line):
+            yield from (("model", moved / os.path.expanduser(name)) for name in _TABLE.findall(line))
         match = _FILE_COMMAND.match(line)
         if not match or "$" in line:
             continue

@@ -20,7 +20,7 @@ from xspec_sixsa.products.diagnostics.diagnosis import Diagnosis, SpectrumDiagno
 from xspec_sixsa.products.diagnostics.lines import find_line, response_fwhm
 from xspec_sixsa.products.diagnostics.pvalues import REPLICAS, share_worse
 from xspec_sixsa.products.diagnostics.recorded import WithBackground, recorded
-from xspec_sixsa.session.restore import session_files
+from xspec_sixsa.session.restore import find_file, session_files
 
 if TYPE_CHECKING:
     from xspec_sixsa.result import Result, SpectrumPredictive
@@ -114,14 +114,13 @@ def _response_widths(result: Result, index: int) -> Callable[[Vector], Vector] |
     """Full widths of the spectrum's response, where its file is still to be had; the current folder does not matter."""
     try:
         name = Path(next(iter(result.fingerprint["spectra"][index]["responses"].values()))[0])
-        places = [name] if name.is_absolute() else []
+        places = [name] if name.is_absolute() or result.output is None else []
         if result.output is not None:
             folder = Path(result.output).absolute()
             if (folder / "session.xcm").is_file():  # it names data by absolute paths
                 places += [path for _, path in session_files(folder / "session.xcm") if path.name == name.name]
-            places += [folder / name.name, folder.parent / name.name]  # where a run was moved with its data
-        else:
-            places.append(Path.cwd() / name)
+            # where a run was moved with its data
+            places += [path for one in (name, *places) if (path := find_file(one, (folder, folder.parent)))]
         return response_fwhm(read_rmf(str(next(path for path in places if path.is_file()))))
     except (LookupError, StopIteration, OSError, ValueError):  # widths by bins stand in
         return None
