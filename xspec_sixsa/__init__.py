@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     )
     from xspec_sixsa.products.calibration import calibrate
     from xspec_sixsa.result import Result
+    from xspec_sixsa.run.check import check
     from xspec_sixsa.run.fit import fit
     from xspec_sixsa.session import Session
 
@@ -41,6 +42,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "fit": "run.fit",
+    "check": "run.check",
     "calibrate": "products.calibration",
     "install": "interfaces.method",
     "last_result": "interfaces.method",
@@ -74,6 +76,7 @@ __all__ = [
     "Session",
     "__version__",
     "calibrate",
+    "check",
     "create_custom_prior_for",
     "create_gaussian_prior_for",
     "create_jeffreys_prior_for",

@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xspec_sixsa.priors import load_toml
+from xspec_sixsa.run.check import check
 from xspec_sixsa.run.fit import fit
 from xspec_sixsa.session.engine import load_engine
 from xspec_sixsa.session.restore import locate, restore_session
 
 if TYPE_CHECKING:
     from xspec_sixsa.result import Result
+    from xspec_sixsa.run.check import PriorCheck
 
-__all__ = ["check_inputs", "fit_session"]
+__all__ = ["check_inputs", "check_session", "fit_session"]
 
 
 def fit_session(
@@ -66,13 +68,31 @@ def fit_session(
     return fit(toml, output=output, resume=resume, clobber=clobber, xspec=module, **given)
 
 
+def check_session(
+    session: str | os.PathLike[str],
+    priors: str | os.PathLike[str] | None = None,
+    *,
+    engine: str = "auto",
+    data: str | os.PathLike[str] | None = None,
+    **options: Any,
+) -> PriorCheck:
+    """Restore an .xcm session and see what its priors say of the data; arguments as for `fit_session` and `check`."""
+    session = Path(session).absolute()
+    folder, text = check_inputs(session, priors, data=data)
+    toml = None if priors is None else str(Path(priors).absolute())
+    module = load_engine(engine)
+    module.Xset.chatter = 0
+    restore_session(module, session, folder, text)
+    return check(toml, xspec=module, **options)
+
+
 def check_inputs(
     session: Path,
     priors: str | os.PathLike[str] | None,
     *,
-    output: Path,
-    resume: bool,
-    clobber: bool,
+    output: Path | None = None,
+    resume: bool = False,
+    clobber: bool = False,
     data: str | os.PathLike[str] | None = None,
 ) -> tuple[Path, str | None]:
     """Find what must fail, without loading any engine.
@@ -88,9 +108,9 @@ def check_inputs(
         raise FileNotFoundError(f"No session file {session}. Write one in XSPEC with: save all {session.name}")
     if resume and clobber:
         raise ValueError("--resume and --clobber contradict each other: continue the old run, or replace it?")
-    if output.exists() and not output.is_dir():
+    if output is not None and output.exists() and not output.is_dir():
         raise FileExistsError(f"{output} is a file, not a folder: give another --output.")
-    if output.is_dir() and any(output.iterdir()) and not (resume or clobber):
+    if output is not None and output.is_dir() and any(output.iterdir()) and not (resume or clobber):
         raise FileExistsError(
             f"The output folder {output} exists. Continue its run with --resume, replace it with --clobber, "
             "or give another --output."

@@ -21,7 +21,7 @@ import click
 from xspec_sixsa import __version__
 from xspec_sixsa.embedded.componenttype import OWN
 from xspec_sixsa.infer.settings import EXACT, TRAINING
-from xspec_sixsa.interfaces.batch import fit_session
+from xspec_sixsa.interfaces.batch import check_session, fit_session
 from xspec_sixsa.interfaces.commands import (
     DATA,
     PATH,
@@ -152,6 +152,22 @@ def fit(session: Path, quiet: bool, **options: Any) -> Answer:
     """Fit the SESSION (an .xcm file written by XSPEC's `save all`) and write the posterior to a folder."""
     result = fit_session(session, progress=not quiet, **options)
     return Answer(result.summary(), well=result.reliable)
+
+
+@main.command(epilog="Exit code 3 where the priors cannot reach the data, or the model fails for many draws.")
+@click.argument("session", type=PATH)
+@click.option("--priors", type=PATH, help="TOML file of priors.", show_default="XSPEC's own limits and bayes")
+@click.option("--output", "-o", type=PATH, default=Path("sixsa_check"), show_default=True, help="Folder for pictures.")
+@click.option("--draws", type=click.IntRange(min=2), default=200, show_default=True, help="Draws of the priors.")
+@click.option("--seed", type=SEED, help="Same seed, same draws.", show_default="drawn")
+@click.option("--workers", help="Processes that evaluate real XSPEC.", **WORKERS)
+@DATA
+@engine_option(about="The real XSPEC, the embedded engine, or the first of them that there is.")
+def check(session: Path, output: Path, **options: Any) -> Answer:
+    """Say what the priors of the SESSION expect beside its data, and what a fit will cost; before any is made."""
+    found = check_session(session, **options)
+    pictures = found.plot(output)
+    return Answer("\n".join([str(found), *map(str, pictures)]), well=found.well)
 
 
 @main.command()

@@ -229,7 +229,8 @@ def compare(
     Writes comparison.json, comparison.npz and compare_corner.png and .pdf there.
     """
     wanted = [name for names in methods for name in names]
-    result, module = _opened(directory, options) if wanted else (_loaded(directory, options), None)
+    result, module = _opened(directory, options) if wanted else (Result.load(directory), None)
+    options = {name: value for name, value in options.items() if name not in ("engine", "data")}
     found = result.compare(*wanted, xspec=module, progress=not quiet, **options)
     return Answer(str(found), found.as_dict(), found.agree)
 
@@ -308,11 +309,6 @@ def _opened(directory: Path, options: dict[str, Any]) -> tuple[Result, ModuleTyp
     session: Callable[[], ModuleType] | None = click.get_current_context().obj
     engine, data = options.pop("engine", "auto"), options.pop("data", None)
     return open_run(directory, engine, data) if session is None else (Result.load(directory), session())
-
-
-def _loaded(directory: Path, options: dict[str, Any]) -> Result:
-    del options["engine"], options["data"]
-    return Result.load(directory)
 
 
 def _derived(result: Result, found: Derived) -> Answer:
