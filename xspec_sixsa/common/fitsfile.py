@@ -67,9 +67,6 @@ def open_fits(path: str | os.PathLike[str]) -> Iterator[Any]:
             raise
         except Exception as error:  # astropy raises what its parsers raise
             raise FitsFileError(f"{path}: cannot be read as FITS ({error}). {again}.") from error
-        for text in dict.fromkeys(str(warning.message) for warning in said):
-            if _DAMAGE.search(text):
-                log.warning("%s: the file seems damaged (%s). %s", path, text, again)
         try:
             yield hdus
         except Exception as error:
@@ -77,6 +74,10 @@ def open_fits(path: str | os.PathLike[str]) -> Iterator[Any]:
                 raise
             what = f"{type(error).__name__}: {error}"
             raise FitsFileError(f"{path}: cannot be read ({what}); the file is damaged. {again}.") from error
+        # an error has said more
+        for text in dict.fromkeys(str(warning.message) for warning in said):
+            if _DAMAGE.search(text):
+                log.warning("%s: the file seems damaged (%s). %s", path, text, again)
 
 
 def check_table(hdu: Any, path: str | os.PathLike[str]) -> None:

@@ -8,9 +8,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from xspec_sixsa.common.deadline import interrupted_after
 from xspec_sixsa.priors import PriorsLike, bind, normalise
 from xspec_sixsa.result import Result
-from xspec_sixsa.run.folder import prepare
+from xspec_sixsa.run.folder import in_words, prepare, release, run_began
 from xspec_sixsa.run.options import checked
 from xspec_sixsa.session import Session
 from xspec_sixsa.session.files import refuse_folder
@@ -36,6 +37,7 @@ def fit(
     polish: bool = True,
     replace_chains: bool = False,
     progress: bool = True,
+    time_limit: float | None = None,
     xspec: ModuleType | None = None,
     settings: dict[str, Any] | None = None,
 ) -> Result:
@@ -75,6 +77,8 @@ def fit(
         Unload chains that you have loaded in XSPEC; they are refused otherwise. An earlier fit's is replaced.
     progress : bool, default True
         Bars on a terminal.
+    time_limit : float, optional
+        Seconds after which the run ends as after Ctrl-C: with what it has, resumable. Leave time for the pictures.
     xspec : module, optional
         The PyXspec to use; default: the real one where it can be imported, else the embedded engine.
     settings : dict, optional
@@ -86,6 +90,8 @@ def fit(
 
     Raises
     ------
+    OSError
+        When the folder's disk is full, or the folder was removed; what to do is said.
     ValueError, FileExistsError
         For priors, options, sessions or folders that cannot work; before any evaluation, but for an observation
         outside the prior's reach (`coverage.CoverageError`), which takes the first of a run.
@@ -108,20 +114,29 @@ def fit(
         "settings": settings or {},
         "fingerprint": session.fingerprint() | {"priors": prior.to_dict()},
     }
-    if output is not None:
-        refuse_folder(session.module, Path(output))
-        if not replace_chains:
-            session.refuse_chains()
-        if clobber:
-            session.unload_chains(Path(output))
-        record = prepare(output, record, resume=resume, clobber=clobber)
-    elif resume:
-        raise ValueError("resume=True needs the output folder of the run to be resumed.")
-    for line in prior.describe():
-        log.info("prior  %s", line)
-    # torch takes seconds to load: bad input has been refused by now
-    from xspec_sixsa.run.run import Run
-
     folder = None if output is None else Path(output)
-    run = Run(session, prior, record, chosen, settings or {}, folder, resume=resume, progress=progress)
-    return run.result(polish=polish, replace_chains=replace_chains)
+    try:
+        with interrupted_after(time_limit):
+            if folder is not None:
+                refuse_folder(session.module, folder)
+                if not replace_chains:
+                    session.refuse_chains()
+                if clobber:
+                    session.unload_chains(folder)
+                record = prepare(folder, record, resume=resume, clobber=clobber)
+            elif resume:
+                raise ValueError("resume=True needs the output folder of the run to be resumed.")
+            for line in prior.describe():
+                log.info("prior  %s", line)
+            # torch takes seconds to load: bad input has been refused by now
+            from xspec_sixsa.run.run import Run
+
+            run = Run(session, prior, record, chosen, settings or {}, folder, resume=resume, progress=progress)
+            return run.result(polish=polish, replace_chains=replace_chains)
+    except OSError as error:
+        if folder is None or not run_began(folder):
+            raise
+        raise in_words(error, folder) from error
+    finally:
+        if folder is not None:
+            release(folder)

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
+import logging
 import os
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from xspec_sixsa.common.files import write_json
 from xspec_sixsa.session.fingerprint import difference
 
-__all__ = ["CHECKPOINT", "prepare"]
+__all__ = ["CHECKPOINT", "begin", "in_words", "prepare", "release", "run_began"]
+
+log = logging.getLogger(__name__)
 
 CHECKPOINT = "checkpoint"
-RUN = "run.json"
+RUN, LOCK = "run.json", "lock"
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 OURS = (
     "summary.json", "posterior.npz", "predictive.npz", "rounds.npz", "chain.fits", "corner.png", "predictive.png",
     "rounds.png", "weights.png", "cost.png", "networks.npz", "coverage.png", "emulator.png", "parameters.png",
@@ -40,7 +46,8 @@ def prepare(output: str | os.PathLike[str], run: dict[str, Any], *, resume: bool
     Raises
     ------
     FileExistsError
-        For a folder with something in it when neither `resume` nor `clobber` is given.
+        For a folder with something in it when neither `resume` nor `clobber` is given, or when another run is going on
+        in it.
     ValueError
         When the run to be resumed was of another problem; the message says what changed.
     """
@@ -56,6 +63,8 @@ def prepare(output: str | os.PathLike[str], run: dict[str, Any], *, resume: bool
             f"The output folder {output} is not empty: resume=True continues its run, clobber=True replaces it "
             "(only files of xspec_sixsa), or give another output."
         )
+    if (output / CHECKPOINT).is_dir():
+        _claim(output)
     record = output / CHECKPOINT / RUN
     if resume and record.is_file():
         old = json.loads(record.read_text(encoding="utf-8"))
@@ -95,4 +104,69 @@ def begin(output: str | os.PathLike[str], run: dict[str, Any]) -> None:
     """Record what the run is, so that it can be resumed."""
     folder = Path(output) / CHECKPOINT
     folder.mkdir(parents=True, exist_ok=True)
+    _claim(Path(output))
     write_json(folder / RUN, run)
+
+
+_claimed: dict[Path, IO[str]] = {}
+"""Locks that this process holds, by the folder; the system releases them with the process, however it ends."""
+
+
+def _claim(output: Path) -> None:
+    """Lock the folder for this run.
+
+    Raises
+    ------
+    FileExistsError
+        When another process runs in it.
+    """
+    output = output.absolute()
+    path = output / CHECKPOINT / LOCK
+    if output in _claimed and path.exists():
+        return
+    release(output)
+    stream = path.open("a+", encoding="utf-8")
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        stream.seek(0)
+        who = stream.read().strip() or "unknown"
+        stream.close()
+        raise FileExistsError(
+            f"Another run (process {who}) is going on in {output}: two would mix their files. Wait for it, or give "
+            "another output."
+        ) from None
+    except OSError as error:  # a file system without locks
+        log.debug("%s cannot be locked: %s", output, error)
+    stream.truncate(0)
+    stream.write(f"{os.getpid()}\n")
+    stream.flush()
+    _claimed[output] = stream
+
+
+def release(output: str | os.PathLike[str]) -> None:
+    """Let other runs have the folder; harmless where this process has not claimed it."""
+    stream = _claimed.pop(Path(output).absolute(), None)
+    if stream is not None:
+        fcntl.flock(stream, fcntl.LOCK_UN)
+        stream.close()
+
+
+def run_began(output: Path) -> bool:
+    """Whether this process has a run in the folder."""
+    return output.absolute() in _claimed
+
+
+def in_words(error: OSError, output: Path) -> OSError:
+    """What became of a run's folder, and how to go on; other errors as they are."""
+    if not output.is_dir():
+        return FileNotFoundError(
+            f"The output folder {output} was removed while the run was going on ({error}): nothing of it is left. "
+            "Start it again, and leave the folder alone."
+        )
+    if error.errno in FULL:
+        return OSError(
+            error.errno, f"{output} could not be written ({error.strerror}): the disk is full, or gone. What was "
+            "evaluated before is kept: make room, and go on with resume=True (--resume)",
+        )  # fmt: skip
+    return error
