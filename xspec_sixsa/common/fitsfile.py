@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-__all__ = ["FitsFileError", "check_table", "open_fits"]
+__all__ = ["FitsFileError", "check_table", "open_fits", "split_name"]
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +26,23 @@ MOST_COLUMNS = 999  # FITS standard 4.0, section 7.3
 LARGEST_RATIO = 300  # of a gzipped file to what it unpacks to: zeros reach a thousand, tables a tenth of that
 SMALL = 64 << 20  # bytes that any gzipped file may unpack to
 _DAMAGE = re.compile(r"truncated|validating header|missing END|corrupt|premature", re.IGNORECASE)
+
+
+_NAME = re.compile(r"^(?P<file>.*?)(?:\[(?P<extension>[^\[\]]+)\]|\+(?P<number>\d+))?(?:\{(?P<row>\d+)\})?$", re.DOTALL)
+
+
+def split_name(name: str) -> tuple[str, str, int | None]:
+    """File, extension and row of a name as XSPEC takes it; the latter are empty and None where it has none.
+
+    Examples
+    --------
+    >>> split_name("a.pha{3}"), split_name("a.rmf[MATRIX]"), split_name("a.pha+1")
+    (('a.pha', '', 3), ('a.rmf', 'MATRIX', None), ('a.pha', '1', None))
+    """
+    found = _NAME.match(name)
+    if found is None or os.path.exists(name):
+        return name, "", None
+    return found["file"], found["extension"] or found["number"] or "", int(found["row"]) if found["row"] else None
 
 
 class FitsFileError(ValueError):

@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xspec_sixsa.common.fitsfile import split_name
+from xspec_sixsa.embedded.ogip_matrix import unpacked_matrix
 from xspec_sixsa.embedded.ogip_table import (
     column_of,
     extension_of,
+    extensions_of,
     find_file,
     needed_column,
     number_of,
@@ -25,11 +28,12 @@ from xspec_sixsa.embedded.ogip_table import (
     tlmin_of,
 )
 from xspec_sixsa.embedded.ogip_types import ARF, PHA, RMF
+from xspec_sixsa.embedded.ogip_typetwo import type_one
 from xspec_sixsa.embedded.ogip_write import write_arf, write_pha, write_rmf
 from xspec_sixsa.embedded.state import XspecError
 
 if TYPE_CHECKING:
-    from scipy.sparse import csr_array
+    pass
 
 __all__ = ["ARF", "PHA", "RMF", "find_file", "read_arf", "read_pha", "read_rmf", "write_arf", "write_pha", "write_rmf"]
 
@@ -122,23 +126,27 @@ def _flags(hdu: Any, path: Path, key: str, n: int) -> np.ndarray | None:
 
 
 def read_pha(name: str, beside: str | Path | None = None, what: str = "spectrum") -> PHA:
-    """Read a type I PHA file.
+    """Read one spectrum of a PHA file.
 
     Parameters
     ----------
     name : str
-        Path; relative ones are looked for in the current folder, then in that of `beside`.
+        Path, and perhaps an extension (``[1]``, ``[SPECTRUM]``, ``+1``) or, of a type II file, a row (``{3}``).
+        Relative ones are looked for in the current folder, then in that of `beside`.
     what : str
         What the file is called in messages (``spectrum``, ``background``).
 
     Raises
     ------
     XspecError
-        File missing, not a type I spectrum, type II, no channels, channels with gaps, exposure not positive.
+        File missing, no spectrum, type II without a row, no channels, channels with gaps, exposure not positive.
     """
     path = find_file(name, beside, what)
     with open_fits(path) as hdus:
-        hdu = extension_of(hdus, path, "SPECTRUM", None, ("SPECTRUM",))
+        _, chosen, row = split_name(name)
+        hdu = extension_of(hdus, path, "SPECTRUM", None, ("SPECTRUM",), chosen)
+        if row is not None or text_of(hdu.header, "HDUCLAS4").upper() == "TYPE:II":
+            hdu = type_one(hdu, path, row)
         header, columns = hdu.header, {n.upper() for n in hdu.columns.names}
         is_counts = "COUNTS" in columns and "RATE" not in columns
         values = needed_column(hdu, path, "COUNTS" if is_counts else "RATE")
@@ -147,8 +155,8 @@ def read_pha(name: str, beside: str | Path | None = None, what: str = "spectrum"
             raise XspecError(f"{path}: DETCHANS is {detchans}; a detector has at least one channel.")
         if values.ndim > 1 or values.dtype == object or values.size > detchans:
             raise XspecError(
-                f"{path}: a type II file ({len(values)} spectra in rows); the embedded engine reads type I files only. "
-                "Split it into type I spectra, or use XSPEC (HEASoft)."
+                f"{path}: a type II file ({len(values)} spectra in rows): say which one, {path.name}{{1}} to "
+                f"{path.name}{{{len(values)}}}."
             )
         n = values.size
         if n == 0:
@@ -232,76 +240,6 @@ def _truth(header: Any, path: Path, key: str) -> bool:
     return bool(value)
 
 
-def _padded(column: np.ndarray, rows: int) -> np.ndarray:
-    """An integer column of scalars, vectors or variable-length arrays as (rows, widest)."""
-    if column.dtype != object:
-        return column.reshape(rows, -1).astype(np.int64)
-    width = max((np.size(v) for v in column), default=0)
-    table = np.zeros((rows, max(width, 1)), dtype=np.int64)
-    for i, v in enumerate(column):
-        table[i, : np.size(v)] = v
-    return table
-
-
-def _matrix(hdu: Any, path: Path, detchans: int) -> tuple[csr_array, int]:
-    """Unpack the compressed rows: each group of a row is N_CHAN consecutive channels from F_CHAN on."""
-    from scipy.sparse import csr_array
-
-    first = tlmin_of(hdu, path, "F_CHAN")
-    if first is None:
-        log.debug("%s: no TLMIN for F_CHAN; 1 is assumed, as XSPEC does", path)
-        first = 1
-    n_grp = needed_column(hdu, path, "N_GRP").astype(np.int64).ravel()
-    rows = n_grp.size
-    f_chan, n_chan = (_padded(needed_column(hdu, path, key), rows) for key in ("F_CHAN", "N_CHAN"))
-    raw = needed_column(hdu, path, "MATRIX")
-    if n_grp.min(initial=0) < 0 or n_grp.max(initial=0) > min(f_chan.shape[1], n_chan.shape[1]):
-        bad = int(np.flatnonzero((n_grp < 0) | (n_grp > f_chan.shape[1]))[0])
-        raise XspecError(
-            f"{path}: row {bad + 1} says N_GRP = {n_grp[bad]} but F_CHAN and N_CHAN hold {f_chan.shape[1]}; "
-            "the matrix is corrupt. Make or download the response again."
-        )
-    used = np.arange(f_chan.shape[1]) < n_grp[:, None]
-    starts, lengths = f_chan[used] - first, n_chan[:, : f_chan.shape[1]][used]
-    row_of_group = np.repeat(np.arange(rows), n_grp)
-    bad = (lengths < 0) | ((lengths > 0) & ((starts < 0) | (starts + lengths > detchans)))
-    if bad.any():
-        i = int(np.flatnonzero(bad)[0])
-        raise XspecError(
-            f"{path}: row {row_of_group[i] + 1} has a group of {lengths[i]} channels from {starts[i] + first} on, "
-            f"outside the channels {first}-{first + detchans - 1}; TLMIN of F_CHAN or the matrix is wrong. "
-            "Make the response again."
-        )
-    per_row = np.bincount(row_of_group, weights=lengths, minlength=rows).astype(np.int64)
-    if raw.dtype == object:
-        have = np.array([np.size(v) for v in raw], dtype=np.int64)
-    else:
-        raw = raw.reshape(rows, -1)
-        have = np.full(rows, raw.shape[1])
-    if (have < per_row).any():
-        i = int(np.flatnonzero(have < per_row)[0])
-        raise XspecError(
-            f"{path}: row {i + 1} needs {per_row[i]} matrix elements (sum of N_CHAN) and has {have[i]}; "
-            "the matrix is truncated or corrupt. Make or download the response again."
-        )
-    if raw.dtype == object:
-        parts = [np.asarray(v, dtype=float).ravel()[:k] for v, k in zip(raw, per_row, strict=True)]
-        elements = np.concatenate(parts) if parts else np.empty(0)
-    else:
-        elements = raw[np.arange(raw.shape[1]) < per_row[:, None]].astype(float)
-    if not np.isfinite(elements).all():
-        raise XspecError(
-            f"{path}: {(~np.isfinite(elements)).sum()} matrix elements are NaN or infinite; the file is corrupt."
-        )
-    ends = np.cumsum(lengths)
-    channel = np.arange(elements.size) + np.repeat(starts - (ends - lengths), lengths)
-    energy = np.repeat(np.arange(rows), per_row)
-    matrix = csr_array((elements, (channel, energy)), shape=(detchans, rows))
-    matrix.sum_duplicates()
-    matrix.eliminate_zeros()
-    return matrix, first
-
-
 def _check_energies(path: Path, low: np.ndarray, high: np.ndarray) -> None:
     if low.shape != high.shape or low.ndim != 1 or not (np.isfinite(low) & np.isfinite(high) & (high >= low)).all():
         raise XspecError(f"{path}: energy bins are not increasing finite numbers; the file is corrupt.")
@@ -317,7 +255,8 @@ def read_rmf(name: str, beside: str | Path | None = None) -> RMF:
     """
     path = find_file(name, beside, "response")
     with open_fits(path) as hdus:
-        hdu = extension_of(hdus, path, "RESPONSE", "RSP_MATRIX", ("MATRIX", "SPECRESP MATRIX"))
+        chosen = split_name(name)[1]
+        hdu, *more = extensions_of(hdus, path, "RESPONSE", "RSP_MATRIX", ("MATRIX", "SPECRESP MATRIX"), chosen)
         bounds = extension_of(hdus, path, "RESPONSE", "EBOUNDS", ("EBOUNDS",))
         e_min, e_max = (
             np.maximum(needed_column(bounds, path, k).astype(float), SMALLEST_ENERGY) for k in ("E_MIN", "E_MAX")
@@ -336,7 +275,19 @@ def read_rmf(name: str, beside: str | Path | None = None) -> RMF:
         # As XSPEC: a zero energy would make 1/E infinite.
         high = np.maximum(high, SMALLEST_ENERGY)
         low = np.where(low < SMALLEST_ENERGY, np.maximum(SMALLEST_ENERGY, high / 1000.0), low)
-        matrix, first = _matrix(hdu, path, detchans)
+        matrix, first = unpacked_matrix(hdu, path, detchans)
+        for other in more:
+            if not np.array_equal(needed_column(other, path, "ENERG_LO"), needed_column(hdu, path, "ENERG_LO")):
+                raise XspecError(
+                    f"{path}: its {len(more) + 1} MATRIX extensions have different energies, so they cannot be summed. "
+                    f"Take one, {path.name}[1], or use XSPEC 12.11 or newer (HEASoft)."
+                )
+            matrix = matrix + unpacked_matrix(other, path, detchans)[0]
+        if more:
+            log.warning(
+                "%s: its %d MATRIX extensions are summed, as XSPEC 12.11 and newer do (older ones take the first)",
+                path, len(more) + 1,
+            )  # fmt: skip
         return RMF(
             path=name, energy_lo=low, energy_hi=high, e_min=e_min, e_max=e_max, matrix=matrix, first_channel=first,
             lo_thres=number_of(hdu.header, path, "LO_THRES", 0.0), telescope=text_of(hdu.header, "TELESCOP", "UNKNOWN"),
@@ -351,7 +302,7 @@ def read_arf(name: str, beside: str | Path | None = None) -> ARF:
     """
     path = find_file(name, beside, "effective area (ARF)")
     with open_fits(path) as hdus:
-        hdu = extension_of(hdus, path, "RESPONSE", "SPECRESP", ("SPECRESP",))
+        hdu = extension_of(hdus, path, "RESPONSE", "SPECRESP", ("SPECRESP",), split_name(name)[1])
         low, high, area = (needed_column(hdu, path, k).astype(float) for k in ("ENERG_LO", "ENERG_HI", "SPECRESP"))
         if area.ndim > 1:
             raise XspecError(

@@ -13,32 +13,34 @@ from xspec_sixsa.common import fitsfile
 from xspec_sixsa.common.fitsfile import FitsFileError, check_table
 from xspec_sixsa.embedded.state import XspecError
 
+_ALIASES = {"EBOUNDS": ("PI_EBOUNDS",)}
+"""Other words for a class, where the extension's name is right."""
+
 __all__ = [
-    "column_of", "extension_of", "find_file", "needed_column", "number_of", "open_fits", "single_precision", "text_of",
-    "tlmin_of",
+    "column_of", "extension_of", "extensions_of", "find_file", "needed_column", "number_of", "open_fits",
+    "single_precision", "text_of", "tlmin_of",
 ]  # fmt: skip
 
 
 def find_file(name: str, beside: str | Path | None = None, what: str = "file") -> Path:
     """Return the path of an existing file: from the current folder as XSPEC does, else beside another file.
 
+    What `name` says of an extension or a row (``file.rmf[MATRIX]``, ``file.pha+1``, ``file.pha{3}``) is no part of the
+    path. Where there is no such file but a gzipped one, that is taken, as CFITSIO does.
+
     Raises
     ------
     XspecError
-        When it is in neither place, or when the name asks for a row (``file{3}``).
+        When it is in neither place.
     """
-    if "{" in name:
-        raise XspecError(
-            f"{name}: row specifiers in braces select spectra of type II files, which the embedded engine does not "
-            "read. Split the file into type I spectra (FTOOL cmppha/splitpha), or use XSPEC (HEASoft)."
-        )
-    path = Path(name).expanduser()
+    path = Path(fitsfile.split_name(name)[0]).expanduser()
     tried = [path]
     if not path.is_absolute() and beside is not None:
-        tried.append(Path(beside).parent / path)
+        tried.append(Path(fitsfile.split_name(str(beside))[0]).parent / path)
     for candidate in tried:
-        if candidate.is_file():
-            return candidate
+        for file in (candidate, candidate.with_name(f"{candidate.name}.gz")):
+            if file.is_file():
+                return file
     raise XspecError(
         f"{what} {name} not found (looked for {', '.join(str(p.absolute()) for p in tried)}). "
         "Give its path, or work in the folder where it lies."
@@ -60,23 +62,39 @@ def text_of(header: Any, key: str, default: str = "") -> str:
     return str(header.get(key, default)).strip()
 
 
-def extension_of(hdus: Any, path: Path, clas1: str, clas2: str | None, names: tuple[str, ...]) -> Any:
-    """Return the table extension of an OGIP class, else of one of the classical names."""
+def extension_of(hdus: Any, path: Path, clas1: str, clas2: str | None, names: tuple[str, ...], chosen: str = "") -> Any:
+    """Return the table extension of an OGIP class, else of one of the classical names, else the `chosen` one.
+
+    The first, where there are several: `extensions_of` gives all.
+    """
+    return extensions_of(hdus, path, clas1, clas2, names, chosen)[0]
+
+
+def extensions_of(
+    hdus: Any, path: Path, clas1: str, clas2: str | None, names: tuple[str, ...], chosen: str = ""
+) -> list[Any]:
+    """As `extension_of`, all that there are; `chosen` is a name, or a number from 1, that the user gave."""
     tables = [hdu for hdu in hdus if str(hdu.header.get("XTENSION", "")).strip() == "BINTABLE"]
-    for hdu in tables:
-        header = hdu.header
-        if text_of(header, "HDUCLAS1").upper() == clas1 and (
-            clas2 is None or text_of(header, "HDUCLAS2").upper() == clas2
-        ):
-            check_table(hdu, path)
-            return hdu
-    for hdu in tables:
-        # a name is enough only where the file does not say what kind of table it is
-        wanted = {"HDUCLAS1": clas1, "HDUCLAS2": clas2}
-        given = {key: text_of(hdu.header, key).upper() for key, value in wanted.items() if value is not None}
-        if hdu.name in names and all(value in ("", "UNKNOWN", wanted[key]) for key, value in given.items()):
-            check_table(hdu, path)
-            return hdu
+    if chosen:
+        tables = [
+            hdu
+            for number, hdu in enumerate(hdus)
+            if hdu in tables and chosen.upper() in (str(number), hdu.name.upper())
+        ]
+    wanted = {"HDUCLAS1": clas1, "HDUCLAS2": clas2}
+    given = [{k: text_of(hdu.header, k).upper() for k, v in wanted.items() if v is not None} for hdu in tables]
+    of_class = [hdu for hdu, words in zip(tables, given, strict=True) if all(words[k] == wanted[k] for k in words)]
+    # a name is enough only where the file does not say what kind of table it is
+    of_name = [
+        hdu
+        for hdu, words in zip(tables, given, strict=True)
+        if hdu.name in names
+        and all(word in ("", "UNKNOWN", wanted[k], *_ALIASES.get(str(wanted[k]), ())) for k, word in words.items())
+    ]
+    for hdu in of_class or of_name:
+        check_table(hdu, path)
+    if of_class or of_name:
+        return of_class or of_name
     found = ", ".join(
         f"{hdu.name or '(no name)'} (HDUCLAS1={text_of(hdu.header, 'HDUCLAS1', '?')}, "
         f"HDUCLAS2={text_of(hdu.header, 'HDUCLAS2', '?')})" for hdu in tables

@@ -22,6 +22,8 @@ __all__ = ["Background", "Spectrum"]
 
 log = logging.getLogger(__name__)
 
+FROM_HEADER = "USE_DEFAULT"  # PyXspec's word
+
 
 class Spectrum(Channels):
     """One loaded spectrum; constructing one reads the file and adds it to `AllData`.
@@ -30,8 +32,8 @@ class Spectrum(Channels):
     ----------
     dataFile : str
         OGIP type I file; ``.pha`` is added to a name without extension.
-    backFile, respFile, arfFile : str, optional
-        Instead of those in the file's header (newer PyXspec has these too).
+    backFile, respFile, arfFile : str or None, optional
+        Instead of those in the file's header (newer PyXspec has these too); None, ``""`` or ``"none"`` for none at all.
 
     Attributes
     ----------
@@ -63,8 +65,8 @@ class Spectrum(Channels):
     _background: Background | None
     _correction: Background | None
 
-    def __init__(self, dataFile: str, backFile: str | None = None, respFile: str | None = None,
-                 arfFile: str | None = None) -> None:  # fmt: skip
+    def __init__(self, dataFile: str, backFile: str | None = FROM_HEADER, respFile: str | None = FROM_HEADER,
+                 arfFile: str | None = FROM_HEADER) -> None:  # fmt: skip
         if not isinstance(dataFile, str) or not dataFile.strip():
             raise XspecError("Error: Data file name is required.")
         self._load(dataFile.strip(), group=1, back=backFile, resp=respFile, arf=arfFile)
@@ -81,21 +83,25 @@ class Spectrum(Channels):
         return spectrum
 
     def _load(
-        self, name: str, group: int, back: str | None = None, resp: str | None = None, arf: str | None = None
-    ) -> None:
+        self, name: str, group: int, back: str | None = FROM_HEADER, resp: str | None = FROM_HEADER,
+        arf: str | None = FROM_HEADER,
+    ) -> None:  # fmt: skip
         if "{" not in name and "." not in Path(name).name:
             name += ".pha"
         pha = read_pha(name)
         if not (pha.values > 0).any():
             log.warning("%s: the spectrum has no counts at all", pha.path)
         self._set_pha(pha, group)
-        rmf_name = pha.respfile if resp is None else resp
-        arf_name = pha.ancrfile if arf is None else arf
+        rmf_name = pha.respfile if resp == FROM_HEADER else _given(resp)
+        # an effective area goes with the response that the header names
+        arf_name = (
+            pha.ancrfile if arf == FROM_HEADER and resp == FROM_HEADER else "" if arf == FROM_HEADER else _given(arf)
+        )
         if rmf_name:
             self._responses[1] = load_response(self, pha, rmf_name, arf_name, 1, name)
         elif arf_name:
             log.warning("%s: ANCRFILE %s without RESPFILE is not used", name, arf_name)
-        self._background = self._read_background(pha.backfile if back is None else back, name)
+        self._background = self._read_background(pha.backfile if back == FROM_HEADER else _given(back), name)
         self._correction = self._read_background(pha.corrfile, name, correction=True)
         if self._background is not None and not self._background.isPoisson and pha.poisson:
             log.info("%s: the background %s has Gaussian errors", name, self._background.fileName)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from xspec_sixsa.common.files import working_directory
+from xspec_sixsa.common.fitsfile import split_name
 from xspec_sixsa.embedded.chains import AllChains
 from xspec_sixsa.embedded.datamanager import AllData
 from xspec_sixsa.embedded.energies import set_energies
@@ -193,12 +194,13 @@ class _Restorer:
 
     def _file(self, name: str, statement: Statement) -> str:
         """The path to give to the engine for a file named in the script."""
-        base, brace, row = name.partition("{")
+        base = split_name(name)[0]
+        rest = name[len(base) :]
         for folder in (self.folder, self.path.resolve().parent):
             candidate = folder / Path(base).expanduser()
-            if candidate.is_file():
+            if candidate.is_file() or candidate.with_name(f"{candidate.name}.gz").is_file():
                 here = folder == Path.cwd() or Path(base).is_absolute()
-                return (base if here else str(candidate)) + brace + row
+                return (base if here else str(candidate)) + rest
         raise statement.error(f"there is no file {base} in {self.folder} or beside the session file.")
 
     def _file_arguments(self, statement: Statement) -> list[tuple[str, str]]:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from xspec_sixsa.common.fitsfile import split_name
 from xspec_sixsa.embedded.fit import Fit
 from xspec_sixsa.embedded.manager import AllModels
 from xspec_sixsa.embedded.parameterstate import ParameterState
@@ -141,11 +142,12 @@ def _responses(spectrum: Spectrum) -> list[tuple[int, Response]]:
 
 def _path(name: str, beside: str = "") -> str:
     """A path that can be found from here, with the characters escaped that Tcl would take for its own."""
-    base, brace, row = name.partition("{")
+    base = split_name(name)[0]
+    rest = name[len(base) :]
     if not os.path.isfile(base) and beside and not os.path.isabs(base):
         neighbour = os.path.join(os.path.dirname(beside), base)
         base = neighbour if os.path.isfile(neighbour) else base
-    return _SPECIAL.sub(r"\\\1", base) + brace + row
+    return _SPECIAL.sub(r"\\\1", base) + re.sub(r"([\[\]])", r"\\\1", rest)
 
 
 def _parameter_line(state: ParameterState) -> str:

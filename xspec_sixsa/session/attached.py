@@ -14,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from xspec_sixsa.common.fitsfile import split_name
 from xspec_sixsa.embedded.ogip import read_arf, read_pha, read_rmf
 from xspec_sixsa.embedded.ogip_table import extension_of, open_fits, text_of
 
@@ -178,7 +179,7 @@ def _cause(command: str, name: str, spectrum: Any) -> str:
 
 
 def _base(name: str) -> str:
-    return name.partition("{")[0]
+    return split_name(name)[0]
 
 
 def _same(one: str, other: str) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 from xspec_sixsa.common.files import atomic_path
+from xspec_sixsa.common.fitsfile import split_name
 
 __all__ = ["load_chain", "loaded_chains", "refuse_chains", "refuse_folder", "save_xcm", "unload_chains"]
 
@@ -79,7 +80,7 @@ def _with_attached(module: ModuleType, lines: list[str], folders: dict[int, Path
                 name = get(spectrum)
             except Exception:  # PyXspec raises plain Exception where there is none
                 continue
-            file = name.partition("{")[0]
+            file = split_name(name)[0]
             path = folders.get(number, Path.cwd()) / file
             if file and path.exists():
                 added.append(f"{command} {where} {path}{name[len(file) :]}")
@@ -95,10 +96,10 @@ def _absolute(line: str, folder: Path) -> str:
     match = _FILE_LINE.match(line)
     if match is None:
         return line
-    name, brace, rest = match[2].partition("{")
+    name = split_name(match[2])[0]
     if not name or name.startswith(("/", "none")) or not (folder / name).exists():
         return line
-    return f"{match[1]}{folder / name}{brace}{rest}{match[3]}"
+    return f"{match[1]}{folder / name}{match[2][len(name) :]}{match[3]}"
 
 
 def loaded_chains(module: ModuleType) -> list[str]:

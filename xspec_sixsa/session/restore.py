@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 from xspec_sixsa.common.files import working_directory
+from xspec_sixsa.common.fitsfile import split_name
 from xspec_sixsa.session.attached import check_attached
 from xspec_sixsa.session.printed import check_printed, printed_errors
 
@@ -114,7 +115,7 @@ def locate(session: Path, data: Path | None = None) -> tuple[Path, str | None]:
     """
     names = list(session_files(session))
     folders = list(dict.fromkeys((Path.cwd(), session.parent)))
-    lost = {folder: [(c, name) for c, name in names if not (folder / name).is_file()] for folder in folders}
+    lost = {folder: [(c, name) for c, name in names if not _is_there(folder / name)] for folder in folders}
     folder = min(folders, key=lambda one: len(lost[one]))
     if not lost[folder]:
         return folder, None
@@ -135,12 +136,17 @@ def locate(session: Path, data: Path | None = None) -> tuple[Path, str | None]:
     return folder, text
 
 
+def _is_there(path: Path) -> bool:
+    """Whether XSPEC finds a file: its reader takes a gzipped one of that name, too."""
+    return path.is_file() or path.with_name(f"{path.name}.gz").is_file()
+
+
 def find_file(name: Path, places: Iterable[Path]) -> Path | None:
     """The file in one of the places, nearest first, under as much of its old path as there is again."""
     parts = [part for part in name.parts if part not in ("/", "..", ".")]
     for place in places:
         for k in range(min(len(parts), DEEPEST), 0, -1):
-            if place.joinpath(*parts[-k:]).is_file():
+            if _is_there(place.joinpath(*parts[-k:])):
                 return place.joinpath(*parts[-k:]).absolute()
     return None
 
@@ -162,4 +168,4 @@ def session_files(session: Path) -> Iterator[tuple[str, Path]]:
             continue  # an open quote: the engine will name the line
         for word in words:
             if not _NO_FILE.match(word):
-                yield match.group(1), moved / os.path.expanduser(re.sub(r"\{.*\}$", "", word))
+                yield match.group(1), moved / os.path.expanduser(split_name(re.sub(r"\{.*\}$", "", word))[0])
