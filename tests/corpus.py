@@ -15,7 +15,7 @@ CARD, BLOCK = 80, 2880
 WRONG = ("'words'", "T", "-1", "1000000000000", "(1.0, 2.0)", None)
 NO_SCALE = ("'words'", "T", "-1", "(1.0, 2.0)", None)
 """Cards' values that mean nothing where a size or a number is due; None takes the card away."""
-FLIPS, CUTS = 24, (0.05, 0.3, 0.6, 0.9, 0.99)
+FLIPS, CUTS = 20, (0.05, 0.3, 0.6, 0.9, 0.99)
 
 
 @dataclass(frozen=True)

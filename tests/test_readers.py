@@ -86,7 +86,7 @@ def test_the_session_that_is_changed_works(folder: Path) -> None:
     (folder / "good.xcm").unlink()
 
 
-@settings(max_examples=150, **HYPOTHESIS)
+@settings(max_examples=60, **HYPOTHESIS)
 @given(changes=st.lists(st.tuples(st.integers(0, len(SESSION)), st.integers(0, 2), LINES), min_size=1, max_size=4))
 def test_a_changed_session_is_restored_or_refused(folder: Path, changes: list[tuple[int, int, str]]) -> None:
     from xspec_sixsa.embedded import Xset
@@ -120,7 +120,7 @@ def toml(value: object) -> str:
     return json.dumps(value) if isinstance(value, (str, bool)) else repr(value)
 
 
-@settings(max_examples=300, **HYPOTHESIS)
+@settings(max_examples=150, **HYPOTHESIS)
 @given(tables=TABLES)
 def test_tables_of_priors_are_taken_or_refused(folder: Path, tables: dict[str, object]) -> None:
     path = folder / "priors.toml"
@@ -128,7 +128,7 @@ def test_tables_of_priors_are_taken_or_refused(folder: Path, tables: dict[str, o
     assert said(PriorError, load_toml, path) != ""
 
 
-@settings(max_examples=150, **HYPOTHESIS)
+@settings(max_examples=60, **HYPOTHESIS)
 @given(
     content=st.one_of(st.binary(max_size=80), st.text(max_size=80).map(lambda text: text.encode("utf-8", "replace")))
 )

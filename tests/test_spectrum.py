@@ -225,7 +225,7 @@ def test_backgrounds_and_responses_are_found_beside_the_spectrum(tiny: Path, tmp
         (lambda s: s.dummyrsp(), "not available"),
         (lambda s: s.response.gain, "not available"),
         (lambda s: AllData(2), "out of range: 2"),
-        (lambda s: Spectrum("plain.pha{3}"), "type II"),
+        (lambda s: Spectrum("plain.pha{3}"), "of a file of one spectrum"),
     ],
 )
 def test_what_is_wrong_is_refused(tiny: Path, change: object, message: str) -> None:
