@@ -86,6 +86,14 @@ def test_the_session_that_is_changed_works(folder: Path) -> None:
     (folder / "good.xcm").unlink()
 
 
+@pytest.mark.parametrize("line", ["renorm 0 0", "systematic", "cd ~nobody_at_all/x", "systematic many", "query"])
+def test_a_line_that_cannot_be_done_is_named(folder: Path, line: str) -> None:
+    from xspec_sixsa.embedded import Xset
+
+    (folder / "session.xcm").write_text("\n".join([*SESSION, line]))
+    assert f"line {len(SESSION) + 1}, `{line}`" in str(said(XspecError, Xset.restore, str(folder / "session.xcm")))
+
+
 @settings(max_examples=60, **HYPOTHESIS)
 @given(changes=st.lists(st.tuples(st.integers(0, len(SESSION)), st.integers(0, 2), LINES), min_size=1, max_size=4))
 def test_a_changed_session_is_restored_or_refused(folder: Path, changes: list[tuple[int, int, str]]) -> None:
