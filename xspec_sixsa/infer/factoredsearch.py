@@ -166,6 +166,11 @@ class FactoredSearch:
         """Error in log L that ends the search."""
         return self._problem.settings.worthwhile(self.step, *ACCURACY)
 
+    @property
+    def _trusted(self) -> float:
+        """Power of the likelihood as far as the last step's error lets the emulator be trusted."""
+        return min(1.0, 1 / max(self._spread, 1e-3))
+
     def run(self, most: int, reserve: int) -> None:
         """Search until the emulator is accurate, `most` steps were made, or only `reserve` evaluations are left."""
         for _ in range(most):
@@ -180,7 +185,8 @@ class FactoredSearch:
             if len(errors) > PATIENCE and min(errors[-PATIENCE:]) > 0.9 * min(errors[:-PATIENCE]):
                 log.info("the search ends: the emulator has not improved in %d steps", PATIENCE)
                 return
-            powers = [step["power"] for step in self.steps]
+            # the next step's power, too: what was learned last counts most
+            powers = [step["power"] for step in self.steps] + [self._trusted]
             if len(powers) > 2 * HOPE and max(powers[-HOPE:]) < min(2 * max(powers[:-HOPE]), 1.0):
                 log.info("the search ends: the likelihood's power has not risen in %d steps", HOPE)
                 return
@@ -203,7 +209,7 @@ class FactoredSearch:
         """Draw the emulated posterior as far as the emulator can be trusted, and evaluate a few of its points."""
         problem, number = self._problem, len(self.steps) + 1
         if self.steps:
-            power = min(1.0, 1 / max(self._spread, 1e-3))
+            power = self._trusted
         else:
             power = min(1.0, 1 / max(max(m.error for m in self.emulator.maps), 1e-3))
         rng = problem.streams.numpy("search", number)

@@ -27,7 +27,7 @@ SHORTEST_LONGEST = (-3, 5)  # logarithms of length scales, in standard deviation
 IMPOSSIBLE = 1e12  # loss of length scales that give no kernel
 SCALE_STEPS, SCALE_STEPS_AGAIN = 30, 12  # of the search for length scales: from nothing, and from earlier ones
 WIDE, SHORT = 0.7, -2.5  # logarithms of length scales that a search begins with
-UNEXPLAINED = -3.0  # logarithm of the noise from which kernels explain so little that other beginnings are tried
+UNEXPLAINED = -6.0  # logarithm of the noise from which kernels explain so little that other beginnings are tried
 
 
 class KernelRegression:

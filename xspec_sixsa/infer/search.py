@@ -175,6 +175,9 @@ class Search:
             if step > MOVES // 2
         ]
         points = rng.permutation(np.concatenate(late))[:KEPT]
+        # components of one kind may have traded places: the weights tell how much is there
+        exchanges = [] if self._problem.factors is None else self._problem.factors.exchanges
+        points = np.concatenate([points, *(points[:, order] for order in exchanges)])
         with self._problem.streams.torch("sample", int(rng.integers(2**31))):
             return Cover(points).resample(lambda u: power * self.emulator.log_likelihood(u), KEPT)
 
