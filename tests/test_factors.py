@@ -166,13 +166,24 @@ def test_two_copies_of_one_component_have_one_curve(xspec: ModuleType) -> None:
     with model.session:
         factors, _ = model.factors()
         assert [(p.inputs, p.curve) for p in factors.parts] == [((0, 1), 0), ((0, 3), 0)]
+        assert factors.blocks == [[2, 1], [4, 3]]
+        assert [order.tolist() for order in factors.exchanges] == [[0, 3, 4, 1, 2]]
         parts, whole = rebuilt(factors, model)
     np.testing.assert_allclose(parts, whole, rtol=ENOUGH)
     # not of one prior: the cube's columns mean other values
     priors[1] = sixsa.uniform(m(2), 0, 3)
     model = recorded(xspec, priors)
     with model.session:
-        assert [p.curve for p in model.factors()[0].parts] == [0, 1]
+        factors, _ = model.factors()
+        assert [p.curve for p in factors.parts] == [0, 1]
+        # trading places may still be worth a try
+        assert [order.tolist() for order in factors.exchanges] == [[0, 3, 4, 1, 2]]
+
+
+def test_components_of_other_kinds_do_not_trade_places(xspec: ModuleType) -> None:
+    model = recorded(xspec, both(load(xspec, "TBabs*(powerlaw+bbodyrad)", (0.1, 1.5, 4e-3, 0.7, 50.0))))
+    with model.session:
+        assert model.factors()[0].exchanges == []
 
 
 def test_parameters_of_one_joint_prior_stay_together(xspec: ModuleType) -> None:
