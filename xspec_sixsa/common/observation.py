@@ -44,7 +44,8 @@ class SpectrumData:
         Error of ``counts - background_ratio * background``, counts; for "chi" only. Under model weighting it is the
         error at the data, while XSPEC's follows the model.
     area_scale : ndarray (n,)
-        AREASCAL: expected counts are ``folded * exposure * area_scale``.
+        AREASCAL, or 1 where XSPEC's folded model has it in already: expected counts are
+        ``folded * exposure * area_scale``.
     weight : str
         Weighting of chi-squared ("standard", "gehrels", "churazov", "model").
     systematic : float

@@ -11,7 +11,7 @@ from xspec_sixsa.common.observation import Observation
 from xspec_sixsa.session.freeparameter import FreeParameter
 from xspec_sixsa.session.gain import Gain, gains
 from xspec_sixsa.session.links import Links
-from xspec_sixsa.session.parameters import model_objects
+from xspec_sixsa.session.parameters import applies, model_objects
 
 __all__ = ["Evaluator", "outside_limits"]
 
@@ -71,7 +71,7 @@ class Evaluator:
                 self._gains.append((gain, pairs))
         self._folds: list[tuple[int, np.ndarray, slice, list[Any]]] = []
         for data, where in zip(observation.spectra, observation.slices, strict=True):
-            models = [model for _, group, model in objects if group == data.data_group and _applies(model, data.index)]
+            models = [model for _, group, model in objects if group == data.data_group and applies(model, data.index)]
             if not models:
                 raise ValueError(
                     f"No active model applies to spectrum {data.index} ({data.name}): define one for its source and "
@@ -206,12 +206,3 @@ class Evaluator:
                 break
         self.set(theta)
         return elsewhere != statistic and float(self._module.Fit.statistic) == elsewhere
-
-
-def _applies(model: Any, number: int) -> bool:
-    """Whether a Model object has a folded model for a spectrum (its source may have no response there)."""
-    try:
-        model.folded(number)
-    except Exception:  # PyXspec raises plain Exception
-        return False
-    return True

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from xspec_sixsa.common.observation import Observation, SpectrumData
+from xspec_sixsa.session.areascal import Companion, find_units, folded_unit, variances
 
 __all__ = ["observe", "saved_lines", "saved_statistics"]
 
@@ -58,14 +59,15 @@ def observe(module: ModuleType) -> Observation:
     Returns
     -------
     Observation
-        Source counts are ``values * exposure * areaScale``: PyXspec's `values` are raw rates per unit of AREASCAL.
-        Background `values` are scaled to the source's BACKSCAL already, so they are scaled back to recorded counts.
+        Source counts are ``values * exposure``, times AREASCAL where XSPEC has divided by it, as releases before 12.12
+        do (`xspec_sixsa.session.areascal` finds out). Background `values` are scaled to the source's BACKSCAL already,
+        so they are scaled back to recorded counts.
 
     Raises
     ------
     ValueError
-        Without data, for a spectrum without noticed channels, exposure or counts, and where counts and XSPEC's own
-        rate disagree.
+        Without data, for a spectrum without noticed channels, exposure or counts, and where counts, errors or the
+        folded model disagree with XSPEC's own rates.
     """
     n = int(module.AllData.nSpectra)
     if n == 0:
@@ -94,6 +96,16 @@ def _attached(spectrum: Any, which: str) -> Any:
         return None
 
 
+def _companion(spectrum: Any, which: str, noticed: np.ndarray) -> Companion | None:
+    """Return the background or the correction; None where there is none, or it is multiplied by zero."""
+    attached, cornorm = _attached(spectrum, which), float(spectrum.cornorm) if which == "correction" else None
+    if attached is None or cornorm == 0.0:
+        return None
+    back = _per_bin(attached.backScale, noticed) / _per_bin(spectrum.backScale, noticed)
+    values, variance = (np.asarray(array, dtype=np.float64) for array in (attached.values, attached.variance))
+    return Companion(attached.fileName, values, variance, _per_bin(attached.areaScale, noticed), back, cornorm)
+
+
 def _spectrum(module: ModuleType, index: int, statistic: str, systematic: float) -> SpectrumData:
     spectrum = module.AllData(index)
     name, exposure = spectrum.fileName, float(spectrum.exposure)
@@ -106,37 +118,41 @@ def _spectrum(module: ModuleType, index: int, statistic: str, systematic: float)
     if not exposure > 0.0:
         raise ValueError(f"Spectrum {index} ({name}) has an exposure of {exposure:g} s: repair EXPOSURE in its header.")
     area = _per_bin(spectrum.areaScale, noticed)
-    to_counts = exposure * area
     rate = np.asarray(spectrum.values, dtype=np.float64)
-    variance = np.asarray(spectrum.variance, dtype=np.float64)
-    counts = rate * to_counts
-    net = rate.copy()
+    behind, correction = (_companion(spectrum, which, noticed) for which in ("background", "correction"))
+    units = find_units(spectrum, rate, area, [one for one in (behind, correction) if one is not None])
+    rate = rate * units.source  # from here on all rates are counts/s in the source region
+    counts = rate * exposure
+    found = variances(spectrum, units, np.asarray(spectrum.variance, dtype=np.float64), behind)
+    if found is None and statistic in ("chi", "pgstat"):
+        raise _unknown(name, index, f"errors, which {statistic} needs,", "Spectrum.rate[1]")
+    variance, spread = found or (np.zeros_like(rate), np.zeros_like(rate))
+    folded = folded_unit(module, spectrum, index, units)
+    if folded is None:
+        raise _unknown(name, index, "folded models", "Spectrum.rate[3]")
     background = ratio = background_sigma = None
-    least = 1.0 / to_counts**2
-    attached, correction = _attached(spectrum, "background"), _attached(spectrum, "correction")
-    if attached is not None:
-        scale = _per_bin(attached.backScale, noticed) / _per_bin(spectrum.backScale, noticed)
-        recorded = float(attached.exposure) * _per_bin(attached.areaScale, noticed) * scale
-        values = np.asarray(attached.values, dtype=np.float64)
-        spread = np.asarray(attached.variance, dtype=np.float64)
-        background, ratio = values * recorded, to_counts / recorded
-        background_sigma = np.sqrt(spread) * recorded
-        net, variance = net - values, variance + spread
-        least = np.minimum(least, 1.0 / recorded**2)
-    corrected = np.zeros(len(noticed))
-    if correction is not None and float(spectrum.cornorm) != 0.0:
-        corrected = float(spectrum.cornorm) * np.asarray(correction.values, dtype=np.float64)
+    least = np.full_like(rate, 1.0 / exposure**2)
+    if behind is not None:
+        ratio = area * exposure / (float(spectrum.background.exposure) * behind.area * behind.back)
+        to_recorded = exposure / ratio
+        background = behind.values * units.of(behind) * to_recorded
+        background_sigma = np.sqrt(spread) * to_recorded
+        least = np.minimum(least, 1.0 / to_recorded**2)
+    corrected = np.zeros_like(rate)
+    if correction is not None and correction.cornorm is not None:
+        corrected = correction.cornorm * correction.values * units.of(correction)
         if background is None or ratio is None:  # they come together
             # the Poisson statistics look at a correction only where there is a background
             if statistic == "chi":
-                background, ratio = corrected * to_counts, np.ones(len(noticed))
+                background, ratio = corrected * exposure, np.ones_like(rate)
         else:
-            background = background + corrected * to_counts / ratio
-    _check_rate(spectrum, index, name, float(area @ (rate - corrected)))
+            background = background + corrected * exposure / ratio
+    _check_rate(spectrum, index, name, float((rate - corrected).sum()))
     sigma = None
     if statistic == "chi":
         # A bin without any error is given that of one count, as XSPEC does.
-        sigma = np.sqrt(np.where(variance > 0.0, variance, least)) * to_counts
+        variance = variance + spread
+        sigma = np.sqrt(np.where(variance > 0.0, variance, least)) * exposure
     else:
         if not counts.any() and (background is None or not background.any()):
             raise ValueError(
@@ -156,10 +172,17 @@ def _spectrum(module: ModuleType, index: int, statistic: str, systematic: float)
     return SpectrumData(
         name=name, index=index, counts=counts, exposure=exposure,
         energies=np.asarray(spectrum.energies, dtype=np.float64).reshape(-1, 2), statistic=statistic,
-        background=background, background_ratio=ratio, background_sigma=background_sigma, sigma=sigma, area_scale=area,
-        weight=str(module.Fit.weight), systematic=systematic, is_poisson=bool(spectrum.isPoisson),
+        background=background, background_ratio=ratio, background_sigma=background_sigma, sigma=sigma,
+        area_scale=folded, weight=str(module.Fit.weight), systematic=systematic, is_poisson=bool(spectrum.isPoisson),
         data_group=int(spectrum.dataGroup),
     )  # fmt: skip
+
+
+def _unknown(name: str, index: int, what: str, where: str) -> ValueError:
+    return ValueError(
+        f"Spectrum {index} ({name}) has an AREASCAL other than 1, and XSPEC's {what} agree with {where} neither "
+        "divided by it nor as they are. The likelihood cannot be trusted: please report this file and Xset.version."
+    )
 
 
 def _check_rate(spectrum: Any, index: int, name: str, total: float) -> None:

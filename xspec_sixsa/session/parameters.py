@@ -15,7 +15,7 @@ from typing import Any
 from xspec_sixsa.session.freeparameter import FreeParameter
 from xspec_sixsa.session.gain import gains
 
-__all__ = ["chain_name", "find", "free_parameters", "model_objects", "parameters_of"]
+__all__ = ["applies", "chain_name", "find", "free_parameters", "model_objects", "parameters_of"]
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +35,15 @@ def model_objects(module: ModuleType) -> list[tuple[str, int, Any]]:
             except Exception:  # PyXspec raises plain Exception where a source has no response in that group
                 continue
     return result
+
+
+def applies(model: Any, number: int) -> bool:
+    """Whether a Model object has a folded model for a spectrum (its source may have no response there)."""
+    try:
+        model.folded(number)
+    except Exception:  # PyXspec raises plain Exception
+        return False
+    return True
 
 
 def parameters_of(model: Any) -> list[tuple[str, Any]]:
