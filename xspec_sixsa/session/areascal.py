@@ -77,7 +77,7 @@ class AreaUnits:
         return self.area / companion.area if self.convention == RECORDED else self.source
 
 
-def find_units(spectrum: Any, values: Vector, area: Vector, companions: Sequence[Companion]) -> AreaUnits:
+def find_units(spectrum: Any, values: Vector, area: Vector, companions: Sequence[Companion]) -> AreaUnits | None:
     """Find out whether the arrays of a spectrum are divided by AREASCAL.
 
     Parameters
@@ -91,9 +91,9 @@ def find_units(spectrum: Any, values: Vector, area: Vector, companions: Sequence
 
     Returns
     -------
-    AreaUnits
-        "divided" also where AREASCAL is 1 throughout, since it makes no difference then, and where neither the files
-        nor the rates decide.
+    AreaUnits or None
+        "divided" where AREASCAL is 1 throughout: it makes no difference then. None where the arrays agree with neither
+        the files nor the rates in any unit.
     """
     divided = AreaUnits(area)
     if all((one == 1.0).all() for one in (area, *(c.area for c in companions))):
@@ -109,7 +109,7 @@ def find_units(spectrum: Any, values: Vector, area: Vector, companions: Sequence
     for units in choices:
         if _same(_totals(units, values, companions), [spectrum.rate[2], spectrum.rate[0]]):
             return units
-    return divided
+    return None
 
 
 def variances(

@@ -121,6 +121,8 @@ def _spectrum(module: ModuleType, index: int, statistic: str, systematic: float)
     rate = np.asarray(spectrum.values, dtype=np.float64)
     behind, correction = (_companion(spectrum, which, noticed) for which in ("background", "correction"))
     units = find_units(spectrum, rate, area, [one for one in (behind, correction) if one is not None])
+    if units is None:
+        raise _unknown(name, index, "source and background rates", "the files or Spectrum.rate[0] and [2]")
     rate = rate * units.source  # from here on all rates are counts/s in the source region
     counts = rate * exposure
     found = variances(spectrum, units, np.asarray(spectrum.variance, dtype=np.float64), behind)
