@@ -54,7 +54,9 @@ def newer(
     if folded:
         patch.setattr(Model, "folded", lambda self, n: list(np.asarray(fold(self, n)) * area(embedded.AllData(n))))
         # the engine's own rate goes through Model.folded, and stays what it is
-        patch.setattr(Spectrum, "_model_rate", lambda self: float(sum(embedded.AllModels(1).folded(self.index))))
+        patch.setattr(
+            Spectrum, "_model_rate", lambda self: float(sum(embedded.AllModels(self.dataGroup).folded(self.index)))
+        )
     module = ModuleType("xspec")  # without `evaluate_batch`, so that the session takes it for the real one
     for name in NAMES:
         setattr(module, name, other.get(name, getattr(embedded, name)))

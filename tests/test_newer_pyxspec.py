@@ -10,7 +10,10 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from newer_pyxspec import newer
+from test_derived import posterior, two_groups
+from test_session import fresh
 from tiny_ogip import N_CHANNELS, make_pha, write_tiny
 
 from xspec_sixsa import embedded
@@ -107,6 +110,24 @@ def test_arrays_that_agree_with_nothing_are_refused(
     monkeypatch.setattr(Spectrum, "rate", property(lambda self: tuple(np.array(stated.fget(self)) * odd)))
     with pytest.raises(ValueError, match=f"AREASCAL other than 1, and XSPEC's .*{what}.*report this file"):
         observe(module)
+
+
+@pytest.mark.parametrize("counted", [True, False])
+def test_components_of_a_plot_are_found_with_addcomp_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, counted: bool
+) -> None:
+    """PyXspec 2.0.3 brought `Plot.addComp`; its notes do not name `nAddComps`, which later ones have."""
+    for _ in fresh("xspec_sixsa.embedded", tmp_path, monkeypatch):
+        module = newer(monkeypatch)
+        result = posterior(two_groups(module))
+        if not counted:
+            monkeypatch.delattr(type(embedded.Plot), "nAddComps")
+        found = result.posterior_predictions_convolved(
+            nsamples=4, plottype="data", axis=Figure().add_subplot(), xspec=module
+        )
+        assert found["names"] == ["powerlaw", "gaussian"]
+        # XSPEC folds the whole and its parts in single precision
+        assert found["models"][:, 0] == pytest.approx(found["models"][:, 1:].sum(axis=1), rel=1e-4)
 
 
 @pytest.mark.xspec

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -122,7 +123,7 @@ def _predictions(result: Result, plottype: str, nsamples: int, group: int, xspec
 
     def size() -> np.ndarray:
         draw()
-        return np.array([len(plot.x(group)), plot.nAddComps(group) if adds else 0])
+        return np.array([len(plot.x(group)), _n_components(plot, group) if adds else 0])
 
     def arrays() -> np.ndarray:
         draw()
@@ -167,6 +168,17 @@ def _predictions(result: Result, plottype: str, nsamples: int, group: int, xspec
         found |= dict(zip(keys, rows[good][0, 2:5], strict=True))
         found["backgrounderr"] = np.zeros(points)
     return found | {"models": models, "names": names, "xlabel": x_label, "ylabel": y_label}
+
+
+def _n_components(plot: Any, group: int) -> int:
+    """Number of additive components drawn; where PyXspec has `addComp` but no `nAddComps`, it raises after the last."""
+    if hasattr(plot, "nAddComps"):
+        return int(plot.nAddComps(group))
+    number = 0
+    with contextlib.suppress(Exception):  # PyXspec raises plain Exception
+        while len(plot.addComp(number + 1, group)):
+            number += 1
+    return number
 
 
 def _background(plot: Any, group: int) -> Any:
