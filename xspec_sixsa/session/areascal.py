@@ -54,7 +54,7 @@ class Companion:
 
 @dataclass(frozen=True)
 class AreaUnits:
-    """Counts/s in the source region per unit of XSPEC's arrays, by noticed group.
+    """What brings XSPEC's arrays to counts/s per unit of AREASCAL, by noticed group.
 
     Attributes
     ----------
@@ -69,12 +69,12 @@ class AreaUnits:
 
     @property
     def source(self) -> Vector:
-        """Of the source's array."""
-        return self.area if self.convention == DIVIDED else np.ones_like(self.area)
+        """For the source's array."""
+        return np.ones_like(self.area) if self.convention == DIVIDED else 1.0 / self.area
 
     def of(self, companion: Companion) -> Vector:
-        """Of the array of a background or correction."""
-        return self.area / companion.area if self.convention == RECORDED else self.source
+        """For the array of a background or correction."""
+        return 1.0 / companion.area if self.convention == RECORDED else self.source
 
 
 def find_units(spectrum: Any, values: Vector, area: Vector, companions: Sequence[Companion]) -> AreaUnits | None:
@@ -115,7 +115,7 @@ def find_units(spectrum: Any, values: Vector, area: Vector, companions: Sequence
 def variances(
     spectrum: Any, units: AreaUnits, variance: Vector, background: Companion | None
 ) -> tuple[Vector, Vector] | None:
-    """Variances of the source's rate and of the background expected in it, (counts/s)^2, by noticed group.
+    """Variances of the rates of source and background per unit of AREASCAL, by noticed group.
 
     In the units of `values`, or divided by AREASCAL squared all the same: whichever gives the error that XSPEC states
     for its net rate. None where neither does.
@@ -123,7 +123,7 @@ def variances(
     for choice in (units, AreaUnits(units.area)):
         own = variance * choice.source**2
         behind = np.zeros_like(own) if background is None else background.variance * choice.of(background) ** 2
-        total = float((own + behind).sum())
+        total = float(units.area**2 @ (own + behind))
         # PyXspec's manual calls it the variance of the net rate; what 12.9.1 gives is the error
         if units.convention == DIVIDED or any(_same([one], [spectrum.rate[1]]) for one in (total**0.5, total)):
             return own, behind
@@ -137,10 +137,13 @@ def folded_unit(module: ModuleType, spectrum: Any, index: int, units: AreaUnits)
     """
     objects = model_objects(module)
     models = [m for _, group, m in objects if group == int(spectrum.dataGroup) and applies(m, index)]
-    if units.convention == DIVIDED or not models:
-        return units.source
+    if units.convention == DIVIDED:
+        return units.area
+    undivided = np.ones_like(units.area)
+    if not models:
+        return undivided
     folded = np.sum([np.asarray(model.folded(index), dtype=float) for model in models], axis=0)
-    for unit in (units.source, units.area):
+    for unit in (undivided, units.area):
         if _same([unit @ folded], [spectrum.rate[3]]):
             return unit
     return None
@@ -153,9 +156,9 @@ def _same(found: ArrayLike, wanted: ArrayLike) -> bool:
 
 def _totals(units: AreaUnits, values: Vector, companions: Sequence[Companion]) -> list[float]:
     """Total and net rate, counts/s: a correction is subtracted from both, a background from the net one only."""
-    total = net = float(units.source @ values)
+    total = net = float(units.area @ (units.source * values))
     for one in companions:
-        rate = float(units.of(one) @ one.values)
+        rate = float(units.area @ (units.of(one) * one.values))
         if one.cornorm is None:
             net -= rate
         else:
@@ -164,15 +167,15 @@ def _totals(units: AreaUnits, values: Vector, companions: Sequence[Companion]) -
 
 
 def _rates_in_files(spectrum: Any, area: Vector, companions: Sequence[Companion]) -> list[Vector] | None:
-    """Counts/s expected in the source region, by noticed group, by the files; None where these cannot be read."""
+    """Counts/s in the source region per unit of AREASCAL, by noticed group, of the files; None where unread."""
     noticed = np.asarray(spectrum.noticed, dtype=int) - 1
     try:
         pha = read_pha(spectrum.fileName)
         grouping = make_grouping(pha)
-        rates = [_grouped(pha, grouping)[noticed]]
+        rates = [_grouped(pha, grouping)[noticed] / area]
         for one in companions:
             other = _grouped(read_pha(one.file, spectrum.fileName, "background"), grouping)[noticed]
-            rates.append(other * area / (one.area * one.back))
+            rates.append(other / (one.area * one.back))
     except Exception:  # moved, simulated in memory, of type II: XSPEC's rates decide
         return None
     return rates

@@ -123,8 +123,9 @@ def _spectrum(module: ModuleType, index: int, statistic: str, systematic: float)
     units = find_units(spectrum, rate, area, [one for one in (behind, correction) if one is not None])
     if units is None:
         raise _unknown(name, index, "source and background rates", "the files or Spectrum.rate[0] and [2]")
-    rate = rate * units.source  # from here on all rates are counts/s in the source region
-    counts = rate * exposure
+    rate = rate * units.source  # from here on all rates are per unit of AREASCAL
+    to_counts = exposure * area
+    counts = rate * to_counts
     found = variances(spectrum, units, np.asarray(spectrum.variance, dtype=np.float64), behind)
     if found is None and statistic in ("chi", "pgstat"):
         raise _unknown(name, index, f"errors, which {statistic} needs,", "Spectrum.rate[1]")
@@ -133,28 +134,27 @@ def _spectrum(module: ModuleType, index: int, statistic: str, systematic: float)
     if folded is None:
         raise _unknown(name, index, "folded models", "Spectrum.rate[3]")
     background = ratio = background_sigma = None
-    least = np.full_like(rate, 1.0 / exposure**2)
+    least = 1.0 / to_counts**2
     if behind is not None:
-        ratio = area * exposure / (float(spectrum.background.exposure) * behind.area * behind.back)
-        to_recorded = exposure / ratio
-        background = behind.values * units.of(behind) * to_recorded
-        background_sigma = np.sqrt(spread) * to_recorded
-        least = np.minimum(least, 1.0 / to_recorded**2)
+        recorded = float(spectrum.background.exposure) * behind.area * behind.back
+        background, ratio = behind.values * units.of(behind) * recorded, to_counts / recorded
+        background_sigma = np.sqrt(spread) * recorded
+        least = np.minimum(least, 1.0 / recorded**2)
     corrected = np.zeros_like(rate)
     if correction is not None and correction.cornorm is not None:
         corrected = correction.cornorm * correction.values * units.of(correction)
         if background is None or ratio is None:  # they come together
             # the Poisson statistics look at a correction only where there is a background
             if statistic == "chi":
-                background, ratio = corrected * exposure, np.ones_like(rate)
+                background, ratio = corrected * to_counts, np.ones_like(rate)
         else:
-            background = background + corrected * exposure / ratio
-    _check_rate(spectrum, index, name, float((rate - corrected).sum()))
+            background = background + corrected * to_counts / ratio
+    _check_rate(spectrum, index, name, float(area @ (rate - corrected)))
     sigma = None
     if statistic == "chi":
         # A bin without any error is given that of one count, as XSPEC does.
         variance = variance + spread
-        sigma = np.sqrt(np.where(variance > 0.0, variance, least)) * exposure
+        sigma = np.sqrt(np.where(variance > 0.0, variance, least)) * to_counts
     else:
         if not counts.any() and (background is None or not background.any()):
             raise ValueError(
