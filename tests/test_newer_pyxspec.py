@@ -18,8 +18,10 @@ from tiny_ogip import N_CHANNELS, make_pha, write_tiny
 
 from xspec_sixsa import embedded
 from xspec_sixsa.common.observation import SpectrumData
+from xspec_sixsa.compare.chains import run_chain
 from xspec_sixsa.embedded.ogip import write_pha
 from xspec_sixsa.embedded.spectrum import Spectrum
+from xspec_sixsa.priors import bind, loguniform, uniform
 from xspec_sixsa.session import Session
 from xspec_sixsa.session.observe import observe
 
@@ -128,6 +130,24 @@ def test_components_of_a_plot_are_found_with_addcomp_alone(
         assert found["names"] == ["powerlaw", "gaussian"]
         # XSPEC folds the whole and its parts in single precision
         assert found["models"][:, 0] == pytest.approx(found["models"][:, 1:].sum(axis=1), rel=1e-4)
+
+
+def test_a_chain_is_asked_for_by_keywords(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Newer PyXspec's Chain has `rescale` where 12.9.1's has `temperature` (its manual, class Chain)."""
+
+    def chain(fileName, fileType=None, burn=None, runLength=None, proposal=None, rand=None, rescale=None,
+              temperature=None, algorithm=None, walkers=None) -> embedded.Chain:  # fmt: skip
+        assert rescale is None and temperature is None
+        return embedded.Chain(fileName, burn=burn, runLength=runLength, algorithm=algorithm, walkers=walkers)
+
+    for _ in fresh("xspec_sixsa.embedded", tmp_path, monkeypatch):
+        module = newer(monkeypatch, Chain=chain)
+        module.AllData("one.pha")
+        model = module.Model("powerlaw", setPars=(1.8, 3e-3))
+        session = Session(module, workers=1)
+        prior = bind([uniform(model(1), 1.0, 3.0), loguniform(model(2), 1e-4, 1e-2)], session)
+        found = run_chain(session, prior, start=np.array([1.8, 3e-3]), length=160, burn=16, progress=False)
+        assert found.samples.shape == (160, 2)
 
 
 @pytest.mark.xspec
