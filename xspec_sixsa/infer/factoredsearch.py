@@ -39,6 +39,7 @@ STEP = 6  # curves measured a step, for each shape parameter of each part
 GROWTH = 1.5  # of a step's curves over the last's, while the emulator is too far off for the whole likelihood
 CHECKS = 16  # whole spectra evaluated a step
 POOL = 400  # points of the emulated posterior among which those to be measured are chosen
+KNOWN = 1e-6  # of the largest variance in a pool: what rounding leaves of a point that has been chosen
 LEAST_WEIGHT = 1e-3  # of curves far from the posterior
 NEAR = 0.5  # standard deviations of the posterior within which a curve is near to it
 PATIENCE = 3  # steps at full power without improvement that end a search
@@ -263,10 +264,11 @@ class FactoredSearch:
             ratio = torch.tensor(np.concatenate([norms[:, k] for k in curve.parts]) / self._amplitude(curve))
             covariances.append(known.uncertainty(x) * torch.outer(ratio, ratio))
         chosen: list[list[int]] = [[] for _ in inputs]
+        known_enough = KNOWN * max(float(covariance.diagonal().max()) for covariance in covariances)
         for _ in range(n):
             largest = [float(covariance.diagonal().max()) for covariance in covariances]
             number = int(np.argmax(largest))
-            if largest[number] <= 0:
+            if largest[number] <= known_enough:
                 break
             covariance = covariances[number]
             row = int(covariance.diagonal().argmax())

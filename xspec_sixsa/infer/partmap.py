@@ -87,7 +87,8 @@ class PartMap:
         basis = principal_components((y - centre) * unit, share, LOST, MOST)
         latents = ((y - centre) * unit) @ basis
         decoder = basis.T / unit
-        regression = KernelRegression(x, latents, weights, None if previous is None else previous.regression.scales)
+        scales = None if previous is None else previous.regression.scales
+        regression = KernelRegression(x, latents, weights, scales, noiseless=True)
         missed = regression.left_out @ decoder
         if logarithmic:
             change = raised * torch.expm1(missed.clamp(-50, 50))

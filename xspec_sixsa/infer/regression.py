@@ -27,7 +27,7 @@ SHORTEST_LONGEST = (-3, 5)  # logarithms of length scales, in standard deviation
 IMPOSSIBLE = 1e12  # loss of length scales that give no kernel
 SCALE_STEPS, SCALE_STEPS_AGAIN = 30, 12  # of the search for length scales: from nothing, and from earlier ones
 WIDE, SHORT = 0.7, -2.5  # logarithms of length scales that a search begins with
-UNEXPLAINED = -6.0  # logarithm of the noise from which kernels explain so little that other beginnings are tried
+UNEXPLAINED = -3.0  # logarithm of the noise from which kernels explain so little that other beginnings are tried
 
 
 class KernelRegression:
@@ -41,9 +41,13 @@ class KernelRegression:
         Where the map must be right: they set the coordinates, the trend, and which points set the length scales.
     scales : Tensor, shape (d + 1,), optional
         Where the search for the logarithms of length scales and noise begins: those of an earlier regression.
+    noiseless : bool, default False
+        Whether noise that is found there is but what a wider kernel cannot follow.
     """
 
-    def __init__(self, x: Points, y: Tensor, weights: Points, scales: Tensor | None = None) -> None:
+    def __init__(
+        self, x: Points, y: Tensor, weights: Points, scales: Tensor | None = None, *, noiseless: bool = False
+    ) -> None:
         self._centre = np.average(x, axis=0, weights=weights)
         spread = (weights / weights.sum())[:, None] * (x - self._centre)
         covariance = spread.T @ (x - self._centre)
@@ -59,7 +63,7 @@ class KernelRegression:
         relevant = max(int((w > RELEVANT * w.max()).sum()), min(SCALED_ON, len(w)))
         chosen = torch.linspace(0, relevant - 1, min(SCALED_ON, relevant)).long()
         best = torch.argsort(w, descending=True, stable=True)[chosen]
-        self.scales = _length_scales(points[best], residual[best], scales)
+        self.scales = _length_scales(points[best], residual[best], scales, noiseless)
         scaled = points / self.scales[:-1].exp()
         self._points = torch.cat([scaled, -0.5 * (scaled * scaled).sum(1, keepdim=True)], dim=1).T.contiguous()
         kernel = self._kernel(points)
@@ -106,18 +110,18 @@ class KernelRegression:
         return self._trend(points) @ self._coefficients + kernels
 
 
-def _length_scales(x: Tensor, y: Tensor, begin: Tensor | None) -> Tensor:
+def _length_scales(x: Tensor, y: Tensor, begin: Tensor | None, noiseless: bool) -> Tensor:
     """Logarithms of length scales and relative noise that maximise the marginal likelihood, one variance for all y.
 
     Seen from wide kernels, what varies within a small part of one parameter's range (a line's energy) is noise, and
-    taking it for that a maximum of its own: where noise is found, searches also begin with one short scale each.
+    taking it for that a maximum of its own: where there can be none, searches also begin with one short scale each.
     """
     d = x.shape[1]
     wide = torch.tensor([WIDE] * d + [-8.0], dtype=torch.float64)
     best, value = _maximised(
         x, y, wide if begin is None else begin, SCALE_STEPS if begin is None else SCALE_STEPS_AGAIN
     )
-    if best[-1] > UNEXPLAINED:
+    if noiseless and best[-1] > UNEXPLAINED:
         short = wide.repeat(d, 1) + (SHORT - WIDE) * torch.eye(d + 1, dtype=torch.float64)[:d]
         tried = [(best, value)] + [_maximised(x, y, start, SCALE_STEPS) for start in short]
         best, _ = min(tried, key=lambda found: found[1])
