@@ -43,7 +43,8 @@ KNOWN = 1e-6  # of the largest variance in a pool: what rounding leaves of a poi
 LEAST_WEIGHT = 1e-3  # of curves far from the posterior
 NEAR = 0.5  # standard deviations of the posterior within which a curve is near to it
 PATIENCE = 3  # steps at full power without improvement that end a search
-HOPE = 4  # steps in which the likelihood's power must have doubled
+RESOLVED = 1000  # curves that resolve a narrow line over a whole band, in two parameters
+HOPE = 4  # steps in which the likelihood's power must have doubled by then
 WALKERS, MOVES = 600, 6  # of the population that a step is drawn from
 ACCURACY = (0.05, 0.3)  # error in log L, at least and at most, that ends a search
 HOPELESS = 1.0  # error in log L beyond which the emulated posterior is none to draw from
@@ -188,7 +189,11 @@ class FactoredSearch:
                 return
             # the next step's power, too: what was learned last counts most
             powers = [step["power"] for step in self.steps] + [self._trusted]
-            if len(powers) > 2 * HOPE and max(powers[-HOPE:]) < min(2 * max(powers[:-HOPE]), 1.0):
+            if (
+                self.measured > RESOLVED
+                and len(powers) > 2 * HOPE
+                and max(powers[-HOPE:]) < min(2 * max(powers[:-HOPE]), 1.0)
+            ):
                 log.info("the search ends: the likelihood's power has not risen in %d steps", HOPE)
                 return
             before = self.measured
