@@ -183,7 +183,13 @@ class FactoredSearch:
             power = self._check()
             if power == 1 and self.error < self.accuracy:
                 return
-            errors = [step["effective_error"] for step in self.steps if step["power"] == 1]
+            full = [step for step in self.steps if step["power"] == 1]
+            errors = [step["effective_error"] for step in full]
+            # as with skis that are rented until they could have been bought: never twice of what was best
+            saved = self._problem.settings.target_ess * np.expm1(min(errors, default=np.inf) ** 2)
+            if sum(step["evaluations"] for step in full) > saved:
+                log.info("the search ends: further steps would cost more than the draws that they save")
+                return
             if len(errors) > PATIENCE and min(errors[-PATIENCE:]) > 0.9 * min(errors[:-PATIENCE]):
                 log.info("the search ends: the emulator has not improved in %d steps", PATIENCE)
                 return
