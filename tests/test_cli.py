@@ -327,3 +327,11 @@ print("STATISTIC", len(module.AllData(1).noticed), module.Fit.statistic)
     assert found["xspec"][0] == found["embedded"][0]
     # What the project promises of the embedded engine: C-stat within 0.2 on 10^4 counts.
     assert found["xspec"][1] == pytest.approx(found["embedded"][1], abs=0.2)
+
+
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    command = [sys.executable, "-c", "from xspec_sixsa.interfaces.cli import main; main()", "models"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+        run.stdout.close()  # as `head` does
+        assert run.stderr.read() == ""
+    assert run.returncode == 0

@@ -78,6 +78,10 @@ def guarded(command: click.Command) -> click.Command:
         except KeyboardInterrupt:
             click.echo("Interrupted.", err=True)
             code = 130
+        except BrokenPipeError:
+            # whoever reads, such as `head`, has seen enough; what is left in the buffer has nowhere to go
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            code = 0
         except Exception as error:
             if debug:
                 raise

@@ -15,7 +15,7 @@ from xspec_sixsa.products.plots.style import BLUE, STYLE, new_figure, save_figur
 __all__ = ["plot_reach"]
 
 COLUMNS = 3
-LOPSIDED = 0.4  # a median below this share of the mean asks for a logarithmic axis
+LOPSIDED = 0.6  # a median below this share of the mean asks for a logarithmic axis
 
 
 def plot_reach(
