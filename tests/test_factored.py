@@ -17,7 +17,7 @@ from xspec_sixsa.common.progress import Progress
 from xspec_sixsa.common.seeding import Streams
 from xspec_sixsa.infer.checkpoint import Checkpoint
 from xspec_sixsa.infer.factoredsearch import FactoredSearch
-from xspec_sixsa.infer.importance import effective_sample_size
+from xspec_sixsa.infer.importance import effective_error
 from xspec_sixsa.infer.noise import Noise
 from xspec_sixsa.infer.optimum import optimum
 from xspec_sixsa.infer.partmap import PartMap
@@ -201,7 +201,7 @@ def test_a_search_ends_with_an_emulator_that_is_right_over_the_posterior(engine:
     search.run(25, 0)
     u = search.sample(np.random.default_rng(1))[:200]
     difference = model(u, "check").log_likelihood - search.emulator.log_likelihood(u)
-    error = np.sqrt(np.log(len(u) / effective_sample_size(difference)))
+    error = effective_error(difference)
     # sqrt(0.8 (16 + 24) / 1000) is what ends the search, by 16 spectra: twice that is far out
     assert error < 2 * 0.18
     assert model.evaluations["curves"] + model.evaluations["search"] < 300

@@ -22,7 +22,7 @@ from xspec_sixsa.infer.draws import FinalDraws
 from xspec_sixsa.infer.emulator import Recovery
 from xspec_sixsa.infer.factoredemulator import FactoredEmulator
 from xspec_sixsa.infer.factors import Factors
-from xspec_sixsa.infer.importance import effective_sample_size
+from xspec_sixsa.infer.importance import effective_error
 from xspec_sixsa.infer.partmap import PartMap
 from xspec_sixsa.infer.population import Population
 from xspec_sixsa.infer.problem import Problem
@@ -183,28 +183,30 @@ class FactoredSearch:
             power = self._check()
             if power == 1 and self.error < self.accuracy:
                 return
-            full = [step for step in self.steps if step["power"] == 1]
-            errors = [step["effective_error"] for step in full]
-            # as with skis that are rented until they could have been bought: never twice of what was best
-            saved = self._problem.settings.target_ess * np.expm1(min(errors, default=np.inf) ** 2)
-            if sum(step["evaluations"] for step in full) > saved:
-                log.info("the search ends: further steps would cost more than the draws that they save")
-                return
-            if len(errors) > PATIENCE and min(errors[-PATIENCE:]) > 0.9 * min(errors[:-PATIENCE]):
-                log.info("the search ends: the emulator has not improved in %d steps", PATIENCE)
-                return
-            # the next step's power, too: what was learned last counts most
-            powers = [step["power"] for step in self.steps] + [self._trusted]
-            if (
-                self.measured > RESOLVED
-                and len(powers) > 2 * HOPE
-                and max(powers[-HOPE:]) < min(2 * max(powers[:-HOPE]), 1.0)
-            ):
-                log.info("the search ends: the likelihood's power has not risen in %d steps", HOPE)
+            why = self._why_to_end()
+            if why:
+                log.info("the search ends: %s", why)
                 return
             before = self.measured
             self._teach(curves)
             self.steps[-1]["evaluations"] += self.measured - before
+
+    def _why_to_end(self) -> str:
+        """Why no further step is worth it, though the emulator is not yet accurate; empty where one is."""
+        full = [step for step in self.steps if step["power"] == 1]
+        errors = [step["effective_error"] for step in full]
+        # as with skis that are rented until they could have been bought: never twice of what was best
+        saved = self._problem.settings.target_ess * np.expm1(min(errors, default=np.inf) ** 2)
+        if sum(step["evaluations"] for step in full) > saved:
+            return "further steps would cost more than the draws that they save"
+        if len(errors) > PATIENCE and min(errors[-PATIENCE:]) > 0.9 * min(errors[:-PATIENCE]):
+            return f"the emulator has not improved in {PATIENCE} steps"
+        # the next step's power, too: what was learned last counts most
+        powers = [step["power"] for step in self.steps] + [self._trusted]
+        enough = self.measured > RESOLVED and len(powers) > 2 * HOPE
+        if enough and max(powers[-HOPE:]) < min(2 * max(powers[:-HOPE]), 1.0):
+            return f"the likelihood's power has not risen in {HOPE} steps"
+        return ""
 
     def learn(self, draws: FinalDraws) -> None:
         """Measure curves where final draws, exact ones, show the emulator to be off most."""
@@ -237,7 +239,7 @@ class FactoredSearch:
         finite = np.isfinite(difference)
         if finite.sum() > 1:
             self._spread = float(np.std(difference[finite]))
-            self.error = float(np.sqrt(np.log(len(difference) / effective_sample_size(difference))))
+            self.error = effective_error(difference)
         self.steps.append(
             {
                 "power": power,

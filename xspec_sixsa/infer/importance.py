@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 __all__ = [
     "LARGEST_K_HAT",
     "Weights",
+    "effective_error",
     "effective_sample_size",
     "log_evidence",
     "negligible_share",
@@ -55,6 +56,17 @@ def effective_sample_size(log_weights: ArrayLike) -> float:
         return 0.0
     w = np.exp(log_weights - log_weights.max())
     return float(w.sum() ** 2 / (w**2).sum())
+
+
+def effective_error(log_weights: ArrayLike) -> float:
+    """Standard deviation of Gaussian log weights that cost as many effective samples: ``sqrt(log(n / ESS))``.
+
+    Parameters
+    ----------
+    log_weights : array_like, shape (n,)
+    """
+    log_weights = np.asarray(log_weights, dtype=float)
+    return float(np.sqrt(np.log(len(log_weights) / effective_sample_size(log_weights))))
 
 
 def tempering_power(log_weights: ArrayLike, wanted: float) -> float:

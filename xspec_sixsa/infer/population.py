@@ -102,14 +102,7 @@ class Population:
             if reached > 1 - 1e-9:
                 break
             before, after = self.log_density(u), log_density(u)
-        forlorn = log_evidence < log_evidence.max() - FORLORN
-        if forlorn.any():
-            # settled anew, from the others
-            settled = u.reshape(islands, size // islands, -1)
-            those = settled[~forlorn].reshape(-1, u.shape[1])
-            settled[forlorn] = those[rng.integers(len(those), size=(forlorn.sum(), size // islands))]
-            log_evidence = np.where(forlorn, logsumexp(log_evidence[~forlorn]) - np.log((~forlorn).sum()), log_evidence)
-            u = settled.reshape(u.shape)
+        u, log_evidence = _settled(u, log_evidence, rng)
         return Population(u, log_density, self.blocks, self.exchanges, log_evidence)
 
     def _jumped(
@@ -132,6 +125,18 @@ class Population:
             accepted = np.log(rng.random(len(z))) < new_values - values + drawn
             z, values = np.where(accepted[:, None], proposed, z), np.where(accepted, new_values, values)
         return z
+
+
+def _settled(u: Points, log_evidence: Points, rng: np.random.Generator) -> tuple[Points, Points]:
+    """Points (n, d) and log evidences of islands, those that have found nothing settled anew from the others."""
+    forlorn = log_evidence < log_evidence.max() - FORLORN
+    if not forlorn.any():
+        return u, log_evidence
+    settled = u.reshape(len(forlorn), -1, u.shape[1])
+    those = settled[~forlorn].reshape(-1, u.shape[1])
+    settled[forlorn] = those[rng.integers(len(those), size=(forlorn.sum(), settled.shape[1]))]
+    shared = logsumexp(log_evidence[~forlorn]) - np.log((~forlorn).sum())
+    return settled.reshape(u.shape), np.where(forlorn, shared, log_evidence)
 
 
 def _bent(before: LogDensity, after: LogDensity, share: float) -> LogDensity:

@@ -14,7 +14,7 @@ from xspec_sixsa.common.ensemble import stretch_moves
 from xspec_sixsa.infer.coordinates import EDGE
 from xspec_sixsa.infer.cover import KEPT, Cover, cover
 from xspec_sixsa.infer.emulator import Emulator, Recovery
-from xspec_sixsa.infer.importance import effective_sample_size, negligible_share, tempering_power, unseen_share
+from xspec_sixsa.infer.importance import effective_error, negligible_share, tempering_power, unseen_share
 from xspec_sixsa.infer.problem import Problem
 from xspec_sixsa.infer.proposal import EmulatedProposal, Proposal
 from xspec_sixsa.infer.simulations import Simulations
@@ -140,7 +140,7 @@ class Search:
         finite = np.isfinite(exact)
         if finite.sum() > 1:
             self.spread = float(np.std(difference[finite]))
-            self.error = float(np.sqrt(np.log(len(near) / effective_sample_size(difference))))
+            self.error = effective_error(difference)
             self.unseen = unseen_share(difference)
         self.steps.append(
             {
