@@ -29,6 +29,7 @@ import numpy as np
 import torch
 
 import xspec_sixsa as sixsa
+from xspec_sixsa.common.cores import one_thread
 from xspec_sixsa.common.files import plain
 from xspec_sixsa.common.seeding import Streams
 from xspec_sixsa.compare.divergence import jensen_shannon
@@ -39,7 +40,6 @@ from xspec_sixsa.infer.importance import Weights
 from xspec_sixsa.infer.inference import HOPELESS
 from xspec_sixsa.infer.noise import Noise
 from xspec_sixsa.infer.proposal import FlowProposal
-from xspec_sixsa.infer.training import one_thread
 from xspec_sixsa.priors import Prior, bind
 from xspec_sixsa.products.calibration import uniform_rank
 from xspec_sixsa.products.calibration.observations import simulated_observation

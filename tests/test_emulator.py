@@ -8,6 +8,7 @@ import torch
 import toy
 from scipy.stats import qmc
 
+from xspec_sixsa.common.cores import one_thread
 from xspec_sixsa.common.progress import Progress
 from xspec_sixsa.common.seeding import Streams
 from xspec_sixsa.infer.coordinates import Whitening
@@ -18,7 +19,6 @@ from xspec_sixsa.infer.problem import Problem
 from xspec_sixsa.infer.proposal import EmulatedProposal, StudentMixture, StudentProposal
 from xspec_sixsa.infer.search import Search
 from xspec_sixsa.infer.settings import Settings
-from xspec_sixsa.infer.training import one_thread
 
 
 @pytest.fixture(autouse=True)

@@ -397,12 +397,18 @@ def naughty(energies: Any, parameters: Any, flux: Any) -> None:
 
 
 @pytest.mark.xspec
-def test_a_model_that_crashes_hangs_or_gives_nan_costs_single_evaluations(real: ModuleType) -> None:
+@pytest.mark.parametrize("workers", [2, None])
+def test_a_model_that_crashes_hangs_or_gives_nan_costs_single_evaluations(
+    real: ModuleType, monkeypatch: pytest.MonkeyPatch, workers: int | None
+) -> None:
+    """On one core as on several."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     real.AllData("two.pha")
     real.AllModels.addPyMod(naughty, ('mode "" 0.0 -10. -9. 9. 10. 0.1',), "add")
     model = real.Model("naughty")
     model(1).frozen = False
-    session = Session(real, workers=2, time_limit=0.5)
+    session = Session(real, workers=workers, time_limit=0.5)
+    assert session.workers == (workers or 1)
     theta = np.column_stack([np.zeros(40), np.linspace(1e-3, 4e-3, 40)])
     theta[[5, 33], 0], theta[11, 0], theta[20, 0] = 2.5, 1.5, -2.0
     result = session.evaluate(theta, "round 1")

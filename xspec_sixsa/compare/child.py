@@ -12,6 +12,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
+from xspec_sixsa.common.cores import one_thread
 from xspec_sixsa.session.settings import interrupt_waits, interruptible
 
 __all__ = ["in_child"]
@@ -69,14 +70,13 @@ def in_child(function: Callable[..., T], *args: Any, **options: Any) -> T:
 
 
 def _work(sending: Connection, function: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]) -> None:
-    if "torch" in sys.modules:
-        # a fork has no threads of the parent's pools, and would wait for them for ever
-        sys.modules["torch"].set_num_threads(1)
     sys.stdout.flush()
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 1)
     try:
-        answer = True, function(*args, **options)
+        # a fork has no threads of the parent's pools, and would wait for them for ever
+        with one_thread():
+            answer = True, function(*args, **options)
     except BaseException as error:
         log.debug("in the child: %s", traceback.format_exc())
         answer = False, error

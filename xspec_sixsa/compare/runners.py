@@ -80,7 +80,8 @@ def compare(
     length : int, optional
         Rows of XSPEC's chains (default 40,000, after a quarter as many thrown away).
     workers : int, optional
-        Processes that evaluate for nautilus on real XSPEC; default: all cores. The others have no use for them.
+        Processes that evaluate for nautilus on real XSPEC; default: one a core that it may
+        use. The others have no use for them.
     output : path, optional
         Folder for comparison.json, comparison.npz and the corner plot; default: the result's own, if it has one.
     progress : bool, default True

@@ -2,34 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import torch
-from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
-__all__ = ["one_thread", "train"]
+__all__ = ["train"]
 
 CHECKS = 25  # points of the training curve
 LARGEST_GRADIENT = 5.0
-
-
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """Torch, BLAS and OpenMP on one thread inside the block.
-
-    Networks and kernels of this size gain little from a second thread, and lose much where something else needs the
-    core: OpenMP's threads wait for each other at every layer (9,500 bins: 31 s on one thread, 117 s on two of two busy
-    cores).
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with threadpool_limits(1):
-            yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def train(

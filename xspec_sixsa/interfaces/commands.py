@@ -44,7 +44,7 @@ PATH = click.Path(path_type=Path)
 POSITIVE = click.IntRange(min=1)
 SEED = click.IntRange(min=0)
 QUIET = click.option("--quiet", "-q", is_flag=True, help="Only the answer and errors.")
-WORKERS: dict[str, Any] = {"type": POSITIVE, "show_default": "all cores"}
+WORKERS: dict[str, Any] = {"type": POSITIVE, "show_default": "the cores it may use"}
 
 
 @dataclass(frozen=True)

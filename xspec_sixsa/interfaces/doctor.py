@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, replace
 
+from xspec_sixsa.common.cores import core_limits
 from xspec_sixsa.embedded.library.datafiles import FOLDER_VARIABLE, SOURCE
 
 __all__ = ["Finding", "examine"]
@@ -88,9 +89,15 @@ def examine() -> list[Finding]:
 
 def _machine() -> Finding:
     old = sys.version_info < (3, 10)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    text = f"Python {platform.python_version()} on {platform.system()} {platform.machine()}, {cores} cores"
+    text = f"Python {platform.python_version()} on {platform.system()} {platform.machine()}, {_cores()}"
     return Finding("machine", not old, text, "Python 3.10 or newer is needed" if old else "")
+
+
+def _cores() -> str:
+    limits = core_limits()
+    cores, machine = min(limits.values()), limits["machine"]
+    text = f"{cores} core{'s' * (cores > 1)}"
+    return text if cores == machine else f"{text} of {machine} ({min(limits, key=limits.__getitem__)})"
 
 
 def _package(name: str, extra: str | None) -> Finding:

@@ -19,11 +19,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from xspec_sixsa.common.cores import one_thread
 from xspec_sixsa.common.seeding import Streams
 from xspec_sixsa.infer.compress import Compressor, compressor
 from xspec_sixsa.infer.emulator import Emulator
 from xspec_sixsa.infer.noise import Noise
-from xspec_sixsa.infer.training import one_thread, train
+from xspec_sixsa.infer.training import train
 from xspec_sixsa.priors import PriorsLike
 from xspec_sixsa.products.calibration.box import Box
 from xspec_sixsa.products.plots.networks import FLAT, plot_retriever

@@ -64,7 +64,8 @@ def fit(
     seed : int, optional
         Same seed and machine, same answer; drawn and reported when not given.
     workers : int, optional
-        Processes that evaluate XSPEC's models; default: all cores.
+        Processes that evaluate XSPEC's models; default: one for each core that this process may use (affinity mask,
+        CPU quota, ``OMP_NUM_THREADS``).
     output : path, optional
         Folder for the result's files (DESIGN: summary.json, posterior.npz, chain.fits, pictures ...). Without one
         nothing is written, and no chain is loaded into XSPEC.

@@ -20,7 +20,6 @@ from xspec_sixsa.infer.optimum import optimum
 from xspec_sixsa.infer.problem import Problem
 from xspec_sixsa.infer.settings import Settings
 from xspec_sixsa.infer.simulations import Simulations
-from xspec_sixsa.infer.training import one_thread
 from xspec_sixsa.priors import JointPrior, save_toml
 from xspec_sixsa.products.report import illustrate
 from xspec_sixsa.result import Result
@@ -88,7 +87,7 @@ class Run:
     def result(self, *, polish: bool, replace_chains: bool) -> Result:
         """Do it; parameters as for `fit`."""
         began = time.monotonic()
-        with self.model.session, one_thread():
+        with self.model.session:
             first = self._first()
             inference = self._begin(first)
             result = assemble(inference, self.model, first, self.record, self._infer(inference))

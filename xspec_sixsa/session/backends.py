@@ -45,7 +45,7 @@ class Backend(Protocol):
 
 
 class ForkedBackend:
-    """Real XSPEC, in forked processes; with one worker, evaluations are made in this process.
+    """Real XSPEC, in forked processes, or in this one.
 
     Parameters
     ----------
@@ -54,16 +54,27 @@ class ForkedBackend:
     n_bins, workers : int
     time_limit : float
         Seconds that one evaluation may take in a worker.
+    in_process : bool
+        Whether to evaluate in this process, which a model can then end.
     """
 
-    def __init__(self, module: ModuleType, evaluator: Evaluator, n_bins: int, workers: int, time_limit: float) -> None:
+    def __init__(
+        self,
+        module: ModuleType,
+        evaluator: Evaluator,
+        n_bins: int,
+        workers: int,
+        time_limit: float,
+        in_process: bool = False,
+    ) -> None:
         self._module, self._evaluator = module, evaluator
         self._n_bins, self._workers, self._time_limit = n_bins, workers, time_limit
+        self._in_process = in_process
         self.pool: WorkerPool | None = None
 
     def evaluate(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[str]]:
         """By the pool, which is made when first needed; see `Backend`."""
-        if self._workers > 1:
+        if not self._in_process:
             if self.pool is None:
                 self.pool = WorkerPool(self._evaluator, self._n_bins, self._workers, self._time_limit)
             return self.pool.evaluate(theta)
@@ -79,7 +90,7 @@ class ForkedBackend:
 
     def probe(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[str]]:
         """In a worker always: a model that cannot work must not take this process with it."""
-        if self._workers > 1:
+        if not self._in_process:
             return self.evaluate(theta)
         with WorkerPool(self._evaluator, self._n_bins, 1, self._time_limit) as pool:
             return pool.evaluate(theta)

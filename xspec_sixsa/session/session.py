@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
-import os
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from xspec_sixsa.common.cores import available_cores, one_thread
 from xspec_sixsa.common.observation import Observation
 from xspec_sixsa.embedded import pick
 from xspec_sixsa.session import components, files, fitting, norms
@@ -40,16 +40,16 @@ Evaluate = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, list[str]]]
 class Session:
     """The XSPEC session as the sampler sees it: free parameters, observation, evaluations.
 
-    Use it as a context manager: XSPEC is silent inside, workers live as long, and at the end every setting and every
-    parameter value is as before (unless `native_fit` left the best fit there).
+    Use it as a context manager: XSPEC is silent inside, torch and BLAS keep to one thread, workers live as long, and at
+    the end every setting and every parameter value is as before (unless `native_fit` left the best fit there).
 
     Parameters
     ----------
     xspec_module : module, optional
         PyXspec or the embedded engine. Default: real PyXspec where it can be imported, else the engine.
     workers : int, optional
-        Processes that evaluate (default ``os.cpu_count()``). With 1, or on the embedded engine (batches), all runs in
-        this process: a model that kills its process then ends the program.
+        Processes that evaluate (default: `cores.available_cores`). With 1 asked for, or on the embedded engine
+        (batches), all runs in this process: a model that kills its process then ends the program.
     time_limit : float, default 300
         Seconds that one evaluation may take in a worker.
 
@@ -63,6 +63,7 @@ class Session:
         Parameter sets evaluated so far, by stage; failures count too.
     failures : list of (stage, theta, reason)
     workers : int
+    in_process : bool
 
     Raises
     ------
@@ -79,7 +80,8 @@ class Session:
             raise ValueError(f"workers = {workers}: at least 1 process must evaluate (1 means this one).")
         self.module = xspec_module
         self.is_embedded = hasattr(xspec_module, "evaluate_batch")
-        self.workers = int(workers) if workers is not None else (os.cpu_count() or 1)
+        self.workers = available_cores() if workers is None else int(workers)
+        self.in_process = workers == 1
         self.time_limit = float(time_limit)
         self.evaluations: Counter[str] = Counter()
         self.failures: list[tuple[str, np.ndarray, str]] = []
@@ -159,6 +161,7 @@ class Session:
             with contextlib.ExitStack() as settings:
                 settings.enter_context(interruptible())
                 settings.enter_context(Silence(self.module))
+                settings.enter_context(one_thread())
                 self._check_unchanged()
                 self._start = self._evaluator.get()
                 self._settings = settings.pop_all()
@@ -181,10 +184,11 @@ class Session:
 
     def _make_handles(self) -> None:
         self._evaluator = Evaluator(self.module, self.parameters, self.observation)
+        how = self.observation.n_bins, self.workers, self.time_limit, self.in_process
         self._backend: Backend = (
             EmbeddedBackend(self.module, self._evaluator, self.observation)
             if self.is_embedded
-            else ForkedBackend(self.module, self._evaluator, self.observation.n_bins, self.workers, self.time_limit)
+            else ForkedBackend(self.module, self._evaluator, *how)
         )
 
     def _check_unchanged(self) -> None:

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 import xspec_sixsa
+from xspec_sixsa.common.cores import available_cores
 from xspec_sixsa.embedded.library.request import Request
 from xspec_sixsa.embedded.state import XspecError
 
@@ -81,13 +82,10 @@ class Processes:
     ----------
     library : Path
         Folder of the library.
-    n_workers : int, optional
-        By default the cores that this process may use.
     """
 
-    def __init__(self, library: Path, n_workers: int | None = None) -> None:
+    def __init__(self, library: Path) -> None:
         self._library = library
-        self.n_workers = n_workers or _cores()
         self._idle: list[_Process] = []
         self._owner = os.getpid()
         weakref.finalize(self, _end_all, self._owner, self._idle)
@@ -113,15 +111,15 @@ class Processes:
             weakref.finalize(self, _end_all, self._owner, self._idle)
         if any(process.data != request.setting.data for process in self._idle):
             self.close()
-        n = len(request.parameters)
+        n, cores = len(request.parameters), available_cores()
         spectra, reasons = np.full((n, len(request.edges) - 1), np.nan), ["not evaluated"] * n
-        chunk = int(np.clip(-(-n // (2 * self.n_workers)), 1, LARGEST_CHUNK))
+        chunk = int(np.clip(-(-n // (2 * cores)), 1, LARGEST_CHUNK))
         waiting = deque(np.arange(start, min(start + chunk, n)) for start in range(0, n, chunk))
         busy: dict[Any, tuple[_Process, np.ndarray]] = {}
-        self._start(min(len(waiting), self.n_workers), request.setting.data)
+        self._start(min(len(waiting), cores), request.setting.data)
         try:
             while waiting or busy:
-                while waiting and len(busy) < self.n_workers:
+                while waiting and len(busy) < cores:
                     self._start(1, request.setting.data)
                     process, rows = self._idle.pop(), waiting.popleft()
                     busy[process.connection] = process, rows
@@ -175,10 +173,6 @@ def _ending(status: int, text: str, time_limit: float) -> str:
         return f"no answer within {time_limit:g} s: the model was stopped"
     how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
     return f"its process {how}" + (f" after printing: {text}" if text else "")
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _environment(library: Path, data: str) -> dict[str, str]:

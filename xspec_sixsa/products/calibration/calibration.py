@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from xspec_sixsa.common.cores import one_thread
 from xspec_sixsa.common.files import write_json
 from xspec_sixsa.priors import PriorsLike
 from xspec_sixsa.products.calibration.box import Box
@@ -200,7 +201,7 @@ def calibrate(
     budget : int, default 5000
         Most evaluations a spectrum.
     workers : int, optional
-        Processes, one spectrum each; default: all cores.
+        Processes, one spectrum each; default: the cores it may use.
     progress : bool, default True
         Whether to show a progress bar.
     xspec : module, optional
@@ -214,7 +215,6 @@ def calibrate(
     ValueError, FileExistsError
         For input that cannot work, before anything is spent.
     """
-    from xspec_sixsa.infer.training import one_thread
     from xspec_sixsa.products.calibration.spectra import Task, infer_all, name_of
     from xspec_sixsa.products.calibration.teacher import Teacher
 

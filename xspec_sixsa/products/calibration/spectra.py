@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import multiprocessing
-import os
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
@@ -18,8 +17,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
+from xspec_sixsa.common.cores import available_cores, keep_to_one_core
 from xspec_sixsa.common.files import atomic_path
 from xspec_sixsa.common.progress import Progress
 from xspec_sixsa.common.seeding import Streams
@@ -173,7 +172,7 @@ def infer_all(task: Task, which: list[int], workers: int | None, show: bool) -> 
     global _TASK
     _TASK = task
     pool = ProcessPoolExecutor(
-        min(workers or os.cpu_count() or 1, len(which)), multiprocessing.get_context("fork"), _begin
+        min(workers or available_cores(), len(which)), multiprocessing.get_context("fork"), _begin
     )
     try:
         with Progress(show).task("simulated spectra", len(which), "calibration") as tick:
@@ -191,12 +190,10 @@ def infer_all(task: Task, which: list[int], workers: int | None, show: bool) -> 
 
 
 def _begin() -> None:
-    # a fork has no threads of its parent's pools, and would wait for them for ever
-    torch.set_num_threads(1)
-    threadpool_limits(1)  # two processes with as many BLAS threads each wait for one another
+    keep_to_one_core()
     logging.getLogger("xspec_sixsa").setLevel(logging.ERROR)
     session = _task().box.session
-    session.workers = 1
+    session.workers, session.in_process = 1, True
     session.__enter__()
 
 
