@@ -12,11 +12,12 @@ from xspec_sixsa.common.cores import one_thread
 from xspec_sixsa.common.progress import Progress
 from xspec_sixsa.common.seeding import Streams
 from xspec_sixsa.infer.coordinates import Whitening
+from xspec_sixsa.infer.emulatedproposal import RejectionProposal
 from xspec_sixsa.infer.emulator import Emulator, KernelRegression
 from xspec_sixsa.infer.importance import effective_sample_size, log_evidence
 from xspec_sixsa.infer.noise import Noise
 from xspec_sixsa.infer.problem import Problem
-from xspec_sixsa.infer.proposal import EmulatedProposal, StudentMixture, StudentProposal
+from xspec_sixsa.infer.proposal import StudentMixture, StudentProposal
 from xspec_sixsa.infer.search import Search
 from xspec_sixsa.infer.settings import Settings
 
@@ -146,7 +147,7 @@ def test_a_wrong_emulator_costs_draws_but_not_the_evidence() -> None:
 
     torch.manual_seed(3)
     cover = StudentProposal(Whitening.of(np.random.default_rng(8).normal(0.45, 0.05, (500, 2)).clip(0.01, 0.99)))
-    proposal = EmulatedProposal(cover, wrong)
+    proposal = RejectionProposal(cover, wrong)
     u = proposal.draw(6000)
     log_weights = toy.log_likelihood(u) - proposal.log_density(u)
     log_z, error = log_evidence(log_weights)

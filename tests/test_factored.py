@@ -275,9 +275,10 @@ def test_every_evaluation_of_a_run_is_counted(engine: ModuleType) -> None:
     (spectrum,) = result.predictive_data
     drawn = sum(spectrum.components.values())
     total = spectrum.total[: len(drawn)]
-    off = np.abs(drawn - total) / np.sqrt(total + 1)
-    # within a twentieth of a bin's noise; where a broad draw lies far from what was learned, unseen in a picture still
-    assert np.quantile(off, 0.95) < 0.05 and off.max() < 0.5
+    off = (drawn - total) / np.sqrt(total + 1)
+    # all bins together make the error in log L, of which 0.3 ends a search, as far as 16 spectra tell;
+    # where a broad draw lies far from what was learned, unseen in a picture still
+    assert np.median(np.linalg.norm(off, axis=1)) < 2 * 0.3 and np.abs(off).max() < 0.5
 
 
 def test_emulated_draws_are_corrected_by_exact_ones(engine: ModuleType) -> None:

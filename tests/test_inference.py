@@ -12,9 +12,10 @@ from xspec_sixsa.common.progress import Progress
 from xspec_sixsa.common.seeding import Streams
 from xspec_sixsa.infer.coordinates import Whitening
 from xspec_sixsa.infer.draws import FinalDraws
+from xspec_sixsa.infer.emulatedproposal import EmulatedProposal, RejectionProposal
 from xspec_sixsa.infer.inference import Inference
 from xspec_sixsa.infer.problem import Problem, Simulate
-from xspec_sixsa.infer.proposal import EmulatedProposal, StudentProposal
+from xspec_sixsa.infer.proposal import StudentProposal
 from xspec_sixsa.infer.search import Search
 from xspec_sixsa.infer.settings import Settings
 from xspec_sixsa.infer.simulations import Simulations
@@ -91,7 +92,7 @@ def test_draws_that_are_worth_little_teach_instead_of_going_on(monkeypatch: pyte
             return made[-1]
         # of a Gaussian in two dimensions to the power 0.2, 36 % of the draws are effective
         broad = StudentProposal(Whitening.of(made[0].draw(500)), inflate=3.0)
-        return EmulatedProposal(broad, lambda u: 0.2 * search.emulator.log_likelihood(u))
+        return RejectionProposal(broad, lambda u: 0.2 * search.emulator.log_likelihood(u))
 
     def simulate(u: np.ndarray, stage: str, log_density: np.ndarray | None = None) -> Simulations:
         drawn[stage] += len(u)

@@ -18,6 +18,7 @@ from scipy.special import logsumexp
 import xspec_sixsa as sixsa
 from xspec_sixsa.common.seeding import Streams
 from xspec_sixsa.infer.coordinates import Whitening
+from xspec_sixsa.infer.emulatedproposal import RejectionProposal
 from xspec_sixsa.infer.importance import Weights
 from xspec_sixsa.infer.normalisation import (
     Rays,
@@ -28,7 +29,7 @@ from xspec_sixsa.infer.normalisation import (
     log_marginal,
     ray_weights,
 )
-from xspec_sixsa.infer.proposal import EmulatedProposal, Mixture, StudentProposal, fit_flow
+from xspec_sixsa.infer.proposal import Mixture, StudentProposal, fit_flow
 from xspec_sixsa.priors import bind
 from xspec_sixsa.session import Session
 from xspec_sixsa.session.norms import NoCommonScaleError
@@ -75,7 +76,7 @@ def poisson_proposal(scale: float = 1.3, error: float = 0.05) -> Mixture:
             return toy.log_likelihood(u) + error * np.sin(40 * u).sum(axis=1)
 
         flow = fit_flow(centre, 0.0 * weights, steps=100)
-        return Mixture([EmulatedProposal(cover, emulated), StudentProposal(whitening), flow], [0.95, 0.04, 0.01])
+        return Mixture([RejectionProposal(cover, emulated), StudentProposal(whitening), flow], [0.95, 0.04, 0.01])
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +117,7 @@ def scaled(proposal: Mixture, factor: float) -> tuple[Mixture, float]:
         return factor * toy.log_likelihood(u)
 
     with Streams(4).torch("scaled"):
-        return Mixture([EmulatedProposal(narrow, emulated), narrow, flow], proposal.shares), factor * COUNTS
+        return Mixture([RejectionProposal(narrow, emulated), narrow, flow], proposal.shares), factor * COUNTS
 
 
 @pytest.mark.parametrize("factor", [1.0, 1000.0])

@@ -1,4 +1,4 @@
-"""The emulated posterior as a density to draw from: rejection from a proposal that covers it."""
+"""A proposal that covers the emulated posterior, found step by step."""
 
 from __future__ import annotations
 
@@ -6,19 +6,17 @@ import logging
 from collections.abc import Callable
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from xspec_sixsa.infer.coordinates import Straightening, Whitening
+from xspec_sixsa.infer.emulatedproposal import EmulatedProposal, MovedProposal, RejectionProposal, chosen, weighed
 from xspec_sixsa.infer.importance import effective_sample_size
 from xspec_sixsa.infer.proposal import (
-    EmulatedProposal,
     KernelProposal,
     Mixture,
     Proposal,
     StudentMixture,
     StudentProposal,
-    fit_flow,
     temper,
 )
 
@@ -33,11 +31,8 @@ KERNELS = 1000  # of them, beside a mixture
 COVERED = 20000  # draws that judge a cover, and that the next is fitted to
 COMPONENTS = (5, 10, 10, 20, 20, 40, 40)  # of the covers tried, in turn
 ENOUGH_COVER = 0.5  # effective emulated draws per draw
-POOR_COVER = 0.05  # below which no mixture follows the posterior, and flows are tried
-FLOWS, ENOUGH_FLOW = 10, 0.15  # fitted at most, and effective emulated draws per draw that are enough then
-FLOW_STEPS = 500
-FLOW_TAUGHT = 4000.0  # effective draws that a flow is fitted to
-FLOW_SHARE = 0.9  # of a cover, beside the cover that it began with
+PATIENCE = 2  # covers in a row that are no better
+POOR_COVER = 0.1  # below which moves cost less than rejection
 
 
 def cover(points: Points, log_likelihood: Callable[[Points], Points]) -> EmulatedProposal:
@@ -54,41 +49,21 @@ def cover(points: Points, log_likelihood: Callable[[Points], Points]) -> Emulate
         Emulated, of points (n, d); shape (n,).
     """
     best: Proposal = Cover(points).proposal
-    best_share = 0.0
+    best_share, failures = 0.0, 0
     for components in COMPONENTS:
         tried = Cover(points, components).proposal
-        u, log_weights = _weighed(tried, log_likelihood, COVERED)
+        u, log_weights = weighed(tried, log_likelihood, COVERED)
         share = effective_sample_size(log_weights) / len(u)
+        failures = 0 if share > best_share else failures + 1
         if share > best_share:
             best, best_share = tried, share
-        if best_share > ENOUGH_COVER:
+        if best_share > ENOUGH_COVER or failures == PATIENCE:
             break
         points = _resample(u, log_weights, COVERED // 2)
+    log.info("the cover's draws of the emulated posterior are %.2g %% effective", 100 * best_share)
     if best_share < POOR_COVER:
-        best, best_share = _flowing(best, best_share, log_likelihood)
-    proposal = EmulatedProposal(best, log_likelihood)
-    log.info(
-        "the cover's draws of the emulated posterior are %.2g %% effective, %.2g %% are accepted",
-        100 * best_share,
-        100 * proposal.acceptance,
-    )
-    return proposal
-
-
-def _flowing(first: Proposal, share: float, log_likelihood: Callable[[Points], Points]) -> tuple[Proposal, float]:
-    """A cover by a flow, fitted to its own weighted draws again and again: for many parameters, thinly spread."""
-    best, (u, log_weights) = first, _weighed(first, log_likelihood, COVERED)
-    for number in range(1, FLOWS + 1):
-        flow = fit_flow(u, temper(log_weights, FLOW_TAUGHT), steps=FLOW_STEPS)
-        tried = Mixture([flow, first], [FLOW_SHARE, 1 - FLOW_SHARE])
-        u, log_weights = _weighed(tried, log_likelihood, COVERED)
-        found = effective_sample_size(log_weights) / COVERED
-        log.info("covering the emulated posterior by a flow, step %d: %.2g %% effective", number, 100 * found)
-        if found > share:
-            best, share = tried, found
-        if share > ENOUGH_FLOW:
-            break
-    return best, share
+        return MovedProposal(best, log_likelihood)
+    return RejectionProposal(best, log_likelihood)
 
 
 class Cover:
@@ -111,16 +86,9 @@ class Cover:
 
     def resample(self, log_likelihood: Callable[[Points], Points], n: int) -> Points:
         """Points (n, d), equally weighted."""
-        return _resample(*_weighed(self.proposal, log_likelihood, 4 * n), n)
-
-
-def _weighed(proposal: Proposal, log_likelihood: Callable[[Points], Points], n: int) -> tuple[Points, Points]:
-    """Draws (n, d) and their log weights."""
-    u = proposal.draw(n)
-    return u, log_likelihood(u) - proposal.log_density(u)
+        return _resample(*weighed(self.proposal, log_likelihood, 4 * n), n)
 
 
 def _resample(u: Points, log_weights: Points, n: int) -> Points:
-    tempered = temper(log_weights, n / 4)
-    share = torch.tensor(np.exp(tempered - tempered.max()))
-    return u[torch.multinomial(share, n, replacement=True).numpy()]
+    """Points (n, d) for fits: weights are tempered where a few draws would be nearly all of them."""
+    return chosen(u, temper(log_weights, n / 4), n)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -48,14 +48,27 @@ class FactoredEmulator(SpectrumEmulator):
         theta = self.factors.transform(u)
         amplitudes = torch.tensor(self.factors.amplitudes(theta))
         counts = torch.zeros(len(u), self._noise.n_bins, dtype=torch.float64)
-        for numbers, curve in zip(self.factors.sharing, self.maps, strict=True):
-            for number in numbers:
-                part = self.factors.parts[number]
-                if norms is None or part.norm in norms:
-                    counts.addcmul_(curve(u[:, part.inputs]), amplitudes[:, number, None])
+        for number, curve in self._curves(u):
+            if norms is None or self.factors.parts[number].norm in norms:
+                counts.addcmul_(curve, amplitudes[:, number, None])
         for bins, multiplier in self.factors.multipliers(theta):
             counts[:, torch.as_tensor(bins)] *= torch.tensor(multiplier)[:, None]
         return counts
+
+    @torch.no_grad()
+    def of_parts(self, u: Points) -> Tensor:
+        """Counts of every part for a norm of one, (n, parts, n_bins), float64, at points of the unit cube (n, d)."""
+        counts = torch.empty(len(u), len(self.factors.parts), self._noise.n_bins, dtype=torch.float64)
+        for number, curve in self._curves(u):
+            counts[:, number] = curve
+        for bins, multiplier in self.factors.multipliers(self.factors.transform(u)):
+            counts[:, :, torch.as_tensor(bins)] *= torch.tensor(multiplier)[:, None, None]
+        return counts
+
+    def _curves(self, u: Points) -> Iterator[tuple[int, Tensor]]:
+        for numbers, curve in zip(self.factors.sharing, self.maps, strict=True):
+            for number in numbers:
+                yield number, curve(u[:, self.factors.parts[number].inputs])
 
     def recovery(self, u: Points) -> Recovery:
         """Judge the observation against spectra of points (n, d) of the cube: `Emulator.recovery` of these spectra.

@@ -7,7 +7,9 @@ noise. A few whole spectra a step, which no map has seen, say how far the emulat
 
 from __future__ import annotations
 
+import itertools
 import logging
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,17 +18,17 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from scipy.stats import qmc
 
+from xspec_sixsa.infer.conditioned import ConditionedNorms, ConditionedProposal
 from xspec_sixsa.infer.coordinates import Whitening
 from xspec_sixsa.infer.cover import KEPT, cover
 from xspec_sixsa.infer.draws import FinalDraws
 from xspec_sixsa.infer.emulator import Recovery
 from xspec_sixsa.infer.factoredemulator import FactoredEmulator
 from xspec_sixsa.infer.factors import Factors
-from xspec_sixsa.infer.importance import effective_error
+from xspec_sixsa.infer.importance import effective_error, tempering_power
 from xspec_sixsa.infer.partmap import PartMap
 from xspec_sixsa.infer.population import Population
 from xspec_sixsa.infer.problem import Problem
-from xspec_sixsa.infer.proposal import EmulatedProposal
 
 __all__ = ["FactoredSearch"]
 
@@ -36,8 +38,9 @@ Points = NDArray[np.float64]
 
 FIRST = 8  # space-filling points of a part, for each of its shape parameters and one
 STEP = 6  # curves measured a step, for each shape parameter of each part
-GROWTH = 1.5  # of a step's curves over the last's, while the emulator is too far off for the whole likelihood
+GROWTH = 1.5  # of a step's curves over the last's, where the last has not raised the likelihood's power
 CHECKS = 16  # whole spectra evaluated a step
+TRUSTED = 0.5  # of them, that are effective with the power that the emulator's errors allow
 POOL = 400  # points of the emulated posterior among which those to be measured are chosen
 KNOWN = 1e-6  # of the largest variance in a pool: what rounding leaves of a point that has been chosen
 LEAST_WEIGHT = 1e-3  # of curves far from the posterior
@@ -45,7 +48,7 @@ NEAR = 0.5  # standard deviations of the posterior within which a curve is near 
 PATIENCE = 3  # steps at full power without improvement that end a search
 RESOLVED = 1000  # curves that resolve a narrow line over a whole band, in two parameters
 HOPE = 4  # steps in which the likelihood's power must have doubled by then
-WALKERS, MOVES = 600, 6  # of the population that a step is drawn from
+WALKERS, MOVES = 600, 8  # of the population that a step is drawn from
 ACCURACY = (0.05, 0.3)  # error in log L, at least and at most, that ends a search
 HOPELESS = 1.0  # error in log L beyond which the emulated posterior is none to draw from
 AMPLITUDE = 0.9  # quantile of a norm over prior or posterior for which its part is learned
@@ -101,10 +104,12 @@ class FactoredSearch:
     """
 
     emulator: FactoredEmulator
+    _population: Population
 
     def __init__(self, problem: Problem, factors: Factors) -> None:
         self._problem, self._factors = problem, factors
-        self.error = self._spread = float("inf")
+        # power of the likelihood as far as the last step's errors let the emulator be trusted
+        self.error, self._trusted = float("inf"), 0.0
         self.steps: list[dict[str, Any]] = []
         noise = problem.noise
         expected = noise.expected(torch.zeros(1, noise.n_bins))[0, : noise.n_bins].numpy()
@@ -123,7 +128,6 @@ class FactoredSearch:
                 self._measure(curve, qmc.Sobol(p, rng=rng).random_base2(int(np.ceil(np.log2(n))))[:n])
         top = np.where(np.isin(np.arange(factors.dimension), factors.norms), AMPLITUDE, 0.5)
         self._amplitudes = np.abs(factors.amplitudes(factors.transform(top[None]))[0])
-        self._population = self._prior(WALKERS, problem.streams.numpy("population"))
         self._learn(None)
 
     @property
@@ -168,11 +172,6 @@ class FactoredSearch:
         """Error in log L that ends the search."""
         return self._problem.settings.worthwhile(self.step, *ACCURACY)
 
-    @property
-    def _trusted(self) -> float:
-        """Power of the likelihood as far as the last step's error lets the emulator be trusted."""
-        return min(1.0, 1 / max(self._spread, 1e-3))
-
     def run(self, most: int, reserve: int) -> None:
         """Search until the emulator is accurate, `most` steps were made, or only `reserve` evaluations are left."""
         for _ in range(most):
@@ -197,7 +196,7 @@ class FactoredSearch:
         errors = [step["effective_error"] for step in full]
         # as with skis that are rented until they could have been bought: never twice of what was best
         saved = self._problem.settings.target_ess * np.expm1(min(errors, default=np.inf) ** 2)
-        if sum(step["evaluations"] for step in full) > saved:
+        if self.steps[-1]["power"] == 1 and sum(step["evaluations"] for step in full) > saved:
             return "further steps would cost more than the draws that they save"
         if len(errors) > PATIENCE and min(errors[-PATIENCE:]) > 0.9 * min(errors[:-PATIENCE]):
             return f"the emulator has not improved in {PATIENCE} steps"
@@ -210,14 +209,22 @@ class FactoredSearch:
 
     def learn(self, draws: FinalDraws) -> None:
         """Measure curves where final draws, exact ones, show the emulator to be off most."""
-        difference = draws.log_likelihood - self.emulator.log_likelihood(draws.u)
-        off = np.where(np.isfinite(difference), np.abs(difference - np.median(difference)), np.inf)
-        self._checked = draws.u[np.argsort(-off, kind="stable")[:CHECKS]]
+        self._compare(draws.u, draws.log_likelihood)
         self._teach(self._curves_of_a_step())
 
+    def _compare(self, u: Points, log_likelihood: Points) -> Points:
+        """Exact less emulated log L (n,) at points (n, d); the worst are where curves are measured next."""
+        difference: Points = log_likelihood - self.emulator.log_likelihood(u)
+        finite = np.isfinite(difference)
+        off = np.where(finite, np.abs(difference - np.median(difference[finite])) if finite.any() else 0.0, 0.0)
+        self._worst = u[np.argsort(-off, kind="stable")[: (off > self.accuracy).sum()]]
+        return difference
+
     def _curves_of_a_step(self) -> int:
-        tempered = sum(step["power"] < 1 for step in self.steps)
-        return int(STEP * sum(curve.x.shape[1] for curve in self._curves) * GROWTH ** max(tempered - 1, 0))
+        powers = [*(step["power"] for step in self.steps), self._trusted]
+        stalled = sum(after <= before for before, after in itertools.pairwise(powers))
+        growth = GROWTH**stalled if self._trusted < 1 else 1.0
+        return int(STEP * sum(curve.x.shape[1] for curve in self._curves) * growth)
 
     def _check(self) -> float:
         """Draw the emulated posterior as far as the emulator can be trusted, and evaluate a few of its points."""
@@ -227,23 +234,29 @@ class FactoredSearch:
         else:
             power = min(1.0, 1 / max(max(m.error for m in self.emulator.maps), 1e-3))
         rng = problem.streams.numpy("search", number)
-        log_likelihood = self.emulator.log_likelihood
+        conditioned = ConditionedNorms(self.emulator, problem.noise, power)
         with problem.progress.task(f"search {number}: sampling the emulator", 1, "ensemble"):
-            self._population = self._population.moved(
-                lambda u: power * log_likelihood(u), rng, size=WALKERS, moves=MOVES
+            self._population = (
+                self._population.moved(
+                    conditioned.log_likelihood, rng, size=WALKERS, moves=MOVES, coordinates=conditioned
+                )
+                if self.steps
+                else self._sought(conditioned, rng, WALKERS, MOVES)
             )
         points = self._population.u
-        self._checked = points[rng.choice(len(points), CHECKS, replace=False)]
-        new = problem.simulate(self._checked, "search")
-        difference = new.log_likelihood - log_likelihood(self._checked)
-        finite = np.isfinite(difference)
+        checked = points[rng.choice(len(points), CHECKS, replace=False)]
+        new = problem.simulate(checked, "search")
+        difference = self._compare(checked, new.log_likelihood)
+        finite, spread = np.isfinite(difference), float("inf")
         if finite.sum() > 1:
-            self._spread = float(np.std(difference[finite]))
+            spread = float(np.std(difference[finite]))
             self.error = effective_error(difference)
+            # where an emulator is too hopeful, points go there and curves are measured: it is its doubts that mislead
+            self._trusted = tempering_power(difference, TRUSTED * CHECKS)
         self.steps.append(
             {
                 "power": power,
-                "error": self._spread,
+                "error": spread,
                 "effective_error": self.error,
                 "samples": points,
                 "evaluations": CHECKS,
@@ -251,18 +264,23 @@ class FactoredSearch:
         )
         log.info(
             "search %d: likelihood to the power %.3g, best log L %.2f, emulator off by %.2g in log L",
-            number, power, new.log_likelihood.max(), self._spread,
+            number, power, new.log_likelihood.max(), spread,
         )  # fmt: skip
         return power
 
     def _teach(self, n: int) -> None:
-        """Measure `n` curves where they are least known, and learn from them."""
+        """Measure `n` curves, half of them at the worst of what was compared, the others where they are least known."""
         points, rng = self._population.u, self._problem.streams.numpy("design", len(self.steps))
-        pool = np.concatenate([points[rng.choice(len(points), min(POOL, len(points)), replace=False)], self._checked])
+        pool = points[rng.choice(len(points), min(POOL, len(points)), replace=False)]
         self._amplitudes = np.quantile(
             np.abs(self._factors.amplitudes(self._factors.transform(points))), AMPLITUDE, axis=0
         )
-        for curve, x in zip(self._curves, self._least_known(pool, n), strict=True):
+        shaped = sum(len(curve.parts) for curve in self._curves if curve.x.shape[1])
+        worst = self._worst[: n // (2 * shaped)] if shaped else self._worst[:0]
+        for curve in self._curves:
+            if len(worst) and curve.x.shape[1]:
+                self._measure(curve, self._inputs(curve, worst))
+        for curve, x in zip(self._curves, self._least_known(pool, n - len(worst) * shaped), strict=True):
             if len(x):
                 self._measure(curve, x)
         self._learn(points)
@@ -291,22 +309,32 @@ class FactoredSearch:
             covariance[row, row] = 0.0
         return [x[rows] for x, rows in zip(inputs, chosen, strict=True)]
 
-    def _prior(self, size: int, rng: np.random.Generator) -> Population:
-        factors = self._factors
-        return Population.of_prior(factors.dimension, size, rng, factors.blocks, factors.exchanges)
-
     def sample(self, rng: np.random.Generator) -> Points:
         """Points (n, d) of the emulated posterior, sought in the whole prior."""
-        return self._prior(KEPT, rng).moved(self.emulator.log_likelihood, rng, size=KEPT // 2).u
+        return self._sought(ConditionedNorms(self.emulator, self._problem.noise), rng).u
 
-    def proposal(self) -> EmulatedProposal:
+    def _sought(
+        self, conditioned: ConditionedNorms, rng: np.random.Generator, size: int = KEPT // 2, moves: int = MOVES
+    ) -> Population:
+        """A population of the emulated posterior, sought in the whole prior, and among norms that fit their shapes."""
+        factors, log_likelihood = self._factors, conditioned.log_likelihood
+        begun = Population.of_prior(factors.dimension, size, rng, factors.blocks, factors.exchanges, islands=2)
+        anywhere = begun.moved(log_likelihood, rng, size=size // 2, moves=moves)
+        fitting = begun.moved(conditioned.log_density, rng, size=size // 2, moves=moves)
+        fitting = replace(fitting, u=conditioned.inverse(fitting.u)[0])
+        joined = Population.joined([anywhere, fitting])
+        return joined.moved(log_likelihood, rng, size=size, moves=2 * moves, coordinates=conditioned)
+
+    def proposal(self) -> ConditionedProposal:
         """The emulated posterior as a density to draw from."""
         number, streams = len(self.steps), self._problem.streams
         task = self._problem.progress.task("covering the emulated posterior", 1, "ensemble")
+        conditioned = ConditionedNorms(self.emulator, self._problem.noise)
         with streams.torch("cover", number), task:
             # two that do not know of each other: what one has missed, the other may have found
-            points = np.concatenate([self.sample(streams.numpy("cover", number)), self._population.u])
-            return cover(points, self.emulator.log_likelihood)
+            sought = self._sought(conditioned, streams.numpy("cover", number))
+            points = conditioned.forward(np.concatenate([sought.u, self._population.u]))[0]
+            return ConditionedProposal(cover(points, conditioned.log_density), conditioned)
 
     def recovery(self, n: int = 300) -> Recovery:
         """`FactoredEmulator.recovery`, against `n` spectra of the emulated posterior."""

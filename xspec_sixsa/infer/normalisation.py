@@ -20,8 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammainc, gammaincc, gammaln, logsumexp
 
+from xspec_sixsa.infer.emulatedproposal import EmulatedProposal
 from xspec_sixsa.infer.importance import Weights
-from xspec_sixsa.infer.proposal import EmulatedProposal, Mixture, Proposal
+from xspec_sixsa.infer.proposal import Mixture, Proposal
 from xspec_sixsa.priors.prior import equal_steps
 from xspec_sixsa.result.summary import percent
 from xspec_sixsa.session.norms import NoCommonScaleError

@@ -1,11 +1,15 @@
 """A component's curve, learned: shape parameters to expected counts for a norm of one.
 
 Curves are emulated in the scale in which they are smooth, logarithms or square roots, whichever predicts curves better
-that it has not seen; principal components are taken in units of the observation's noise, so that what is lost is known
-in those units, too.
+that it has not seen, and so are the coordinates of its shape parameters: a cut-off's energy bends a curve more, the
+lower it is. Principal components are taken in units of the observation's noise, so that what is lost is known in those
+units, too.
 """
 
 from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -20,7 +24,35 @@ Points = NDArray[np.float64]
 
 FLOOR = 0.05  # of a bin's noise: what a component adds below it need not be known relative to itself
 MOST = 200  # principal components: a line that moves through the band needs one a resolution element
+WARPS = (
+    -3.0,
+    3.0,
+)  # of a parameter's range: its lower or its upper end is stretched, by a factor of exp(3) on the other
+NEGLIGIBLE = 0.05  # error below which no warp is sought
+BETTER = 0.8  # of the error without, that a warp must leave
+AGAIN = 2  # times as many curves as warps were chosen with, with which they are chosen anew
 LOST = 1e-5  # squared distance per curve, in units of the noise's variance, that principal components may lose
+
+
+@dataclass(frozen=True, eq=False)
+class _Fit:
+    """A map in one scale, and the error of left-out curves in units of noise (root of the sum over bins)."""
+
+    error: float
+    logarithmic: bool
+    centre: Tensor
+    decoder: Tensor
+    regression: KernelRegression
+
+
+def warped(x: Points, warps: Points) -> Points:
+    """Points (n, p) of the unit cube in stretched coordinates, from 0 to 1 as they were; a warp of 0 leaves them."""
+    bent = warps != 0
+    if not bent.any():
+        return x
+    y = x.copy()
+    y[:, bent] = np.expm1(warps[bent] * x[:, bent]) / np.expm1(warps[bent])
+    return y
 
 
 class PartMap:
@@ -51,6 +83,7 @@ class PartMap:
         variance: Points,
         previous: PartMap | None = None,
     ) -> None:
+        self.warps, self.chosen_with = np.zeros(x.shape[1]), len(x)
         self._constant = torch.tensor(curves[0]) if x.shape[1] == 0 else None
         self.error = 0.0
         self.logarithmic: bool | None = None
@@ -61,11 +94,23 @@ class PartMap:
         self._floor = FLOOR * torch.tensor(variance).sqrt()
         share = torch.tensor(weights / weights.sum())
         kept = None if previous is None else previous.logarithmic
-        found = [
-            self._fitted(x, counts, weights, share, torch.tensor(variance), logarithmic, previous)
-            for logarithmic in ((True, False) if kept is None else (kept,))
-        ]
-        self.error, self.logarithmic, self._centre, self._decoder, self.regression = min(found, key=lambda f: f[0])
+
+        def fitted(warps: Points, logarithmic: bool) -> _Fit:
+            return self._fitted(warped(x, warps), counts, weights, share, torch.tensor(variance), logarithmic, previous)
+
+        if previous is not None and len(x) < AGAIN * previous.chosen_with:
+            self.warps, self.chosen_with = previous.warps, previous.chosen_with
+        tried = [fitted(self.warps, logarithmic) for logarithmic in ((True, False) if kept is None else (kept,))]
+        best = min(tried, key=lambda fit: fit.error)
+        choosing = self.chosen_with == len(x) and best.error > NEGLIGIBLE
+        for column, warp in itertools.product(range(x.shape[1]), WARPS) if choosing else ():
+            warps = self.warps.copy()
+            warps[column] = warp
+            other = fitted(warps, best.logarithmic)
+            if other.error < BETTER * best.error:
+                best, self.warps = other, warps
+        self.error, self.logarithmic, self._centre = best.error, best.logarithmic, best.centre
+        self._decoder, self.regression = best.decoder, best.regression
 
     def _fitted(
         self,
@@ -76,8 +121,7 @@ class PartMap:
         variance: Tensor,
         logarithmic: bool,
         previous: PartMap | None,
-    ) -> tuple[float, bool, Tensor, Tensor, KernelRegression]:
-        """Error of left-out curves in units of noise (root of the sum over bins), and the map in one scale."""
+    ) -> _Fit:
         raised = counts.clamp(min=0) + self._floor
         y = raised.log() if logarithmic else 2 * raised.sqrt()
         centre = share @ y
@@ -96,7 +140,7 @@ class PartMap:
             change = (0.5 * y + 0.5 * missed) ** 2 - raised
         squared = (change**2 / (variance + raised)).sum(dim=1)
         # a curve that is far off must not drown the others
-        return float((share @ squared.clamp(max=1e6)).sqrt()), logarithmic, centre, decoder, regression
+        return _Fit(float((share @ squared.clamp(max=1e6)).sqrt()), logarithmic, centre, decoder, regression)
 
     @property
     def components(self) -> int:
@@ -105,12 +149,16 @@ class PartMap:
 
     def uncertainty(self, x: Points) -> Tensor:
         """Covariance (n, n) of the errors at points x (n, p), in units of the noise's variance."""
-        return torch.zeros(len(x), len(x)) if self._constant is not None else self.regression.uncertainty(x)
+        return (
+            torch.zeros(len(x), len(x))
+            if self._constant is not None
+            else self.regression.uncertainty(warped(x, self.warps))
+        )
 
     def __call__(self, x: Points) -> Tensor:
         """Counts for a norm of one, (n, n_bins), at points (n, p)."""
         if self._constant is not None:
             return self._constant.expand(len(x), -1)
-        y = torch.addmm(self._centre, self.regression(x), self._decoder)
+        y = torch.addmm(self._centre, self.regression(warped(x, self.warps)), self._decoder)
         raised = y.clamp_(max=60).exp_() if self.logarithmic else y.mul_(0.5).clamp_(min=0).square_()
         return raised.sub_(self._floor).clamp_(min=0).div_(self._amplitude)

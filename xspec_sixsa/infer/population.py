@@ -7,7 +7,8 @@ earlier posterior, is resampled and moved while its density is bent into the one
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,24 @@ __all__ = ["Population"]
 
 Points = NDArray[np.float64]
 LogDensity = Callable[[Points], Points]
+
+
+class CubeMap(Protocol):
+    """A smooth map of the unit cube onto itself."""
+
+    def forward(self, u: Points) -> tuple[Points, Points]:
+        """Images v (n, d) of points u (n, d), and ``log |du/dv|`` (n,)."""
+
+    def inverse(self, v: Points) -> tuple[Points, Points]:
+        """Points u (n, d) of images v (n, d), and ``log |du/dv|`` (n,)."""
+
+
+class _Identity:
+    def forward(self, u: Points) -> tuple[Points, Points]:
+        return u, np.zeros(len(u))
+
+    inverse = forward
+
 
 FIRST = 4  # times the population's size, of the prior draws that it begins with
 KEPT = 0.5  # effective share that a step leaves
@@ -65,13 +84,30 @@ class Population:
         rng: np.random.Generator,
         blocks: Sequence[Sequence[int]] = (),
         exchanges: Sequence[NDArray[np.int_]] = (),
+        islands: int = ISLANDS,
     ) -> Population:
         """A population of the prior: more points than its size, of which the first step chooses."""
         u = qmc.Sobol(dimension, rng=rng).random_base2(int(np.ceil(np.log2(FIRST * size))))
-        return cls(rng.permutation(u), lambda u: np.zeros(len(u)), blocks, exchanges)
+        return cls(rng.permutation(u), lambda u: np.zeros(len(u)), blocks, exchanges, np.zeros(islands))
+
+    @classmethod
+    def joined(cls, populations: Sequence[Population]) -> Population:
+        """The islands of several populations of one density, in one; all of one size."""
+        first = populations[0]
+        return replace(
+            first,
+            u=np.concatenate([population.u for population in populations]),
+            log_evidence=np.concatenate([population.log_evidence for population in populations]),
+        )
 
     def moved(
-        self, log_density: LogDensity, rng: np.random.Generator, *, size: int = 1000, moves: int = 10
+        self,
+        log_density: LogDensity,
+        rng: np.random.Generator,
+        *,
+        size: int = 1000,
+        moves: int = 10,
+        coordinates: CubeMap | None = None,
     ) -> Population:
         """The population, bent into another density.
 
@@ -83,10 +119,13 @@ class Population:
             Points that it is to have; twice so many as there are islands, or a multiple of that.
         moves : int, default 10
             Stretch moves at every step.
+        coordinates : CubeMap, optional
+            In which every other move is made.
         """
+        views = [_Identity()] if coordinates is None else [coordinates, _Identity()]
         islands = len(self.log_evidence)
-        before, after = self.log_density(self.u), log_density(self.u)
-        z, reached, log_evidence = ndtri(np.clip(self.u, EDGE, 1 - EDGE)), 0.0, self.log_evidence
+        u, before, after = self.u, self.log_density(self.u), log_density(self.u)
+        reached, log_evidence = 0.0, self.log_evidence
         for _ in range(MOST_STEPS):
             change = (after - before).reshape(islands, -1)
             wanted = min(KEPT * change.shape[1], size / islands)
@@ -94,11 +133,13 @@ class Population:
             log_evidence = log_evidence + logsumexp(step * change, axis=1) - np.log(change.shape[1])
             chosen = [_resample(step * c, size // islands, rng) for c in change]
             reached = min(reached + step, 1.0)
-            z = z.reshape(*change.shape, -1)[np.arange(islands)[:, None], chosen].reshape(size, -1)
-            bent = _bent(self.log_density, log_density, reached)
-            *_, (z, values) = stretch_moves(bent, z, None, moves, rng, islands)
-            z = self._jumped(z, values, bent, moves // 2, rng)
-            u = ndtr(z).clip(EDGE, 1 - EDGE)
+            u = u.reshape(*change.shape, -1)[np.arange(islands)[:, None], chosen].reshape(size, -1)
+            for view in views:
+                bent = _bent(self.log_density, log_density, reached, view)
+                z = ndtri(view.forward(u)[0].clip(EDGE, 1 - EDGE))
+                *_, (z, values) = stretch_moves(bent, z, None, moves // len(views), rng, islands)
+                z = self._jumped(z, values, bent, moves // len(views) // 2, rng)
+                u = view.inverse(ndtr(z).clip(EDGE, 1 - EDGE))[0]
             if reached > 1 - 1e-9:
                 break
             before, after = self.log_density(u), log_density(u)
@@ -139,10 +180,12 @@ def _settled(u: Points, log_evidence: Points, rng: np.random.Generator) -> tuple
     return settled.reshape(u.shape), np.where(forlorn, shared, log_evidence)
 
 
-def _bent(before: LogDensity, after: LogDensity, share: float) -> LogDensity:
+def _bent(before: LogDensity, after: LogDensity, share: float, view: CubeMap) -> LogDensity:
+    """Of probits of images under a map."""
+
     def log_density(z: Points) -> Points:
-        u = ndtr(z).clip(EDGE, 1 - EDGE)
-        found = share * after(u) - 0.5 * (z**2).sum(axis=1)  # the prior is a unit normal in z
+        u, volume = view.inverse(ndtr(z).clip(EDGE, 1 - EDGE))
+        found = share * after(u) + volume - 0.5 * (z**2).sum(axis=1)  # a uniform density is a unit normal in z
         return found if share > 1 - 1e-9 else found + (1 - share) * before(u)
 
     return log_density

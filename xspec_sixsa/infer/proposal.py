@@ -22,7 +22,6 @@ from xspec_sixsa.infer.importance import tempering_power
 from xspec_sixsa.infer.training import train
 
 __all__ = [
-    "EmulatedProposal",
     "FlowProposal",
     "KernelProposal",
     "Mixture",
@@ -34,8 +33,6 @@ __all__ = [
 ]
 
 Points = NDArray[np.float64]
-
-AT_ONCE = 20000  # draws of a cover held in memory together
 
 
 class Proposal(Protocol):
@@ -241,64 +238,6 @@ class Mixture:
         """Log density in the cube, shape (n,)."""
         parts = np.array([part.log_density(u) for part in self.parts])
         return logsumexp(parts, axis=0, b=self.shares[:, None])
-
-
-class EmulatedProposal:
-    """An emulated posterior, drawn by rejection from a proposal that covers it.
-
-    Where ``L / q`` of the emulated likelihood L and the cover q passes a cap, the density is the cover's, capped:
-    ``min(L, cap q) / norm``, which is exact but for the Monte Carlo error of `norm`.
-
-    Parameters
-    ----------
-    cover : Proposal
-    log_likelihood : callable
-        Emulated, of points (n, d); shape (n,).
-
-    Attributes
-    ----------
-    log_norm, log_norm_err : float
-        The emulated evidence under the cap, and its standard error: it enters the evidence's.
-    acceptance : float
-        Share of the cover's draws that are kept.
-    """
-
-    CAPPED = 5e-3
-    """Share of the emulated posterior that the cap takes away."""
-
-    NORM_ERROR, MOST_DRAWS = 0.007, 200000
-    """Relative error of the norm that is good enough, and draws of the cover after which it is good enough anyway."""
-
-    def __init__(self, cover: Proposal, log_likelihood: Callable[[Points], NDArray[np.float64]]) -> None:
-        self._cover, self._log_likelihood = cover, log_likelihood
-        log_ratio = np.empty(0)
-        while True:
-            u = cover.draw(AT_ONCE)
-            log_ratio = np.concatenate([log_ratio, log_likelihood(u) - cover.log_density(u)])
-            top = np.sort(log_ratio)[::-1]
-            w = np.exp(top - top[0])
-            above = np.cumsum(w) - w * np.arange(1, len(w) + 1)  # mass that a cap at the k-th ratio takes away
-            self._log_cap = float(top[np.searchsorted(above, self.CAPPED * w.sum())])
-            capped = np.exp(np.minimum(log_ratio - self._log_cap, 0.0))
-            self.acceptance = float(capped.mean())
-            self.log_norm = self._log_cap + float(np.log(self.acceptance))
-            self.log_norm_err = float(capped.std() / self.acceptance / np.sqrt(len(w)))
-            if self.log_norm_err < self.NORM_ERROR or len(w) >= self.MOST_DRAWS:
-                return
-
-    def draw(self, n: int) -> Points:
-        """Points of shape (n, d)."""
-        kept: list[Points] = []
-        while sum(len(part) for part in kept) < n:
-            u = self._cover.draw(min(int(1.2 * n / self.acceptance) + 10, AT_ONCE))
-            ratio = self._log_likelihood(u) - self._cover.log_density(u) - self._log_cap
-            accepted = np.log(torch.rand(len(u), dtype=torch.float64).numpy()) < ratio
-            kept.append(u[accepted])
-        return np.concatenate(kept)[:n]
-
-    def log_density(self, u: Points) -> NDArray[np.float64]:
-        """Log density in the cube, shape (n,)."""
-        return np.minimum(self._log_likelihood(u), self._cover.log_density(u) + self._log_cap) - self.log_norm
 
 
 def temper(log_weights: NDArray[np.float64], wanted: float) -> NDArray[np.float64]:

@@ -13,10 +13,11 @@ from scipy.special import ndtr, ndtri
 from xspec_sixsa.common.ensemble import stretch_moves
 from xspec_sixsa.infer.coordinates import EDGE
 from xspec_sixsa.infer.cover import KEPT, Cover, cover
+from xspec_sixsa.infer.emulatedproposal import EmulatedProposal
 from xspec_sixsa.infer.emulator import Emulator, Recovery
 from xspec_sixsa.infer.importance import effective_error, negligible_share, tempering_power, unseen_share
 from xspec_sixsa.infer.problem import Problem
-from xspec_sixsa.infer.proposal import EmulatedProposal, Proposal
+from xspec_sixsa.infer.proposal import Proposal
 from xspec_sixsa.infer.simulations import Simulations
 
 __all__ = ["Search"]

@@ -8,10 +8,11 @@ import numpy as np
 
 from xspec_sixsa.infer.coordinates import Whitening
 from xspec_sixsa.infer.draws import FinalDraws, Frozen
+from xspec_sixsa.infer.emulatedproposal import EmulatedProposal
 from xspec_sixsa.infer.estimate.npe import NeuralPosterior
 from xspec_sixsa.infer.factoredsearch import FactoredSearch
 from xspec_sixsa.infer.problem import Problem
-from xspec_sixsa.infer.proposal import EmulatedProposal, FlowProposal, Mixture, Proposal, StudentProposal
+from xspec_sixsa.infer.proposal import FlowProposal, Mixture, Proposal, StudentProposal
 from xspec_sixsa.infer.refinement import BROAD, KERNELS, Pilots
 from xspec_sixsa.infer.rounds import Rounds
 from xspec_sixsa.infer.search import Search
