@@ -116,11 +116,36 @@ def test_a_spectrum_without_response_is_named_as_the_cause(engine: ModuleType) -
         Session(engine, workers=1)
 
 
-def test_a_redistribution_matrix_without_arf_is_warned_of(engine: ModuleType, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("word", ["REDIST", "DETECTOR"])
+def test_a_redistribution_matrix_without_arf_is_warned_of(
+    engine: ModuleType, caplog: pytest.LogCaptureFixture, word: str
+) -> None:
     with fits.open("small.rmf", mode="update") as hdus:
-        hdus["MATRIX"].header["HDUCLAS3"] = "REDIST"
+        hdus["MATRIX"].header["HDUCLAS3"] = word
     engine.AllData(with_keys("two.pha", ANCRFILE="none"))
     engine.Model("powerlaw")
     with caplog.at_level(logging.WARNING, "xspec_sixsa.session"):
         Session(engine, workers=1)
-    assert "has no ARF" in caplog.text and "small.rmf is a redistribution matrix" in caplog.text
+    assert (
+        "has no ARF" in caplog.text
+        and "MATRIX extensions" not in caplog.text
+        and "small.rmf is a redistribution matrix" in caplog.text
+    )
+
+
+@only_real
+def test_an_older_xspec_is_said_to_fold_with_the_first_of_several_matrices(
+    engine: ModuleType, caplog: pytest.LogCaptureFixture
+) -> None:
+    if tuple(int(part) for part in engine.Xset.version[1].split(".")[:2]) >= (12, 11):
+        pytest.skip("this XSPEC sums them")
+    with fits.open("small.rmf") as one, fits.open("small.rmf") as two:
+        fits.HDUList([fits.PrimaryHDU(), one["MATRIX"], two["MATRIX"], one["EBOUNDS"]]).writeto("double.rmf")
+    counts = []
+    for name in ("small.rmf", "double.rmf"):
+        engine.AllData(with_keys("two.pha", RESPFILE=name))
+        engine.Model("powerlaw")
+        with caplog.at_level(logging.WARNING, "xspec_sixsa.session"):
+            counts.append(Session(engine, workers=1).evaluate([[1.7, 1e-3]], "a").counts)
+    np.testing.assert_array_equal(*counts)
+    assert "double.rmf has 2 MATRIX extensions" in caplog.text and "small.rmf has" not in caplog.text

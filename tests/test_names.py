@@ -6,6 +6,7 @@ import gzip
 import logging
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,8 +15,9 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from live import fresh
+from scipy.sparse import csr_array
 
-from xspec_sixsa.embedded.ogip import read_rmf
+from xspec_sixsa.embedded.ogip import read_rmf, write_rmf
 from xspec_sixsa.embedded.state import XspecError
 from xspec_sixsa.session import Session
 
@@ -116,12 +118,28 @@ def test_several_matrices_are_summed_as_newer_releases_do(engine: ModuleType, ca
         with fits.open("small.rmf") as one, fits.open("small.rmf") as two:
             two["MATRIX"].data["ENERG_LO"] *= factor
             fits.HDUList([fits.PrimaryHDU(), one["EBOUNDS"], one["MATRIX"], two["MATRIX"]]).writeto(name)
+    caplog.set_level(logging.INFO, "xspec_sixsa")
     single = read_rmf("small.rmf").matrix.toarray()
     np.testing.assert_array_equal(read_rmf("double.rmf").matrix.toarray(), 2 * single)
     assert "2 MATRIX extensions are summed" in caplog.text
     np.testing.assert_array_equal(read_rmf("double.rmf[3]").matrix.toarray(), single)
-    with pytest.raises(XspecError, match="different energies"):
+    with pytest.raises(XspecError, match="do not lie within each other"):
         read_rmf("other.rmf")
+
+
+@only_embedded
+def test_a_matrix_of_wider_energy_bins_is_spread_over_those_of_the_first(engine: ModuleType) -> None:
+    """As XRISM's: OGIP's CAL/GEN/92-002 has the wider bins made of whole smaller ones."""
+    small = read_rmf("small.rmf")
+    n = small.energy_lo.size
+    edges = small.edges[np.unique([0, *range(3, n, 4), n])]  # 3, 4, 4, ... of the first's bins in one
+    columns = np.random.default_rng(1).random((small.detchans, edges.size - 1)).astype("f4").astype(float)
+    write_rmf("wide.rmf", replace(small, energy_lo=edges[:-1], energy_hi=edges[1:], matrix=csr_array(columns)))
+    with fits.open("small.rmf") as one, fits.open("wide.rmf") as two:
+        fits.HDUList([fits.PrimaryHDU(), one["MATRIX"], two["MATRIX"], one["EBOUNDS"]]).writeto("split.rmf")
+    flux = np.random.default_rng(2).random(n)
+    wide = np.add.reduceat(flux, np.flatnonzero(np.isin(small.edges[:-1], edges[:-1])))
+    np.testing.assert_allclose(read_rmf("split.rmf").matrix @ flux, small.matrix @ flux + columns @ wide, rtol=1e-12)
 
 
 def type_two() -> np.ndarray:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xspec_sixsa.common.fitsfile import split_name
-from xspec_sixsa.embedded.ogip_matrix import unpacked_matrix
+from xspec_sixsa.embedded.ogip_matrix import on_finer_energies, unpacked_matrix
 from xspec_sixsa.embedded.ogip_table import (
     column_of,
     extension_of,
@@ -277,14 +277,9 @@ def read_rmf(name: str, beside: str | Path | None = None) -> RMF:
         low = np.where(low < SMALLEST_ENERGY, np.maximum(SMALLEST_ENERGY, high / 1000.0), low)
         matrix, first = unpacked_matrix(hdu, path, detchans)
         for other in more:
-            if not np.array_equal(needed_column(other, path, "ENERG_LO"), needed_column(hdu, path, "ENERG_LO")):
-                raise XspecError(
-                    f"{path}: its {len(more) + 1} MATRIX extensions have different energies, so they cannot be summed. "
-                    f"Take one, {path.name}[1], or use XSPEC 12.11 or newer (HEASoft)."
-                )
-            matrix = matrix + unpacked_matrix(other, path, detchans)[0]
+            matrix = matrix + on_finer_energies(unpacked_matrix(other, path, detchans)[0], other, hdu, path)
         if more:
-            log.warning(
+            log.info(
                 "%s: its %d MATRIX extensions are summed, as XSPEC 12.11 and newer do (older ones take the first)",
                 path, len(more) + 1,
             )  # fmt: skip

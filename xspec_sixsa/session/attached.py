@@ -16,7 +16,7 @@ from typing import Any
 
 from xspec_sixsa.common.fitsfile import split_name
 from xspec_sixsa.embedded.ogip import read_arf, read_pha, read_rmf
-from xspec_sixsa.embedded.ogip_table import extension_of, open_fits, text_of
+from xspec_sixsa.embedded.ogip_table import extension_of, extensions_of, open_fits, text_of
 
 __all__ = ["check_attached"]
 
@@ -31,6 +31,8 @@ _WITHOUT = {
     "arf": "it would be folded with another effective area, or none, and norms would be wrong by that factor",
     "backgrnd": "it would be fitted with another background, or none",
 }
+
+REDISTRIBUTION = {"REDIST", "DETECTOR"}  # the older word is ASCA's
 
 Place = tuple[str, int, int]  # command, source, spectrum
 
@@ -78,7 +80,14 @@ def check_attached(module: ModuleType, lines: Iterable[str]) -> None:
                     f"{have or 'none'}; {_WITHOUT[command]}. Put the file right, attach another one, or, where none "
                     f"is wanted, write NONE into the header (fthedit {_base(spectrum.fileName)} {keyword} add NONE)."
                 )
-        if ("arf", 1) not in attached and _is_redistribution(attached.get(("response", 1), "")):
+        kinds = _matrices(attached.get(("response", 1), ""))
+        if len(kinds) > 1 and not _sums_matrices(module):
+            log.warning(
+                "%s: its response %s has %d MATRIX extensions, which XSPEC 12.11 and newer sum. This one folds with "
+                "the first alone: photons are missing. Use a newer XSPEC or the embedded engine, or a response made in "
+                "one piece (rslmkrmf splitrmf=no).", who, attached["response", 1], len(kinds),
+            )  # fmt: skip
+        if ("arf", 1) not in attached and kinds and set(kinds) <= REDISTRIBUTION:
             log.warning(
                 "%s has no ARF, and its response %s is a redistribution matrix only: norms are per cm2 of effective "
                 "area, not the source's. Attach the ARF (XSPEC: `arf %d file`).", who, attached["response", 1], number,
@@ -146,13 +155,24 @@ def _header(name: str) -> dict[str, str]:
     return {keyword: file for keyword, file in named.items() if file and not re.match(r"(?i)none|%match%", file)}
 
 
-def _is_redistribution(name: str) -> bool:
-    path = Path(_base(name))
+def _matrices(name: str) -> list[str]:
+    """HDUCLAS3 of every matrix that a response's name asks for; nothing where it cannot be read from here."""
+    file, chosen, *_ = split_name(name)
+    path = Path(file)
     try:
         with open_fits(path) as hdus:
-            header = extension_of(hdus, path, "RESPONSE", "RSP_MATRIX", ("MATRIX", "SPECRESP MATRIX")).header
-            return text_of(header, "HDUCLAS3").upper() == "REDIST"
+            found = extensions_of(hdus, path, "RESPONSE", "RSP_MATRIX", ("MATRIX", "SPECRESP MATRIX"), chosen)
+            return [text_of(hdu.header, "HDUCLAS3").upper() for hdu in found]
     except Exception:  # as above
+        return []
+
+
+def _sums_matrices(module: ModuleType) -> bool:
+    if hasattr(module, "evaluate_batch"):
+        return True
+    try:
+        return tuple(int(part) for part in module.Xset.version[1].split(".")[:2]) >= (12, 11)
+    except (AttributeError, IndexError, TypeError, ValueError):  # nothing says so
         return False
 
 
