@@ -15,6 +15,9 @@ namespace eval ::sixsa {
     # what the last run or load gave
     variable result
     if {![array exists result]} {array set result {}}
+    # what the last check found
+    variable check
+    if {![array exists check]} {array set check {}}
     # 1 while `method sixsa` is chosen, and its words: effective samples, seed
     variable chosen
     if {![info exists chosen]} {set chosen 0}
@@ -49,10 +52,10 @@ proc sixsa args {
     set word [lindex $args 0]
     switch -exact -- $word {
         "" - ? - -h - help {return [::sixsa::usage]}
-        prior - run - info - load {set command [list ::sixsa::do_$word {*}[lrange $args 1 end]]}
+        prior - check - run - info - load {set command [list ::sixsa::do_$word {*}[lrange $args 1 end]]}
         default {
             if {![dict exists $::sixsa::finished $word]} {
-                set words [concat prior run info load [dict keys $::sixsa::finished]]
+                set words [concat prior check run info load [dict keys $::sixsa::finished]]
                 return -code error -errorcode {SIXSA} \
                     "sixsa: there is no `sixsa $word`. Type one of [join $words {, }]; `sixsa ?` explains them."
             }
@@ -72,6 +75,8 @@ proc ::sixsa::usage {} {
     puts "  sixsa prior <par> <kind> <numbers>   prior of a free parameter: 3, or bkg:3 in a named model; kinds:"
     foreach {kind numbers} $kinds {puts "                                         $kind [join $numbers]"}
     puts "  sixsa prior                          list the priors;  sixsa prior <par> clear  takes one back"
+    puts "  sixsa check ?<dir>? ?options?        before a fit: do the priors reach the data, how often does the model fail, what"
+    puts "                                       will it cost? Pictures go to <dir>. Options: -draws N (200)  -seed N  -workers N"
     puts "  sixsa run <dir> ?options?            fit; the results go to the folder <dir>. Options:"
     puts "        -ess N (1000)  -seed N  -budget N (20000)  -compressor autoencoder|pca|bands|none  -workers N"
     puts "        -training emulated|unfactored|simulated (simulated: on XSPEC's spectra only, in rounds)"
@@ -134,6 +139,17 @@ proc ::sixsa::list_priors {} {
         puts "No prior is set: every parameter takes its bayes prior, or is uniform within its hard limits."
     }
     foreach par [lsort -dictionary [array names priors]] {puts "  $par  [join $priors($par)]"}
+}
+
+proc ::sixsa::do_check args {
+    variable check
+    set job [options $args {-draws -seed -workers} {}]
+    check_session
+    set found [compute check [concat [option_lines $job {-draws draws -seed seed -workers workers}] [prior_lines]]]
+    array unset check
+    array set check $found
+    foreach line [split $check(summary) \n] {puts $line}
+    return
 }
 
 proc ::sixsa::do_run args {
@@ -204,9 +220,27 @@ proc ::sixsa::options {words valued flags} {
     return $job
 }
 
+# Folder and options of a command as lines of job.txt.
+proc ::sixsa::option_lines {job names} {
+    set lines {}
+    if {[dict exists $job directory]} {lappend lines [list output [file normalize [dict get $job directory]]]}
+    foreach {option name} $names {
+        if {[dict exists $job $option]} {lappend lines [list $name [dict get $job $option]]}
+    }
+    return $lines
+}
+
+proc ::sixsa::prior_lines {} {
+    variable priors
+    set lines {}
+    foreach par [lsort -dictionary [array names priors]] {
+        lappend lines [list prior {*}[split_name $par] {*}$priors($par)]
+    }
+    return $lines
+}
+
 # Run the fit that `job` describes, and put its result into XSPEC.
 proc ::sixsa::start job {
-    variable priors
     check_session
     check_chains [dict exists $job -replace]
     set directory [file normalize [dict get $job directory]]
@@ -218,17 +252,11 @@ proc ::sixsa::start job {
         return -code error \
             "the folder [dict get $job directory] is not empty: -resume continues its run, -clobber replaces it, or give another."
     }
-    set lines [list [list output $directory]]
-    foreach {option name} {
+    set lines [option_lines $job {
         -ess target_ess -seed seed -budget budget -compressor compressor -training training -exact exact -workers workers
         -clobber clobber -resume resume
-    } {
-        if {[dict exists $job $option]} {lappend lines [list $name [dict get $job $option]]}
-    }
-    foreach par [lsort -dictionary [array names priors]] {
-        lappend lines [list prior {*}[split_name $par] {*}$priors($par)]
-    }
-    set found [compute run $lines]
+    }]
+    set found [compute run [concat $lines [prior_lines]]]
     if {[dict exists $found interrupted]} {
         return -code error "interrupted: the session is as it was. What was computed is in $directory;\
             `sixsa run [dict get $job directory] -resume` goes on with it."

@@ -207,6 +207,30 @@ sixsa.fit(priors, target_ess=50, seed=1, budget=1000, compressor="none", workers
 
 
 @pytest.mark.xspec
+def test_priors_are_checked_before_a_fit(folder: Path) -> None:
+    words = ("well", "draws", "usable", "seed", "more_counts", "complaint", "files")
+    noted = "".join(f"note {word} $::sixsa::check({word})\n" for word in words)
+    text = (
+        TOOLS + SPECTRUM + MODEL + PRIORS + "state before_check.txt\nattempt check sixsa check seen -draws 20 -seed 3\n"
+    )
+    text += noted + "state after_check.txt\nsixsa prior 3 loguniform 1e-9 1e-8\nattempt faint sixsa check -draws 20\n"
+    text += "note faint_well $::sixsa::check(well)\nattempt few sixsa check -draws 1\nattempt fast sixsa check -fast\n"
+    found = Ended.of(run_script(text + "note drawn [file exists sixsa_check]\n", folder), folder)
+    assert (
+        found.attempts["check"] == (0, "") and "20 of 20 draws of the prior have a spectrum" in found.printed["check"]
+    )
+    assert [found.attempts[word][1] for word in words[:4]] == ["1", "20", "20", "3"]
+    assert 0 < float(found.attempts["more_counts"][1]) < 1 and found.attempts["complaint"][1] == ""
+    pictures = [folder / "seen" / name for name in ("coverage_1.png", "reach.png")]
+    assert found.attempts["files"][1].split() == list(map(str, pictures)) and all(path.is_file() for path in pictures)
+    assert (folder / "before_check.txt").read_text() == (folder / "after_check.txt").read_text()
+    assert "PROBLEM: " in found.printed["faint"] and found.attempts["faint_well"][1] == "0"
+    assert found.attempts["few"][0] == 1 and "at least 2 are needed" in found.attempts["few"][1]
+    assert found.attempts["fast"][0] == 1 and "-draws, -seed, -workers" in found.attempts["fast"][1]
+    assert found.attempts["drawn"][1] == "0"
+
+
+@pytest.mark.xspec
 def test_mistakes_are_tcl_errors_that_say_what_to_do(folder: Path) -> None:
     cases = {
         "no_data": ("", "sixsa run r", "load data first"),

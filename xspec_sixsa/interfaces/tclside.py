@@ -2,8 +2,8 @@
 
 The prompt (tcl/child.tcl) reads its standard output line by line: ``say TEXT`` is shown, ``set KEY VALUE`` is a part of
 the answer, ``fail TEXT`` is an error. FOLDER is what tcl/session.tcl wrote: ``session.xcm`` by XSPEC, ``before.xcm``
-and ``after.xcm`` with what `save all` leaves out, ``statistic.txt`` and ``job.txt``. COMMAND is ``run``, ``load``, or
-one of commands.py's, whose words are then in ``job.txt``, one a line.
+and ``after.xcm`` with what `save all` leaves out, ``statistic.txt`` and ``job.txt``. COMMAND is ``check``,
+``run``, ``load``, or one of commands.py's, whose words are then in ``job.txt``, one a line.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from xspec_sixsa.interfaces.tclcommands import perform, tcl_array, usage, with_o
 from xspec_sixsa.priors import from_words
 from xspec_sixsa.products.derived import columns
 from xspec_sixsa.result import Result
+from xspec_sixsa.run.check import check
 from xspec_sixsa.run.fit import fit
 from xspec_sixsa.run.folder import CHECKPOINT
 from xspec_sixsa.session import Session, difference
@@ -94,19 +95,21 @@ class Job:
     Attributes
     ----------
     output : Path
+        The folder; ``Path()`` where none is given.
     options : dict
-        For `fit`: `target_ess`, `seed`, `budget`, `compressor`, `training`, `exact`, `workers`, `clobber`, `resume`.
+        For `check`: `draws`, `seed`, `workers`. For `fit`: `target_ess`, `seed`, `budget`, `compressor`, `training`,
+        `exact`, `workers`, `clobber`, `resume`.
     priors : list of (model name, global index, kind, numbers)
     """
 
-    output: Path
+    output: Path = Path()
     options: dict[str, Any] = field(default_factory=dict)
     priors: list[tuple[str, int, str, list[str]]] = field(default_factory=list)
 
     @classmethod
     def read(cls, path: Path) -> Job:
         """Read ``job.txt``: Tcl lists, one a line, of words without blanks (but for the folder's name)."""
-        job = cls(Path())
+        job = cls()
         for line in path.read_text(encoding="utf-8").splitlines():
             key, _, rest = line.partition(" ")
             if key == "output":
@@ -120,6 +123,10 @@ class Job:
                 job.options[key] = rest if key in ("compressor", "training", "exact") else int(rest)
         return job
 
+    def for_fit(self) -> list[Prior]:
+        """The priors as `fit` takes them."""
+        return [from_words((model, index), kind, numbers) for model, index, kind, numbers in self.priors]
+
 
 def main(words: list[str] | None = None) -> int:
     """Do what the prompt asks; returns the exit code."""
@@ -132,10 +139,13 @@ def main(words: list[str] | None = None) -> int:
         warnings.simplefilter("ignore")  # they speak to programmers
         _once_interrupted()
         try:
-            if len(words) != 2 or words[0] not in ("run", "load", *runs.commands):
+            if len(words) != 2 or words[0] not in ("check", "run", "load", *runs.commands):
                 raise ValueError("usage: python -m xspec_sixsa.interfaces.tclside COMMAND FOLDER")
             if words[0] in runs.commands:
                 about_finished(words[0], Path(words[1]), protocol)
+                return 0
+            if words[0] == "check":
+                before_a_fit(Path(words[1]), protocol)
                 return 0
             result = run(Path(words[1])) if words[0] == "run" else load(Path(words[1]))
             interrupted = [reason for reason in result.reasons if reason.startswith("interrupted")]
@@ -161,11 +171,21 @@ def main(words: list[str] | None = None) -> int:
     return 1
 
 
+def before_a_fit(folder: Path, protocol: Protocol) -> None:
+    """Check the priors on the session in `folder`, with pictures where the job has a folder, and send what is found."""
+    job = Job.read(folder / "job.txt")
+    found = check(job.for_fit(), xspec=copy_of_session(folder), **job.options)
+    pictures = found.plot(job.output) if job.output.name else []
+    protocol.set("summary", "\n".join([str(found), *map(str, pictures)]))
+    for key, value in tcl_array(found.to_dict() | {"files": [str(path) for path in pictures]}):
+        protocol.set(key, value)
+    protocol.set("done", 1)
+
+
 def run(folder: Path) -> Result:
     """Restore the session in `folder`, see that it is the prompt's, and fit it."""
     job = Job.read(folder / "job.txt")
-    priors: list[Prior] = [from_words((model, index), kind, numbers) for model, index, kind, numbers in job.priors]
-    return fit(priors, output=job.output, xspec=copy_of_session(folder), **job.options)
+    return fit(job.for_fit(), output=job.output, xspec=copy_of_session(folder), **job.options)
 
 
 def load(folder: Path) -> Result:

@@ -8,6 +8,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,6 +85,14 @@ class PriorCheck:
             f"{TYPICAL[1]:,} (docs/method.md): {low:g} to {high:g} s, and the emulator's training on top"
         )
         return "\n".join(lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Its numbers by name, as JSON takes them."""
+        return {
+            "well": self.well, "draws": len(self.theta), "usable": int(self.usable.sum()), "complaint": self.complaint,
+            "more_counts": self.more_counts, "seconds": self.seconds, "seed": self.seed,
+            "failures": [{"reason": reason, "times": times} for reason, times in self.failures.most_common()],
+        }  # fmt: skip
 
     def plot(self, directory: str | os.PathLike[str]) -> list[Path]:
         """Draw ``coverage_1.png`` of each spectrum, and ``reach.png``, counts against every parameter.
