@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import gc
 import os
+import re
 import resource
 import shutil
 import signal
@@ -21,8 +23,9 @@ from test_run import OPTIONS, load, priors
 
 import xspec_sixsa as sixsa
 import xspec_sixsa.embedded as xspec
-from xspec_sixsa.common.deadline import interrupted_after
+from xspec_sixsa.common.deadline import Stopped, ends_on_sigterm, interrupted_after
 from xspec_sixsa.session import Session
+from xspec_sixsa.session.settings import interrupt_waits
 
 __all__ = ["priors"]  # the fixture
 SCRIPT = run_tests.SCRIPT.format(tests=str(Path(__file__).parent))
@@ -74,7 +77,7 @@ def test_a_folder_that_is_removed_and_a_second_run_in_it(
 
 
 def test_a_time_limit_ends_the_run_with_what_it_has(
-    priors: list[sixsa.Prior], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    priors: list[sixsa.Prior], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     evaluate = Session.evaluate
 
@@ -88,13 +91,56 @@ def test_a_time_limit_ends_the_run_with_what_it_has(
     began = time.monotonic()
     result = sixsa.fit(priors, xspec=xspec, output="run", polish=False, time_limit=3600, **OPTIONS)
     assert time.monotonic() - began < 60
-    assert result.status == "unreliable" and "interrupted after" in result.reasons[0]
+    assert result.status == "unreliable"
+    assert re.fullmatch(r"interrupted by the time limit of 3600 s after \d+ evaluations", result.reasons[0])
+    assert re.search(
+        r"Stopped by the time limit of 3600 s after \d+ evaluations: .* kept in run; .*--resume", caplog.text
+    )
     assert list((tmp_path / "run" / "checkpoint").glob("batch_*.npz")) and (tmp_path / "run" / "summary.json").is_file()
+
+
+@pytest.mark.parametrize("stage", ["round 1", "polish"])
+def test_what_is_kept_of_a_run_that_cannot_return_is_said(
+    priors: list[sixsa.Prior], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    """Before the run has a folder, and when its posterior is there already."""
+    evaluate = Session.evaluate
+
+    def stopped(self: Session, theta: np.ndarray, now: str) -> object:
+        if now == stage:
+            raise Stopped("SIGTERM", signal.SIGTERM)
+        return evaluate(self, theta, now)
+
+    monkeypatch.setattr(Session, "evaluate", stopped)
+    kept = "nothing is kept" if stage == "round 1" else "what was evaluated is kept in run, and resume=True"
+    with pytest.raises(Stopped, match=f"^Stopped by SIGTERM: {kept}") as stop:
+        sixsa.fit(priors, xspec=xspec, output="run", **OPTIONS)
+    assert stop.value.signum == signal.SIGTERM and isinstance(stop.value, KeyboardInterrupt)
+
+
+def test_the_shell_says_what_ended_a_run(tmp_path: Path) -> None:
+    code = "import os, signal, time; from xspec_sixsa.interfaces import cli; cli.check_session = lambda *_, **__: "
+    code += "(os.kill(os.getpid(), signal.SIGTERM), time.sleep(9)); cli.main(['check', 'session.xcm'])"
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=env)
+    assert (ended.returncode, ended.stderr) == (143, "Stopped by SIGTERM (a batch queue's time limit, or `kill`).\n")
+
+
+def test_sigterm_during_a_fork_strikes_after_it() -> None:
+    ends_on_sigterm()
+    try:
+        with contextlib.ExitStack() as block:
+            block.enter_context(interrupt_waits())
+            signal.raise_signal(signal.SIGTERM)  # a Stopped here would end the test
+            with pytest.raises(Stopped, match="SIGTERM"):
+                block.close()
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def test_a_time_limit_strikes_once_and_puts_the_alarm_back() -> None:
     before = signal.getsignal(signal.SIGALRM)
-    with pytest.raises(KeyboardInterrupt), interrupted_after(0.05):
+    with pytest.raises(Stopped, match=r"the time limit of 0\.05 s"), interrupted_after(0.05):
         time.sleep(5)
     assert signal.getsignal(signal.SIGALRM) is before and signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
     with interrupted_after(5):
@@ -126,10 +172,8 @@ def test_stopped_at_twenty_random_times_it_resumes_to_the_same_answer(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     whole, rng = uninterrupted(tmp_path), np.random.default_rng(int(number))
-    script = SCRIPT.replace(
-        "import sys\n", "import sys\nfrom xspec_sixsa.interfaces.cli import _end_as_an_interrupt\n", 1
-    )
-    script = script.replace("sixsa.fit(", "_end_as_an_interrupt()\nsixsa.fit(")
+    script = SCRIPT.replace("import sys\n", "import sys\nfrom xspec_sixsa.common.deadline import ends_on_sigterm\n", 1)
+    script = script.replace("sixsa.fit(", "ends_on_sigterm()\nsixsa.fit(")
     began = time.monotonic()
     subprocess.run([sys.executable, "-c", script.replace('"run"', '"timed"')], cwd=tmp_path, check=True)
     length = time.monotonic() - began

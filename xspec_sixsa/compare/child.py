@@ -6,6 +6,7 @@ import contextlib
 import logging
 import multiprocessing
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -70,6 +71,7 @@ def in_child(function: Callable[..., T], *args: Any, **options: Any) -> T:
 
 
 def _work(sending: Connection, function: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the parent's waits for its start to be over
     sys.stdout.flush()
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 1)

@@ -9,7 +9,6 @@ import copy
 import functools
 import logging
 import os
-import signal
 import sys
 import warnings
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from typing import Any
 import click
 
 from xspec_sixsa import __version__
+from xspec_sixsa.common.deadline import Stopped, ends_on_sigterm
 from xspec_sixsa.embedded.componenttype import OWN
 from xspec_sixsa.infer.settings import EXACT, TRAINING
 from xspec_sixsa.interfaces.batch import check_session, fit_session
@@ -67,7 +67,7 @@ def guarded(command: click.Command) -> click.Command:
         if not debug:
             # Warnings of libraries speak to programmers; ours are log messages.
             warnings.simplefilter("ignore")
-        _end_as_an_interrupt()
+        ends_on_sigterm()
         try:
             code = callback(**options)
             if isinstance(code, Answer):
@@ -75,9 +75,10 @@ def guarded(command: click.Command) -> click.Command:
                 code = 0 if code.well else EXIT_UNRELIABLE
         except click.ClickException:
             raise
-        except KeyboardInterrupt:
-            click.echo("Interrupted.", err=True)
-            code = 130
+        except KeyboardInterrupt as stop:
+            ended = stop if isinstance(stop, Stopped) else Stopped()
+            click.echo(str(ended), err=True)
+            code = 128 + ended.signum
         except BrokenPipeError:
             # whoever reads, such as `head`, has seen enough; what is left in the buffer has nowhere to go
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -244,19 +245,6 @@ def doctor() -> int:
     problems = sum(finding.ok is False for finding in findings)
     click.echo(f"{problems} problem(s) found." if problems else "All that is needed works.")
     return EXIT_BAD_INPUT if problems else 0
-
-
-def _end_as_an_interrupt() -> None:
-    """Let a batch queue's SIGTERM end the run as Ctrl-C does: what it has is saved, and can be resumed."""
-    owner = os.getpid()
-
-    def end(signum: int, frame: object) -> None:
-        # Workers are forked from here and inherit this; they shall just die.
-        if os.getpid() != owner:
-            os._exit(128 + signum)
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, end)
 
 
 if __name__ == "__main__":

@@ -8,10 +8,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from xspec_sixsa.common.deadline import interrupted_after
+from xspec_sixsa.common.deadline import Stopped, interrupted_after
 from xspec_sixsa.priors import PriorsLike, bind, normalise
 from xspec_sixsa.result import Result
-from xspec_sixsa.run.folder import in_words, prepare, release, run_began
+from xspec_sixsa.run.folder import in_words, prepare, release, run_began, what_is_kept
 from xspec_sixsa.run.options import checked
 from xspec_sixsa.session import Session
 from xspec_sixsa.session.files import refuse_folder
@@ -134,6 +134,8 @@ def fit(
 
             run = Run(session, prior, record, chosen, settings or {}, folder, resume=resume, progress=progress)
             return run.result(polish=polish, replace_chains=replace_chains)
+    except KeyboardInterrupt as stop:
+        raise Stopped.of(stop, what_is_kept(folder)) from None
     except OSError as error:
         if folder is None or not run_began(folder):
             raise

@@ -14,7 +14,7 @@ from typing import IO, Any
 from xspec_sixsa.common.files import write_json
 from xspec_sixsa.session.fingerprint import difference
 
-__all__ = ["CHECKPOINT", "begin", "in_words", "prepare", "release", "run_began"]
+__all__ = ["CHECKPOINT", "begin", "in_words", "prepare", "release", "run_began", "what_is_kept"]
 
 log = logging.getLogger(__name__)
 
@@ -155,6 +155,13 @@ def release(output: str | os.PathLike[str]) -> None:
 def run_began(output: Path) -> bool:
     """Whether this process has a run in the folder."""
     return output.absolute() in _claimed
+
+
+def what_is_kept(output: Path | None) -> str:
+    """What there is of a run that was stopped before it could return, and how to go on."""
+    if output is None or not run_began(output):
+        return "nothing is kept, start it again"
+    return f"what was evaluated is kept in {output}, and resume=True (--resume) goes on with it"
 
 
 def in_words(error: OSError, output: Path) -> OSError:

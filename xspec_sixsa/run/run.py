@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from xspec_sixsa.common.deadline import Stopped
 from xspec_sixsa.common.progress import Progress
 from xspec_sixsa.common.seeding import Streams
 from xspec_sixsa.infer.checkpoint import Checkpoint
@@ -137,9 +138,15 @@ class Run:
         """What stopped the inference; empty where it came to its end."""
         try:
             inference.run()
-        except KeyboardInterrupt:
-            log.warning("Interrupted: what there is is kept%s.", "" if self.folder is None else ", and can be resumed")
-            return f"interrupted after {len(self.model.checkpoint)} evaluations"
+        except KeyboardInterrupt as interrupt:
+            stop, n = Stopped.of(interrupt), len(self.model.checkpoint)
+            kept = (
+                "the result so far is returned; with an output folder the run could be resumed"
+                if self.folder is None
+                else f"they and the result so far are kept in {self.folder}; resume=True (--resume) goes on with them"
+            )
+            log.warning("Stopped by %s after %d evaluations: %s.", stop.cause, n, kept)
+            return f"interrupted by {stop.cause} after {n} evaluations"
         return ""
 
     def _hand_over(self, result: Result, folder: Path, replace_chains: bool) -> None:

@@ -91,16 +91,22 @@ def interruptible() -> Iterator[None]:
 
 @contextlib.contextmanager
 def interrupt_waits() -> Iterator[None]:
-    """Ctrl-C strikes after the block, in which we fork: Python runs functions then, and swallows what they raise."""
-    previous = signal.getsignal(signal.SIGINT)
-    if previous is None or threading.current_thread() is not threading.main_thread():
+    """Ctrl-C, SIGTERM and time limits strike after the block, in which we fork.
+
+    Python runs functions then, and swallows what they raise.
+    """
+    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)}
+    ours = {number: handler for number, handler in previous.items() if callable(handler)}
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
-    struck = []
-    signal.signal(signal.SIGINT, lambda *_: struck.append(True))
+    struck: list[int] = []
+    for number in ours:
+        signal.signal(number, lambda number, _: struck.append(number))
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, previous)
+        for number, handler in ours.items():
+            signal.signal(number, handler)
         if struck:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(struck[0])
