@@ -7,6 +7,10 @@ namespace eval ::sixsa {
     if {![info exists before]} {set before {}}
     variable after
     if {![info exists after]} {set after {}}
+    # `response`, `arf` and `backgrnd` as typed since data were loaded last: where XSPEC cannot use a file it prints so, and
+    # keeps the one before.
+    variable asked
+    if {![info exists asked]} {set asked {}}
     # The chain that is ours, when it is the only one; XSPEC does not tell what is loaded.
     variable own_chain
     if {![info exists own_chain]} {set own_chain ""}
@@ -20,6 +24,7 @@ proc ::sixsa::watch {} {
     foreach command {model addcomp delcomp editmod rmodel} {
         trace add execution ::$command leave ::sixsa::forget_bayes
     }
+    foreach command {data response arf backgrnd} {trace add execution ::$command leave ::sixsa::note_file}
     trace add execution ::chain leave ::sixsa::note_chain
 }
 
@@ -38,6 +43,13 @@ proc ::sixsa::forget_bayes {command code answer operation} {
         if {[lindex $line 0] ne "bayes" || ![regexp {^([A-Za-z]\w*:)?[0-9]+$} [lindex $line 1]]} {lappend kept $line}
     }
     set after $kept
+}
+
+proc ::sixsa::note_file {command code answer operation} {
+    variable asked
+    set words [lassign $command name]
+    # other numbers may mean other spectra now
+    if {[namespace tail $name] eq "data"} {set asked {}} else {lappend asked "[namespace tail $name] [join $words]"}
 }
 
 # Whatever the user does to chains makes them the user's.
@@ -136,10 +148,11 @@ proc ::sixsa::write_lines {path lines} {
 }
 
 # Save the session in `folder`: session.xcm by XSPEC, before.xcm and after.xcm with what that leaves out, and the
-# statistic, by which the copy is recognised.
+# statistic, by which the copy is recognised; asked.txt with the files that were to be attached.
 proc ::sixsa::take_copy folder {
     variable before
     variable after
+    variable asked
     silently {
         ::save all [file join $folder session.xcm]
         set weight [list "weight [ask weight]"]
@@ -147,6 +160,7 @@ proc ::sixsa::take_copy folder {
     }
     write_lines $folder/before.xcm $before
     write_lines $folder/after.xcm [concat $weight $after]
+    write_lines $folder/asked.txt $asked
     write_lines $folder/statistic.txt [list $statistic]
 }
 

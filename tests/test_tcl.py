@@ -17,6 +17,7 @@ from astropy.io import fits
 from click.testing import CliRunner
 from prompt import Prompt, environment, run_script
 
+from xspec_sixsa.embedded.ogip import ARF, write_arf
 from xspec_sixsa.interfaces.cli import main
 from xspec_sixsa.interfaces.tclinstall import install_tcl, remove_tcl
 
@@ -284,6 +285,26 @@ def test_a_file_that_a_header_names_and_xspec_lacks_is_refused(folder: Path, tmp
     code, message = Ended.of(run_script(text, tmp_path), tmp_path).attempts["run"]
     assert code == 1 and "lacks its effective area (ARF) gone.arf, named by its header's ANCRFILE" in message
     assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.xspec
+def test_a_file_that_was_typed_and_xspec_could_not_use_is_refused(folder: Path, tmp_path: Path) -> None:
+    for file in folder.glob("3c273*"):
+        shutil.copy(file, tmp_path)
+    edges = np.geomspace(0.2, 11.0, 80)
+    write_arf(tmp_path / "other.arf", ARF("other", edges[:-1], edges[1:], np.full(79, 300.0)))
+    # refused for its option, after the copy was made
+    run = "sixsa run r -compressor zip\n"
+    text = TOOLS + "package require sixsa\n" + SPECTRUM + MODEL + PRIORS
+    text += f"arf other.arf\nattempt other {run}arf 1 3c273.arf\nattempt right {run}"
+    text += f"backgrnd 1 gone.pi\nattempt gone {run}{SPECTRUM}attempt again {run}"
+    shutil.copy(tmp_path / "3c273.arf", tmp_path / "copy.arf")
+    text += f"data 3c273.pi 3c273.pi 3c273.pi\narf 2 copy.arf\ndata 1 none/\nattempt renumbered {run}"
+    ended = Ended.of(run_script(text, tmp_path), tmp_path)
+    assert "lacks its effective area (ARF) other.arf, named by the session's `arf 1:1`" in ended.attempts["other"][1]
+    assert "it has 79 energy bins" in ended.attempts["other"][1]
+    assert "lacks its background gone.pi, named by the session's `backgrnd 1:1`" in ended.attempts["gone"][1]
+    assert all("'zip'" in ended.attempts[label][1] for label in ("right", "again", "renumbered"))
 
 
 @pytest.mark.xspec

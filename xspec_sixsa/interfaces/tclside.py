@@ -2,8 +2,9 @@
 
 The prompt (tcl/child.tcl) reads its standard output line by line: ``say TEXT`` is shown, ``set KEY VALUE`` is a part of
 the answer, ``fail TEXT`` is an error. FOLDER is what tcl/session.tcl wrote: ``session.xcm`` by XSPEC, ``before.xcm``
-and ``after.xcm`` with what `save all` leaves out, ``statistic.txt`` and ``job.txt``. COMMAND is ``check``,
-``run``, ``load``, or one of commands.py's, whose words are then in ``job.txt``, one a line.
+and ``after.xcm`` with what `save all` leaves out, ``asked.txt`` with the files that were to be attached,
+``statistic.txt`` and ``job.txt``. COMMAND is ``check``, ``run``, ``load``, or one of commands.py's, whose words are
+then in ``job.txt``, one a line.
 """
 
 from __future__ import annotations
@@ -35,8 +36,10 @@ from xspec_sixsa.run.check import check
 from xspec_sixsa.run.fit import fit
 from xspec_sixsa.run.folder import CHECKPOINT
 from xspec_sixsa.session import Session, difference
+from xspec_sixsa.session.attached import check_attached
 from xspec_sixsa.session.engine import load_engine
 from xspec_sixsa.session.fitting import NO_FIT
+from xspec_sixsa.session.observe import saved_lines
 from xspec_sixsa.session.parameters import model_objects, parameters_of
 from xspec_sixsa.session.restore import restore_parts
 
@@ -265,6 +268,8 @@ def restore(module: ModuleType, folder: Path) -> None:
             module.Xset.restore(str(script))
     if module.AllData.nSpectra == 0 or not module.AllModels.sources:
         raise SessionCopyError("a copy of this session has no data or no model. XSPEC said:")
+    asked = (folder / "asked.txt").read_text(encoding="utf-8").splitlines()
+    check_attached(module, [*saved_lines(module), *asked])
     text = (folder / "statistic.txt").read_text().strip()
     expected, found = float(text or "nan"), float(module.Fit.statistic)
     if abs(found - expected) <= STATISTIC_DIGITS * max(1.0, abs(expected)):
