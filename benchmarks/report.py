@@ -1,6 +1,6 @@
-"""Write docs/benchmarks.md from what check.py (--seeds), compare.py and scaling.py measured.
+"""Write docs/benchmarks.md from what check.py (--seeds), compare.py, busy.py and scaling.py measured.
 
-python benchmarks/report.py epic_pn.json --seeds check.json --scaling scaling.json [--output docs/benchmarks.md]
+python benchmarks/report.py epic_pn.json --seeds check.json --busy busy.json --scaling scaling.json [--output FILE]
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from compare import TITLES
 
 HEAD = """# Benchmarks
 
-Written by `benchmarks/report.py` from the JSON of `benchmarks/check.py`, `benchmarks/compare.py` and
-`benchmarks/scaling.py`; the problems are those of `shared/problems.toml`. An evaluation is one parameter set through
-all loaded spectra, whatever for; all are counted.
+Written by `benchmarks/report.py` from the JSON of `benchmarks/check.py`, `benchmarks/compare.py`,
+`benchmarks/busy.py` and `benchmarks/scaling.py`; the problems are those of `shared/problems.toml`. An evaluation is one
+parameter set through all loaded spectra, whatever for; all are counted.
 """
 QUIET = 2.5
 GOALS = tomllib.loads((Path(__file__).parent / "goals.toml").read_text())
@@ -233,9 +233,33 @@ def scaling(report: dict[str, Any], picture: str | None) -> str:
     return "\n".join(lines)
 
 
+def busy(report: dict[str, Any]) -> str:
+    """What a fit costs beside other work."""
+    best = report["best"]
+    idle = best["idle"]
+    lines = [
+        "## Busy machines",
+        "",
+        f"`python benchmarks/busy.py {report['problem']}`: a fit with default settings on the "
+        f"{'real XSPEC' if idle['engine'] == 'XSPEC' else 'embedded engine'}, {report['cores']} cores, the best of "
+        f"{report['repeats']} of each, in turns; loading takes part. Busy: beside one process for each core that does "
+        "nothing else than keep it busy. Where threads waited spinning, CPU seconds would grow with the seconds.",
+        "",
+        "| situation | seconds | times idle | CPU seconds | waited | put aside | evaluations |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for situation, run in best.items():
+        lines.append(
+            f"| {situation} | {run['seconds']:.1f} | {run['seconds'] / idle['seconds']:.2f} | {run['cpu']:.1f} | "
+            f"{run['waits']:,} | {run['preempted']:,} | {run['evaluations']:,} |"
+        )
+    return "\n".join(lines)
+
+
 @click.command(help=__doc__)
 @click.argument("reports", nargs=-1, type=click.Path(exists=True, path_type=Path))
 @click.option("--seeds", "seed_paths", multiple=True, type=click.Path(exists=True, path_type=Path), help="check.py's.")
+@click.option("--busy", "busy_path", type=click.Path(exists=True, path_type=Path), default=None, help="busy.py's.")
 @click.option("--scaling", "scaling_path", type=click.Path(exists=True, path_type=Path), default=None)
 @click.option("--picture", type=click.Path(exists=True, path_type=Path), default=None, help="scaling.py's curves.")
 @click.option(
@@ -246,6 +270,7 @@ def scaling(report: dict[str, Any], picture: str | None) -> str:
 def main(
     reports: tuple[Path, ...],
     seed_paths: tuple[Path, ...],
+    busy_path: Path | None,
     scaling_path: Path | None,
     picture: Path | None,
     output: Path,
@@ -255,6 +280,8 @@ def main(
         parts.append(seeds_table([json.loads(path.read_text()) for path in seed_paths]) + "\n")
     if reports:
         parts += [METHODS, *(problem(json.loads(path.read_text())) + "\n" for path in reports)]
+    if busy_path is not None:
+        parts.append(busy(json.loads(busy_path.read_text())) + "\n")
     if scaling_path is not None:
         if picture is not None and picture.resolve().parent != output.resolve().parent:
             shutil.copy(picture, output.parent / picture.name)

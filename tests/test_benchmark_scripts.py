@@ -86,6 +86,16 @@ def test_the_report_is_written_from_the_json(script: Any, tmp_path: Path) -> Non
     assert "for an effective sample: 0.7 times our evaluations" in text
 
 
+def test_a_busy_machine_is_set_beside_an_idle_one(script: Any) -> None:
+    run = {"engine": "embedded", "evaluations": 1271, "seconds": 12.0, "cpu": 11.5, "waits": 50, "preempted": 700}
+    best = {"idle": run, "busy": run | {"seconds": 24.6, "preempted": 2400}}
+    text = script("report").busy({"problem": "epic_pn", "cores": 2, "repeats": 3, "best": best})
+    assert text.endswith(
+        "| idle | 12.0 | 1.00 | 11.5 | 50 | 700 | 1,271 |\n| busy | 24.6 | 2.05 | 11.5 | 50 | 2,400 | 1,271 |"
+    )
+    assert "on the embedded engine, 2 cores, the best of 3 of each" in text
+
+
 def test_seeds_stand_beside_the_evidence_of_nautilus(script: Any) -> None:
     runs = [{"total": total, "ess": 1000.0, "log_z": log_z, "log_z_err": 0.01, "outside": outside, "status": "reliable",
              "load": load}

@@ -13,8 +13,9 @@ import torch
 from small_session import fresh, power_law_run
 
 from xspec_sixsa import embedded
+from xspec_sixsa.common.deadline import Stopped
 from xspec_sixsa.common.observation import Observation, SpectrumData
-from xspec_sixsa.products.calibration import KINDS, Calibration, calibrate, uniform_rank
+from xspec_sixsa.products.calibration import KINDS, Calibration, calibrate, spectra, uniform_rank
 from xspec_sixsa.products.calibration.box import Box
 from xspec_sixsa.products.calibration.observations import simulated_observation
 from xspec_sixsa.products.calibration.spectra import Task, infer_all
@@ -92,7 +93,13 @@ def problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     fresh(embedded)
 
 
-def test_ranks_are_those_of_the_exact_posterior_and_a_stopped_calibration_goes_on(problem: Any, tmp_path: Path) -> None:
+def ctrl_c(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def test_ranks_are_those_of_the_exact_posterior_and_a_stopped_calibration_goes_on(
+    problem: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run, priors, xspec = problem
     options = {"priors": priors, "box": BOX, "xspec": xspec, "workers": 2, "progress": False, "seed": 5}
     folder = tmp_path / "calibration"
@@ -122,6 +129,10 @@ def test_ranks_are_those_of_the_exact_posterior_and_a_stopped_calibration_goes_o
         calibrate(run, 2, output=folder, **options)
     with pytest.raises(ValueError, match="another seed"):
         calibrate(run, 2, output=folder, resume=True, **(options | {"seed": 6}))
+    with monkeypatch.context() as patch:
+        patch.setattr(spectra, "infer_all", ctrl_c)
+        with pytest.raises(Stopped, match=r"Stopped by Ctrl-C: .* are kept in .*--resume"):
+            calibrate(run, 2, output=folder, resume=True, **options)
     again = calibrate(run, 2, output=folder, resume=True, **options)
     np.testing.assert_array_equal(again.ranks["weighted"], before)
     assert {"calibration.json", "ranks.png", "coverage.pdf"} <= {path.name for path in folder.iterdir()}

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xspec_sixsa.common.cores import one_thread
+from xspec_sixsa.common.deadline import Stopped
 from xspec_sixsa.common.files import write_json
 from xspec_sixsa.priors import PriorsLike
 from xspec_sixsa.products.calibration.box import Box
@@ -227,11 +228,16 @@ def calibrate(
         "fingerprint": restricted.fingerprint
     }
     _prepare(folder, setup, resume)
-    with one_thread():
-        teacher = Teacher.of(restricted, folder, seed)
-    missing = [k for k in range(n) if not (folder / SPECTRA / name_of(k)).is_file()]
-    if missing:
-        infer_all(Task(restricted, teacher, folder / SPECTRA, seed, target_ess, budget), missing, workers, progress)
+    try:
+        with one_thread():
+            teacher = Teacher.of(restricted, folder, seed)
+        missing = [k for k in range(n) if not (folder / SPECTRA / name_of(k)).is_file()]
+        if missing:
+            infer_all(Task(restricted, teacher, folder / SPECTRA, seed, target_ess, budget), missing, workers, progress)
+    except KeyboardInterrupt as stop:
+        raise Stopped.of(
+            stop, f"the spectra that are done are kept in {folder}, and resume=True (--resume) goes on"
+        ) from None
     records = [json.loads((folder / SPECTRA / name_of(k)).read_text()) for k in range(n)]
     calibration = Calibration(
         names=restricted.session.names,
