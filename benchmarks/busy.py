@@ -40,11 +40,9 @@ def fit(problem: str, seed: int) -> None:
 
 @contextlib.contextmanager
 def others(cores: set[int]) -> Iterator[None]:
-    """A process on each of these cores that does nothing else than keep it busy."""
-    busy = [
-        subprocess.Popen([sys.executable, "-c", BUSY], preexec_fn=lambda core=core: os.sched_setaffinity(0, {core}))
-        for core in cores
-    ]
+    """As many processes as these cores, on them, that do nothing else than keep them busy."""
+    command = [sys.executable, "-c", BUSY]
+    busy = [subprocess.Popen(command, preexec_fn=lambda: os.sched_setaffinity(0, cores)) for _ in cores]
     try:
         yield
     finally:
