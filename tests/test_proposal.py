@@ -6,6 +6,7 @@ from scipy import stats
 
 from xspec_sixsa.common.seeding import Streams
 from xspec_sixsa.infer.coordinates import Coordinates, Straightening, Whitening
+from xspec_sixsa.infer.emulatedproposal import MovedProposal
 from xspec_sixsa.infer.importance import effective_sample_size, log_evidence
 from xspec_sixsa.infer.proposal import KernelProposal, Mixture, StudentMixture, StudentProposal, fit_flow, temper
 
@@ -63,26 +64,24 @@ def test_a_mixture_covers_a_bent_posterior_that_fills_a_prior() -> None:
     assert straight > 1.5 * plain
 
 
-def test_a_flow_covers_what_no_mixture_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    from xspec_sixsa.infer import cover as covering
-
-    monkeypatch.setattr(covering, "COMPONENTS", (1,))
-    monkeypatch.setattr(covering, "COVERED", 4000)
-    monkeypatch.setattr(covering, "POOR_COVER", 0.5)
-    monkeypatch.setattr(covering, "ENOUGH_FLOW", 0.6)
-
+def test_moves_draw_what_a_cover_wastes_its_draws_on() -> None:
     def ring(u: np.ndarray) -> np.ndarray:
         return stats.norm.logpdf(np.hypot(*(u - 0.5).T), 0.3, 0.01)
 
-    with Streams(3).torch("cover"):
-        angle = 2 * np.pi * np.random.default_rng(3).random(1000)
-        points = 0.5 + 0.3 * np.stack([np.cos(angle), np.sin(angle)], axis=1)
-        proposal = covering.cover(points, ring)
+    with Streams(3).torch("moves"):
+        # a broad ellipse over the ring: one draw in thirty is effective
+        broad = StudentProposal(Whitening.of(0.5 + 0.3 * np.random.default_rng(3).uniform(-1, 1, (1000, 2))))
+        proposal = MovedProposal(broad, ring)
         u = proposal.draw(4000)
-    assert proposal.acceptance > 0.1  # one ellipse over the ring: 0.02
     # the ring's area, by radius: evidence = 2 pi 0.3 within its norm's error
-    assert proposal.log_norm == pytest.approx(np.log(2 * np.pi * 0.3), abs=5 * proposal.log_norm_err)
-    assert np.hypot(*(u - 0.5).T).mean() == pytest.approx(0.3 + 0.01**2 / 0.3, abs=5 * 0.01 / np.sqrt(4000))
+    norm = ring(u) - proposal.log_density(u)
+    assert norm == pytest.approx(np.log(2 * np.pi * 0.3), abs=5 * proposal.log_norm_err)
+    radius, angle = np.hypot(*(u - 0.5).T), np.arctan2(*(u - 0.5).T)
+    assert radius.mean() == pytest.approx(0.3 + 0.01**2 / 0.3, abs=5 * 0.01 / np.sqrt(4000))
+    assert radius.std() == pytest.approx(0.01, rel=5 / np.sqrt(2 * 4000))
+    # all around, and moves have parted what resampling drew twice; moved twenty times, neighbours still share some
+    assert abs(np.exp(1j * angle).mean()) < 5 / np.sqrt(2000)
+    assert len(np.unique(u, axis=0)) > 0.99 * len(u)
 
 
 def proposals() -> dict[str, object]:
