@@ -153,13 +153,24 @@ class Prior:
         if self._cut is not None:
             below, above = self._cut
             inside = below + inside * (above - below)
-        values = np.asarray(self.frozen.ppf(inside), dtype=np.float64)
+        values = self._quantiles(inside)
         if self.kind == "lognormal":
             values = np.exp(values)
         if self.distribution is not None and not hasattr(self.distribution, "support"):
             low, high = self.low, self.high  # a bare ppf need not rise: its ends bound nothing
         # Rounding alone can leave the support: exp(log(x)) is not x.
         return np.clip(values, low, high)
+
+    def _quantiles(self, u: NDArray[np.float64]) -> NDArray[np.float64]:
+        if self.kind not in ("uniform", "loguniform"):
+            return np.asarray(self.frozen.ppf(u), dtype=np.float64)
+        # scipy's own formulas: its checks take longer than an emulated spectrum
+        low, high = self.numbers["low"], self.numbers["high"]
+        if self.kind == "uniform":
+            values = u * (high - low) + low
+        else:
+            values = np.exp(np.log(low) + u * (np.log(high) - np.log(low)))
+        return np.where((u >= 0) & (u <= 1), values, np.nan)
 
     def cdf(self, values: ArrayLike) -> NDArray[np.float64]:
         """Unit-cube coordinates of physical values: the inverse of `ppf`.
