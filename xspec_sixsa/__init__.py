@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from xspec_sixsa.run.check import check
     from xspec_sixsa.run.fit import fit
     from xspec_sixsa.session import Session
+    from xspec_sixsa.survey import Survey, fit_many
 
     xspec: ModuleType
 
@@ -42,6 +43,8 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "fit": "run.fit",
+    "fit_many": "survey",
+    "Survey": "survey",
     "check": "run.check",
     "calibrate": "products.calibration",
     "install": "interfaces.method",
@@ -74,6 +77,7 @@ __all__ = [
     "PriorError",
     "Result",
     "Session",
+    "Survey",
     "__version__",
     "calibrate",
     "check",
@@ -85,6 +89,7 @@ __all__ = [
     "custom",
     "exponential",
     "fit",
+    "fit_many",
     "install",
     "joint",
     "last_result",

@@ -72,7 +72,9 @@ class ControlVariate:
         return self.remaining < TOO_LARGE
 
 
-def control_variate(draws: FinalDraws, log_likelihood: Callable[[Points], Points], wanted: float) -> ControlVariate:
+def control_variate(
+    draws: FinalDraws, log_likelihood: Callable[[Points], Points], wanted: float, own_rate: float | None = None
+) -> ControlVariate:
     """Correct emulated draws by exact ones.
 
     Draws from torch's default generator.
@@ -85,6 +87,9 @@ def control_variate(draws: FinalDraws, log_likelihood: Callable[[Points], Points
         Emulated, of points (n, d), shape (n,).
     wanted : float
         Effective samples.
+    own_rate : float, optional
+        Effective emulated samples per draw of the draws' proposal; default: as of the exact draws. To be given where
+        these come from a mixture of which the proposal is a part.
     """
     proposal = draws.frozen.proposal
     emulated = log_likelihood(draws.u)
@@ -93,11 +98,12 @@ def control_variate(draws: FinalDraws, log_likelihood: Callable[[Points], Points
     base = emulated - draws.log_density
     w = np.exp(base - base.max())
     rate = effective_sample_size(base) / len(base)
-    u = proposal.draw(int(1.05 * wanted / max(rate, 0.01)) + 1)
+    effective = len(draws) * rate
+    u = proposal.draw(int(1.05 * wanted / max(own_rate or rate, 0.01)) + 1)
     density, values = proposal.log_density(u), log_likelihood(u)
     whitening = Whitening.of(draws.u[known], w[known])
     d, shares = draws.u.shape[1], w[known] / w[known].sum()
-    quadratic = d + d * (d + 1) // 2 <= len(shares) / LEAST
+    quadratic = d + d * (d + 1) // 2 <= effective / LEAST
     features = _features(whitening.forward(draws.u[known]), quadratic)
     centre, mean = shares @ features, float(shares @ difference)
     features -= centre
@@ -114,11 +120,11 @@ def control_variate(draws: FinalDraws, log_likelihood: Callable[[Points], Points
     own = np.exp(control - draws.log_density - base.max())
     own /= own.sum()
     ratio = float(own @ left)
-    variance = float(own @ (left / ratio - 1) ** 2) * len(left) / (len(left) - len(slope) - 1)
+    variance = float(own @ (left / ratio - 1) ** 2) * effective / max(effective - len(slope) - 1, 1.0)
     own_ess = effective_sample_size(log_weights)
-    ess = min(own_ess, len(draws) * rate / max(variance, 1e-12))
+    ess = min(own_ess, effective / max(variance, 1e-12))
     log_z_m, log_z_err_m = log_evidence(log_weights)
-    err = float(np.hypot(log_z_err_m, np.hypot(np.sqrt(variance / (len(draws) * rate)), draws.frozen.density_err)))
+    err = float(np.hypot(log_z_err_m, np.hypot(np.sqrt(variance / effective), draws.frozen.density_err)))
     shift, remaining = 0.0, 0.0
     weights = np.exp(log_weights - log_weights.max())
     before = np.exp(values - density - (values - density).max())
@@ -128,7 +134,7 @@ def control_variate(draws: FinalDraws, log_likelihood: Callable[[Points], Points
             error = np.sqrt(q * (1 - q) / ess)
             shift = max(shift, abs(before[x <= at].sum() / before.sum() - q) / error)
             missed = float(own @ ((left / ratio - 1) * ((draws.u[:, column] <= at) - q)))
-            noise = np.sqrt(variance * q * (1 - q) / len(draws))
+            noise = np.sqrt(variance * q * (1 - q) / effective)
             remaining = max(remaining, (abs(missed) - 3 * noise) / error)
     return ControlVariate(
         u, found, density, len(draws), float(ess), float(log_z_m + np.log(ratio)), err, float(shift), float(remaining)

@@ -123,7 +123,7 @@ class FactoredSearch:
             curve = _Curve(parts, *factors.known[parts[0]])
             self._curves.append(curve)
             p = curve.x.shape[1]
-            if p:
+            if p and not factors.surveyed:
                 n = FIRST * (p + 1)
                 self._measure(curve, qmc.Sobol(p, rng=rng).random_base2(int(np.ceil(np.log2(n))))[:n])
         top = np.where(np.isin(np.arange(factors.dimension), factors.norms), AMPLITUDE, 0.5)
@@ -207,6 +207,14 @@ class FactoredSearch:
             return f"the likelihood's power has not risen in {HOPE} steps"
         return ""
 
+    def locate(self) -> None:
+        """Find the emulated posterior with the curves that are known, and learn from them anew where it is."""
+        self._population = self._population.moved(
+            self.emulator.log_likelihood, self._problem.streams.numpy("search"), size=WALKERS, moves=MOVES
+        )
+        self._learn(self._population.u)
+        self._spread = 0.0  # others' spectra have taught it: the first whole ones of this say whether that is enough
+
     def learn(self, draws: FinalDraws) -> None:
         """Measure curves where final draws, exact ones, show the emulator to be off most."""
         self._compare(draws.u, draws.log_likelihood)
@@ -229,7 +237,7 @@ class FactoredSearch:
     def _check(self) -> float:
         """Draw the emulated posterior as far as the emulator can be trusted, and evaluate a few of its points."""
         problem, number = self._problem, len(self.steps) + 1
-        if self.steps:
+        if np.isfinite(self._spread):
             power = self._trusted
         else:
             power = min(1.0, 1 / max(max(m.error for m in self.emulator.maps), 1e-3))

@@ -106,6 +106,8 @@ class Factors:
         By part: where its curve was measured while the structure was found, and the curves.
     exchanges : list of ndarray of int, shape (d,)
         Orders of the columns of the unit cube in which two components of one kind have traded places.
+    surveyed : bool
+        Whether the known curves cover the prior: other spectra have had them measured.
     """
 
     def __init__(
@@ -117,6 +119,7 @@ class Factors:
         self.scales: list[Scale] = []
         self.known: list[tuple[Points, Points]] = []
         self.exchanges: list[NDArray[np.int_]] = []
+        self.surveyed = False
         self._base = np.full(dimension, BASE)
         self._reference = transform(np.where(np.isin(np.arange(dimension), norms), REFERENCE, self._base)[None])[0]
         self._offset: Points | None = None

@@ -94,7 +94,9 @@ def write_report(
     return directory / REPORT
 
 
-def illustrate(result: Result, directory: str | os.PathLike[str], suffix: str = "png") -> list[Path]:
+def illustrate(
+    result: Result, directory: str | os.PathLike[str], suffix: str = "png", only: Iterable[str] | None = None
+) -> list[Path]:
     """Draw every picture that the result has data for, and the page with it: PNG only, which the page embeds.
 
     What fails is logged, not fatal.
@@ -104,13 +106,15 @@ def illustrate(result: Result, directory: str | os.PathLike[str], suffix: str = 
     result : Result
     directory : path
     suffix : {"png", "pdf", "svg"}
+    only : iterable of str, optional
+        Pictures to be drawn, by name; default: all.
 
     Returns
     -------
     list of Path
         The files made: those of `plots.plot_all`, and `report.html`.
     """
-    made = plot_all(result, directory, suffix=suffix)
+    made = plot_all(result, directory, suffix=suffix, only=only)
     if suffix == "png":
         try:
             made.append(write_report(result, directory, made))

@@ -47,7 +47,13 @@ class _Draws:
 
 
 def assemble(
-    inference: Inference, model: RecordedModel, first: Simulations, record: dict[str, Any], interrupted: str
+    inference: Inference,
+    model: RecordedModel,
+    first: Simulations,
+    record: dict[str, Any],
+    interrupted: str,
+    *,
+    with_common_norm: bool = True,
 ) -> Result:
     """The result of a run, with what its pictures show; `seconds` is left to the caller.
 
@@ -61,6 +67,8 @@ def assemble(
         ``seed`` and ``fingerprint`` of the run.
     interrupted : str
         By what; empty for a run that came to its end.
+    with_common_norm : bool, default True
+        Whether the common norm is integrated, too: it takes evaluations.
     """
     session, prior = model.session, model.prior
     draws = _draws(inference, first, interrupted)
@@ -92,7 +100,7 @@ def assemble(
             for entry in inference.strategy.rounds.records
         ],
         emulator=_emulator(inference, model),
-        common_norm=_common_norm(inference, model, draws.weights, interrupted),
+        common_norm=_common_norm(inference, model, draws.weights, interrupted) if with_common_norm else {},
     )
     if inference.control is not None and not draws.reasons:
         _take_emulated(result, inference.control, prior)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +48,7 @@ def plot_all(
     directory: str | os.PathLike[str],
     *,
     suffix: str = "png",
+    only: Iterable[str] | None = None,
     **corner_options: Any,
 ) -> list[Path]:
     """Draw what the result has data for. A picture that fails is logged, not fatal.
@@ -56,6 +58,8 @@ def plot_all(
     result : Result
     directory : path
     suffix : {"png", "pdf", "svg"}
+    only : iterable of str, optional
+        Pictures to be drawn, by name; default: all.
     **corner_options
         Handed to `corner_plot`.
 
@@ -75,7 +79,10 @@ def plot_all(
     if (result.weights > 0).any():
         jobs += [("weights", weights_plot, {}), ("cost", cost_plot, {})]
     jobs += [(name, draw, {}) for name, draw in learned_plots(result)]
+    wanted = None if only is None else set(only)
     for name, draw, options in jobs:
+        if wanted is not None and name not in wanted:
+            continue
         # The fit is what the user waited for; it must not be lost for the sake of a picture.
         try:
             made.append(draw(result, Path(directory) / f"{name}.{suffix}", **options))

@@ -1,0 +1,261 @@
+"""Many spectra at once: each has its own exact posterior, and what is evaluated serves all of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from small_session import N_CHANNELS, fresh, write_response
+
+import xspec_sixsa as sixsa
+from xspec_sixsa.common.files import working_directory
+from xspec_sixsa.embedded.ogip import PHA, write_pha
+from xspec_sixsa.session import Session
+from xspec_sixsa.session.opened import open_run
+from xspec_sixsa.survey import run as running
+
+INDEX, NORM = (1.0, 3.0), (1e-4, 1e-1)
+NAMES = ("plain", "again", "grouped", "background", "faint")
+BROKEN = "broken"
+
+
+def write_spectra(folder: Path) -> None:
+    """Write spectra of one response that differ in all that is theirs alone, and a file that is none."""
+    write_response(folder)
+    channel = np.arange(N_CHANNELS)
+    shape = 60.0 * np.exp(-(((channel - 22.0) / 13.0) ** 2))
+    rng = np.random.default_rng(5)
+    ones = np.ones(N_CHANNELS)
+
+    def write(name: str, expected: np.ndarray, **more: Any) -> None:
+        settings = {
+            "exposure": 2000.0,
+            "quality": None,
+            "grouping": None,
+            "area_scale": ones,
+            "back_scale": ones,
+        } | more
+        pha = PHA(
+            name, rng.poisson(expected).astype(float), channels=channel + 1, detchans=N_CHANNELS,
+            respfile="small.rmf", ancrfile="small.arf", **settings,
+        )  # fmt: skip
+        pha.backfile = "behind.pha" if name == "background" else ""
+        write_pha(folder / f"{name}.pha", pha)
+
+    write("plain", shape)
+    write("again", shape)
+    pairs, bad = np.where(channel % 2 == 0, 1, -1), np.where(channel == 31, 5, 0)
+    write("grouped", 2.0 * shape, exposure=900.0, grouping=pairs, quality=bad)
+    write("background", shape + 3.0, back_scale=0.5 * ones, area_scale=0.8 * ones)
+    write("behind", 12.0 * ones, exposure=4000.0, back_scale=ones)
+    write("faint", 0.1 * shape, exposure=150.0)
+    (folder / f"{BROKEN}.pha").write_text("no spectrum")
+
+
+def load_template(xspec: ModuleType) -> list[sixsa.Prior]:
+    """Load what the survey takes model and settings from; the folder of the spectra is where we are."""
+    fresh(xspec).AllData("plain.pha")
+    xspec.Fit.statMethod = "cstat"
+    xspec.AllData(1).ignore("1-3")
+    model = xspec.Model("TBabs*powerlaw", setPars=(0.1, 1.8, 3e-3))
+    model.TBabs.nH.frozen = True
+    return [sixsa.uniform(model.powerlaw.PhoIndex, *INDEX), sixsa.loguniform(model.powerlaw.norm, *NORM)]
+
+
+def survey(xspec: ModuleType, output: Path, names: tuple[str, ...] = (*NAMES, BROKEN), **more: Any) -> sixsa.Survey:
+    options = {"seed": 1, "target_ess": 300, "workers": 2, "pictures": (), "progress": False} | more
+    priors = load_template(xspec)
+    return sixsa.fit_many([f"{name}.pha" for name in names], priors, output=output, xspec=xspec, **options)
+
+
+def grid_posterior(session: Session) -> tuple[np.ndarray, np.ndarray, float]:
+    """Mean and standard deviation of index and ln norm, and log Z, by a sum over the prior: nothing is sampled."""
+    # finer than any posterior: a sum of a smooth function over such a grid is its integral
+    index = INDEX[0] + (INDEX[1] - INDEX[0]) * (np.arange(100) + 0.5) / 100
+    log_norm = np.log(NORM[0]) + np.log(NORM[1] / NORM[0]) * (np.arange(400) + 0.5) / 400
+    points = np.stack([grid.ravel() for grid in np.meshgrid(index, log_norm)], axis=1)
+    theta = np.stack([points[:, 0], np.exp(points[:, 1])], axis=1)
+    log_likelihood = session.evaluate(theta, "grid").log_likelihood
+    top = log_likelihood.max()
+    w = np.exp(log_likelihood - top)
+    mean = np.average(points, axis=0, weights=w)
+    return mean, np.sqrt(np.average((points - mean) ** 2, axis=0, weights=w)), float(np.log(w.mean()) + top)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    from xspec_sixsa import embedded
+
+    folder = tmp_path_factory.mktemp("survey")
+    with working_directory(folder):
+        write_spectra(folder)
+        yield folder
+    fresh(embedded)
+
+
+@pytest.fixture(scope="module")
+def finished(folder: Path) -> sixsa.Survey:
+    from xspec_sixsa import embedded
+
+    found = survey(embedded, folder / "all")
+    # the session is the user's: what the survey loaded, it loaded elsewhere
+    assert embedded.AllData(1).fileName == "plain.pha" and embedded.AllModels(1)(2).values[0] == 1.8
+    return found
+
+
+def test_a_bad_spectrum_costs_itself_only(finished: sixsa.Survey) -> None:
+    table = finished.catalogue
+    assert list(table["name"]) == [*NAMES, BROKEN]
+    assert list(table["status"]) == ["reliable"] * len(NAMES) + ["failed"]
+    assert "broken.pha" in table["reasons"][-1] and np.isnan(table["log_z"][-1])
+    with pytest.raises(KeyError, match="broken has no posterior"):
+        finished[BROKEN]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_posterior_is_its_own(folder: Path, finished: sixsa.Survey, name: str) -> None:
+    result, module = open_run(finished.output / "spectra" / name, "embedded")
+    session = Session(module)
+    best = session.evaluate(result.best_fit[None], "best").statistic[0]
+    assert best == pytest.approx(result.best_statistic, abs=1e-4)  # XSPEC's own: counts are kept in single precision
+    mean, sd, log_z = grid_posterior(session)
+    samples = np.stack([result.samples[:, 0], np.log(result.samples[:, 1])], axis=1)
+    found = np.average(samples, axis=0, weights=result.weights)
+    spread = np.sqrt(np.average((samples - found) ** 2, axis=0, weights=result.weights))
+    assert result.ess > 250
+    # five standard errors of 300 draws
+    assert (np.abs(found - mean) < 5 * sd / np.sqrt(300)).all()
+    assert (np.abs(spread / sd - 1) < 5 / np.sqrt(2 * 300)).all()
+    assert abs(result.log_z - log_z) < 5 * result.log_z_err + 0.01
+
+
+def test_the_catalogue_says_what_the_results_say(finished: sixsa.Survey) -> None:
+    from astropy.table import Table
+
+    table = Table.read(finished.output / "catalogue.csv")
+    for row, name in zip(table, NAMES, strict=False):
+        result = finished[name]
+        assert row["PhoIndex__2_median"] == pytest.approx(float(result.quantile(0.5)[0]))
+        low, high = result.interval(0.90)[1]
+        assert (row["norm__3_low90"], row["norm__3_high90"]) == (pytest.approx(low), pytest.approx(high))
+        assert row["ess"] == pytest.approx(result.ess) and row["log_z"] == pytest.approx(result.log_z)
+    assert "1 failed" in str(finished) and not finished.reliable
+
+
+def test_spectra_that_are_alike_share_draws(finished: sixsa.Survey) -> None:
+    spent = dict(zip(finished.catalogue["name"], finished.catalogue["evaluations"], strict=True))
+    # 150 effective exact draws each, of which the other has given a part
+    assert spent["plain"] + spent["again"] < 240 and spent["faint"] > 130
+
+
+def test_every_draw_exact_where_that_is_asked_for(folder: Path) -> None:
+    from xspec_sixsa import embedded
+
+    found = survey(embedded, folder / "exact", ("background",), exact="draws", target_ess=200)
+    assert found.reliable
+    result, module = open_run(found.output / "spectra" / "background", "embedded")
+    assert not result.control and result.ess >= 200
+    rows = np.argsort(result.log_weights)[-30:]
+    exact = Session(module).evaluate(result.samples[rows], "again").log_likelihood
+    assert result.log_likelihood[rows] == pytest.approx(exact, abs=1e-4)  # counts are kept in single precision
+
+
+def test_a_stopped_survey_goes_on_to_the_same_answer(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from xspec_sixsa import embedded
+
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    names, output = ("plain", "faint"), folder / "stopped"
+    whole = survey(embedded, folder / "whole", names, batch=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(running._Survey, "_hand_over", stop)
+        with pytest.raises(KeyboardInterrupt):
+            survey(embedded, output, names, batch=1)
+    assert list((output / "checkpoint").rglob("batch_*.npz"))
+    with pytest.raises(FileExistsError, match="resume"):
+        survey(embedded, output, names, batch=1)
+    with pytest.raises(ValueError, match="the seed was 1 and is 2"):
+        survey(embedded, output, names, batch=1, resume=True, seed=2)
+    again = survey(embedded, output, names, batch=1, resume=True)
+    assert again.evaluations == whole.evaluations
+    for name in names:
+        assert np.array_equal(again[name].samples, whole[name].samples)
+    # the second batch began with the curves of the first, and what is finished is not done again
+    curves = [json.loads(path.read_text())["evaluations"]["curves"] for path in sorted(output.rglob("rows.json"))]
+    assert curves[1] < 0.6 * curves[0]
+    monkeypatch.setattr(running._Survey, "_group", stop)
+    assert survey(embedded, output, names, batch=1, resume=True).evaluations == whole.evaluations
+
+
+def test_a_resumed_survey_evaluates_nothing_twice(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from xspec_sixsa import embedded
+    from xspec_sixsa.infer.checkpoint import Checkpoint
+
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    def refuse(*_: Any) -> None:
+        raise AssertionError("evaluated anew")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(running.SharedDraws, "run", stop)
+        with pytest.raises(KeyboardInterrupt):
+            survey(embedded, folder / "trained", ("faint",))
+    monkeypatch.setattr(running.SharedDraws, "run", stop)
+    monkeypatch.setattr(Checkpoint, "_write", refuse)
+    with pytest.raises(KeyboardInterrupt):  # it comes as far again
+        survey(embedded, folder / "trained", ("faint",), resume=True)
+
+
+@pytest.mark.parametrize(
+    ("spectra", "message"),
+    [
+        ([], "no spectra"),
+        ("plain.pha", "is no list"),
+        (["*.fits"], "No file matches"),
+        (["plain.pha", "./plain.pha"], "another name"),
+        ([{"name": "x"}], "it names no file"),
+        ([{"file": "plain.pha", "arff": "x"}], "unknown: arff"),
+    ],
+)
+def test_lists_that_cannot_work_are_refused(folder: Path, spectra: Any, message: str) -> None:
+    from xspec_sixsa import embedded
+
+    priors = load_template(embedded)
+    with pytest.raises(ValueError, match=message):
+        sixsa.fit_many(spectra, priors, output=folder / "refused", xspec=embedded)
+    assert not (folder / "refused").exists()
+
+
+def test_a_statistic_that_cannot_be_shared_is_named(folder: Path) -> None:
+    from xspec_sixsa import embedded
+
+    priors = load_template(embedded)
+    embedded.Fit.statMethod, embedded.Fit.weight = "chi", "model"
+    found = sixsa.fit_many(
+        ["grouped.pha"], priors, output=folder / "weighted", xspec=embedded, seed=1, workers=1, progress=False
+    )
+    assert "model weighting" in found.catalogue["reasons"][0]
+    assert not json.loads((folder / "weighted" / "totals.json").read_text())["evaluations"].get("final")
+
+
+@pytest.mark.xspec
+def test_real_xspec_agrees(tmp_path: Path) -> None:
+    import xspec
+
+    write_spectra(tmp_path)
+    with working_directory(tmp_path):
+        found = survey(xspec, tmp_path / "real", ("grouped", "background", BROKEN))
+        assert list(found.catalogue["status"]) == ["reliable", "reliable", "failed"]
+        load_template(xspec)
+        for name in ("grouped", "background"):
+            result, module = open_run(found.output / "spectra" / name, "xspec")
+            best = Session(module, workers=1).evaluate(result.best_fit[None], "best").statistic[0]
+            assert best == pytest.approx(result.best_statistic, abs=1e-3)  # XSPEC folds in single precision
+        fresh(xspec)

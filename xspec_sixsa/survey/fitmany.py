@@ -1,0 +1,120 @@
+"""`fit_many`: posteriors of many spectra under one model and its priors, sharing what is evaluated."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from xspec_sixsa.compare.child import in_child
+from xspec_sixsa.priors import PriorsLike, bind, normalise
+from xspec_sixsa.run.options import checked
+from xspec_sixsa.session import Session
+from xspec_sixsa.session.files import refuse_folder
+from xspec_sixsa.survey.entries import Spectra, entries_of
+from xspec_sixsa.survey.folder import prepare
+from xspec_sixsa.survey.survey import Survey
+from xspec_sixsa.survey.template import Template
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["BUDGET", "PICTURES", "fit_many"]
+
+BUDGET = 2000  # evaluations for each spectrum, at most, where nothing else is said
+PICTURES = ("corner", "predictive")
+
+
+def fit_many(
+    spectra: Spectra,
+    priors: PriorsLike = None,
+    *,
+    output: str | os.PathLike[str],
+    target_ess: int | None = None,
+    budget: int | None = None,
+    exact: str | None = None,
+    ignore: str | None = None,
+    seed: int | None = None,
+    workers: int | None = None,
+    batch: int = 100,
+    pictures: Sequence[str] = PICTURES,
+    resume: bool = False,
+    clobber: bool = False,
+    progress: bool = True,
+    xspec: ModuleType | None = None,
+) -> Survey:
+    """Posterior of each of many spectra, under the model that XSPEC holds.
+
+    An evaluation gives the noiseless spectrum, whatever was observed: spectra of one response share training and
+    evaluations, each with its own exposure, background, grouping and counts (`survey.sharing`). XSPEC's session is not
+    touched: it says by its one spectrum which channels are fitted, and by its model and settings how.
+
+    Parameters
+    ----------
+    spectra : list of path, pattern or dict
+        Files (``"slices/*.pha"``), or tables with ``file`` and, as wanted, ``name``, ``time``, ``response``, ``arf``,
+        ``background``. Relative names start in the current folder.
+    priors : as for `fit`
+        They are every spectrum's.
+    output : path
+        Folder for ``catalogue.fits`` and ``.csv``, ``overview.html``, and a result's folder for each spectrum
+        (``spectra/NAME``).
+    target_ess : int, default 1000
+        Effective samples wanted for each spectrum.
+    budget : int, default 2000
+        Most evaluations for each spectrum, on average.
+    exact : {"control", "draws"}, default "control"
+        Whether 150 effective exact draws correct emulated ones, or every draw is exact: see `fit`.
+    ignore : str, optional
+        What XSPEC's `ignore` is told for each spectrum (``"**-0.5 10.0-**"``); default: what is noticed in the spectrum
+        that XSPEC holds, by energy. Channels of bad quality are ignored always.
+    seed : int, optional
+        Same seed and machine, same answer; drawn and reported when not given.
+    workers : int, optional
+        Processes that evaluate, and that infer; default: all cores.
+    batch : int, default 100
+        Spectra that are inferred, and held in memory, together. Later ones begin with the curves of those before.
+    pictures : sequence of str, default ("corner", "predictive")
+        Drawn for each spectrum's report; `sixsa plot DIRECTORY` draws the others.
+    resume, clobber : bool, default False
+        Continue the survey that `output` holds, or replace it.
+    progress : bool, default True
+    xspec : module, optional
+        As for `fit`.
+
+    Returns
+    -------
+    Survey
+
+    Raises
+    ------
+    ValueError, FileExistsError
+        For priors, options, sessions or folders that cannot work, before any evaluation. A spectrum that cannot be
+        fitted costs itself only: the catalogue says why.
+    """
+    given, options = normalise(priors)
+    asked = {"target_ess": target_ess, "budget": budget, "exact": exact, "seed": seed}
+    options |= {key: value for key, value in asked.items() if value is not None}
+    options = {"exact": "control", "budget": BUDGET} | options
+    chosen = checked(options)
+    if batch < 1:
+        raise ValueError(f"batch is {batch}: at least one spectrum is inferred at a time.")
+    entries = entries_of(spectra)
+    session = Session(xspec, workers=workers)
+    template = Template(session, bind(given, session), ignore)
+    folder = Path(output).absolute()
+    refuse_folder(session.module, folder)
+    record = {
+        "seed": options.get("seed"),
+        "batch": batch,
+        "options": {key: value for key, value in chosen.items() if key != "seed"},
+        "fingerprint": template.fingerprint | {"priors": template.prior.to_dict()},
+        "spectra": [entry.as_dict() for entry in entries],
+    }
+    record = prepare(folder, record, resume=resume, clobber=clobber)
+    # torch takes seconds to load: bad input has been refused by now
+    from xspec_sixsa.survey.run import run
+
+    in_child(run, template, entries, record, folder, tuple(pictures), progress)
+    return Survey.load(folder)

@@ -1,0 +1,259 @@
+"""Spectra of one response inferred together: one training, and final draws that serve all of them.
+
+Curves of the model's parts are measured where a few spectra that differ most have their posteriors, as each of them
+would have them measured alone. Every spectrum then has an emulator of its own, of the same curves folded for it, and a
+proposal that covers its emulated posterior. Final draws come from all proposals, each draw is evaluated once, and for
+every spectrum it is weighted by this one mixture's density (deterministic mixture weights: Owen & Zhou 2000, J. Am.
+Stat. Assoc. 95, 135). Spectra that are short of effective samples get more draws of their own proposal.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import logsumexp
+
+from xspec_sixsa.common.progress import Progress
+from xspec_sixsa.common.seeding import Streams
+from xspec_sixsa.infer.importance import effective_sample_size
+from xspec_sixsa.infer.sharedcurves import CurveLibrary
+from xspec_sixsa.survey.crew import Crew, Failure
+from xspec_sixsa.survey.member import BATCHES, Evaluate, Member, Plan
+from xspec_sixsa.survey.template import Observed
+
+__all__ = ["SharedDraws", "representatives", "train"]
+
+log = logging.getLogger(__name__)
+
+Points = NDArray[np.float64]
+
+BANDS = 6  # of equal counts, by whose rates spectra differ
+AT_FIRST = 4  # spectra that train the emulator before it may be good enough
+SATISFIED = 2  # of them in turn that found nothing to be learned
+MOST_TRAINED = 24  # of those that learn
+FIRST_DRAWS = 60  # of each spectrum's proposal
+LEAST_RATE = 0.05  # effective samples per own draw that more draws are planned for, at least
+POOR = 0.3  # effective samples per own draw below which the emulator learns first
+MOST_LEARNED = 2  # times that a spectrum's proposal is made anew
+MOST_ROUNDS = 12
+MOST_EXACT = 0.5  # exact draws to a wanted effective sample from which all draws may as well be exact
+AT_ONCE = 1000  # evaluations whose counts are held together
+
+
+def representatives(observed: Sequence[Observed]) -> list[int]:
+    """All spectra, those first that differ most from the ones before them; the brightest is the first.
+
+    Spectra differ by the logarithms of their net rates in a few bands.
+    """
+    channels = np.concatenate([np.repeat(o.channels[o.starts], o.observation.spectra[0].counts.astype(int).clip(0))
+                               for o in observed])  # fmt: skip
+    edges = np.unique(np.quantile(channels, np.arange(1, BANDS) / BANDS)) if len(channels) else np.empty(0)
+    rates, totals = [], []
+    for o in observed:
+        data = o.observation.spectra[0]
+        band = np.searchsorted(edges, o.channels[o.starts], side="right")
+        net = np.bincount(band, weights=data.counts - data.expected_background, minlength=len(edges) + 1)
+        # half a count stands for none
+        rates.append(np.log(np.maximum(net, 0.5) / data.exposure))
+        totals.append(data.counts.sum())
+    points = np.array(rates)
+    order = [int(np.argmax(totals))]
+    distance = np.full(len(points), np.inf)
+    while len(order) < len(points):
+        distance = np.minimum(distance, ((points - points[order[-1]]) ** 2).sum(axis=1))
+        distance[order[-1]] = -1.0
+        order.append(int(np.argmax(distance)))
+    return order
+
+
+def train(
+    plan: Plan, observed: Sequence[Observed], library: CurveLibrary, evaluate: Evaluate, progress: Progress
+) -> None:
+    """Measure curves where a few spectra need them, until the next ones need none."""
+    order = representatives(observed)
+    satisfied, most = 0, min(MOST_TRAINED, len(order))
+    with progress.task("training on spectra that differ most", most, "training") as tick:
+        for number, k in enumerate(order[:most]):
+            tick()
+            before = len(library)
+            try:
+                member = Member(plan, observed[k], library, evaluate)
+                member.begin()
+                member.train()
+            except Exception as error:  # it will say so itself, as one of all
+                log.debug("%s does not train: %s", observed[k].entry.name, error)
+                continue
+            learned = len(library) - before
+            log.info("%s: %d curves measured, %d known", observed[k].entry.name, learned, len(library))
+            satisfied = 0 if learned else satisfied + 1
+            if number + 1 >= AT_FIRST and satisfied >= SATISFIED:
+                break
+
+
+class SharedDraws:
+    """Final draws of all spectra of one response.
+
+    Parameters
+    ----------
+    crew : Crew
+        Its members have begun.
+    plan : Plan
+    members : int
+        How many there are.
+    evaluate : callable
+    streams : Streams
+    batch : int
+        Its number, for the streams.
+    budget : int
+        Most draws.
+
+    Attributes
+    ----------
+    failed : dict of int to str
+        Members that could not go on, and why.
+    own : ndarray of int (members,)
+        Draws of each one's own proposals.
+    """
+
+    def __init__(
+        self,
+        crew: Crew,
+        plan: Plan,
+        members: int,
+        evaluate: Evaluate,
+        streams: Streams,
+        batch: int,
+        budget: int,
+    ) -> None:
+        self._crew, self._plan, self._evaluate, self._budget = crew, plan, evaluate, budget
+        self._streams, self._batch = streams, batch
+        self.failed: dict[int, str] = {}
+        self.own = np.zeros(members, dtype=int)
+        self.u: Points = np.empty((0, len(plan.parameters)))
+        self.batches = np.empty(0, dtype=int)
+        self._log_likelihood: Points = np.empty((members, 0))
+        # component by component: its member, how many draws it gave, its log density at every draw
+        self._owners: list[int] = []
+        self._given: list[int] = []
+        self._log_densities: list[Points] = []
+
+    def _living(self) -> list[int]:
+        return [k for k in range(len(self.own)) if k not in self.failed]
+
+    def _ask(self, question: str, by_member: dict[int, tuple[Any, ...]], *common: Any) -> dict[int, Any]:
+        """Answers of those that could; the others have failed."""
+        answers = self._crew.ask(question, {k: v for k, v in by_member.items() if k not in self.failed}, *common)
+        for k, answer in answers.items():
+            if isinstance(answer, Failure):
+                self.failed[k] = str(answer)
+        return {k: answer for k, answer in answers.items() if k not in self.failed}
+
+    def run(self, progress: Progress) -> None:
+        """Draw until every member has what it needs, or the budget is spent."""
+        members = range(len(self.own))
+        with progress.task("covering the emulated posteriors", 1, "ensemble"):
+            self._ask("begin", {k: () for k in members})
+            self._propose(self._living())
+        settings = self._plan.settings
+        wanted = np.full(len(self.own), settings.exact_ess)
+        wanted_draws = np.minimum(FIRST_DRAWS, 1.1 * wanted).astype(int)
+        learned, judged = np.zeros(len(self.own), dtype=int), set[int]()
+        for number in range(MOST_ROUNDS):
+            plan = {k: int(wanted_draws[k]) for k in self._living() if wanted_draws[k] > 0}
+            left = self._budget - len(self.u)
+            if not plan or left <= 0:
+                break
+            share = min(left / sum(plan.values()), 1.0)
+            with progress.task(f"final draws {number + 1}", 1, "draws"):
+                self._draw({k: max(int(share * n), 1) for k, n in plan.items()}, number)
+                ess = self._ess()
+            log.info(
+                "final draws %d: %d in all, effective for a spectrum: %.0f at least, %.0f median",
+                number + 1, len(self.u), ess[self._living()].min(initial=np.inf), np.median(ess[self._living()]),
+            )  # fmt: skip
+            if share < 1:
+                break
+            rate = np.clip(ess / np.maximum(self.own, 1), LEAST_RATE, 1.0)
+            poor = [k for k in self._living() if rate[k] < POOR and ess[k] < wanted[k] and learned[k] < MOST_LEARNED]
+            if poor:
+                self._learn(poor)
+                learned[poor] += 1
+            wanted_draws = np.where(ess < wanted, np.maximum(1.1 * (wanted - ess) / rate, 10), 0).astype(int)
+            enough = [k for k in self._living() if wanted_draws[k] == 0 and k not in judged]
+            for k, times in self._judge(enough).items():
+                judged.add(k)
+                if times > 1.0:
+                    judged.remove(k)
+                    # few exact draws may tell too little of the tails: twice as many show whether it is that
+                    wanted[k] = ess[k] * min(times, 2.0)
+                    if wanted[k] > MOST_EXACT * settings.target_ess:
+                        wanted[k] = settings.target_ess
+                        self._ask("want_every_draw_exact", {k: ()})
+                    wanted_draws[k] = max(int(1.1 * (wanted[k] - ess[k]) / rate[k]), 1)
+        self._judge([k for k in self._living() if k not in judged])
+
+    def _propose(self, members: list[int]) -> None:
+        for k in self._ask("propose", {k: () for k in members}):
+            self._owners.append(k)
+            self._given.append(0)
+            self._log_densities.append(np.empty(len(self.u)))
+
+    def _component(self, k: int) -> list[int]:
+        """Numbers of a member's components."""
+        return [j for j, owner in enumerate(self._owners) if owner == k]
+
+    def _draw(self, plan: dict[int, int], number: int) -> None:
+        drawn = self._ask("draw", {k: (n, number) for k, n in plan.items()})
+        u = np.concatenate(list(drawn.values()))
+        batches = np.concatenate([np.arange(len(part)) % BATCHES for part in drawn.values()])
+        for k, part in drawn.items():
+            self.own[k] += len(part)
+            self._given[self._component(k)[-1]] += len(part)
+        order = self._streams.numpy("order", MOST_ROUNDS * self._batch + number).permutation(len(u))
+        u, batches = u[order], batches[order]
+        log_likelihood = np.full((len(self.own), len(u)), -np.inf)
+        for start in range(0, len(u), AT_ONCE):
+            part = u[start : start + AT_ONCE]
+            counts = self._evaluate(part, "final")
+            for k, found in self._ask(
+                "score", {k: () for k in self._living()}, len(self.u) + start, part, counts
+            ).items():
+                log_likelihood[k, start : start + AT_ONCE] = found
+        self._log_likelihood = np.concatenate([self._log_likelihood, log_likelihood], axis=1)
+        self.u, self.batches = np.concatenate([self.u, u]), np.concatenate([self.batches, batches])
+        # also of those that failed since: what they gave is part of the mixture
+        for k, found in self._crew.ask("log_densities", {k: () for k in dict.fromkeys(self._owners)}, u).items():
+            if isinstance(found, Failure):
+                raise RuntimeError(f"The density of a spectrum's draws cannot be computed: {found}")
+            for j, density in zip(self._component(k), found, strict=True):
+                self._log_densities[j] = np.concatenate([self._log_densities[j], density])
+
+    def _learn(self, members: list[int]) -> None:
+        """New proposals for those whose emulator is off; what the old ones gave stays."""
+        log.info("%d spectra learn from their first draws", len(members))
+        self._ask("learn", {k: () for k in members}, self.u, self.log_mixture, self.batches)
+        before = len(self._owners)
+        self._propose([k for k in members if k not in self.failed])
+        for j in range(before, len(self._owners)):
+            k = self._owners[j]
+            found = self._ask("log_densities", {k: (self.u, len(self._component(k)) - 1)})
+            self._log_densities[j] = found[k][0]
+
+    @property
+    def log_mixture(self) -> Points:
+        """Log density (N,) of what all draws come from."""
+        given = [j for j, n in enumerate(self._given) if n]
+        shares = np.array([self._given[j] for j in given]) / len(self.u)
+        return logsumexp(np.array([self._log_densities[j] for j in given]), axis=0, b=shares[:, None])
+
+    def _ess(self) -> Points:
+        mixture = self.log_mixture
+        return np.array([effective_sample_size(row - mixture) for row in self._log_likelihood])
+
+    def _judge(self, members: list[int]) -> dict[int, float]:
+        with_all = (self.u, self.log_mixture, self.batches) if members else ()
+        return self._ask("judge", {k: () for k in members}, *with_all)
