@@ -36,6 +36,7 @@ namespace eval ::sixsa {
         rank      {"<dir> <dir> ..."           "models of the same data by evidence and predictive score"}
         diagnose  {"<dir>"                     "does the model describe the data?"}
         calibrate {"<dir> -output <dir>"       "is the method right on spectra like these? Takes long (-n 200)"}
+        survey    {"<list.toml> -output <dir>" "fit each spectrum of a list with this session's model and the priors set here"}
         flux      {"<dir> <low> <high>"        "posterior of the flux between two energies, keV; -unabsorbed"}
         lumin     {"<dir> <low> <high> -z Z"   "posterior of the luminosity in a rest-frame band, keV"}
         eqwidth   {"<dir> <component>"         "posterior of a component's equivalent width"}
@@ -172,6 +173,11 @@ proc ::sixsa::do_load args {
 }
 
 proc ::sixsa::about_finished {name args} {
+    variable priors
+    if {$name eq "survey"} {
+        # a survey fits: what is typed before it says how
+        foreach par [lsort -dictionary [array names priors]] {lappend args -prior "$par [join $priors($par)]"}
+    }
     set found [compute $name $args]
     if {![dict exists $found summary]} return
     array unset ::sixsa::$name

@@ -10,11 +10,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
+from prompt import run_script
 from small_session import N_CHANNELS, fresh, write_response
 
 import xspec_sixsa as sixsa
 from xspec_sixsa.common.files import working_directory
 from xspec_sixsa.embedded.ogip import PHA, write_pha
+from xspec_sixsa.interfaces import cli
+from xspec_sixsa.priors import bind, save_toml
 from xspec_sixsa.session import Session
 from xspec_sixsa.session.opened import open_run
 from xspec_sixsa.survey import run as running
@@ -243,6 +247,77 @@ def test_a_statistic_that_cannot_be_shared_is_named(folder: Path) -> None:
     )
     assert "model weighting" in found.catalogue["reasons"][0]
     assert not json.loads((folder / "weighted" / "totals.json").read_text())["evaluations"].get("final")
+
+
+@pytest.fixture(scope="module")
+def listed(folder: Path) -> Path:
+    """A list of two spectra, one of which is none, beside the session and the priors that it names."""
+    from xspec_sixsa import embedded
+
+    priors = load_template(embedded)
+    session = Session(embedded)
+    session.save_xcm(folder / "template.xcm")
+    save_toml(folder / "priors.toml", bind(priors, session), {})
+    fresh(embedded)
+    path = folder / "list.toml"
+    path.write_text(
+        'session = "template.xcm"\npriors = "priors.toml"\nspectra = ["fai*.pha"]\n'
+        '[[spectrum]]\nfile = "broken.pha"\ntime = 3.5\n'
+    )
+    return path
+
+
+def test_the_shell_takes_a_list_and_leaves_a_page(listed: Path, tmp_path: Path) -> None:
+    with working_directory(tmp_path):  # names start in the list's folder
+        ended = CliRunner().invoke(cli.main, ["survey", str(listed), "-o", "out", "--seed", "1", "--target-ess", "200",
+                                              "--engine", "embedded", "--workers", "1", "-q"])  # fmt: skip
+    assert ended.exit_code == 3 and "2 spectra: 1 reliable, 1 failed" in ended.output
+    page = (tmp_path / "out" / "overview.html").read_text()
+    assert 'href="spectra/faint/report.html"' in page and (tmp_path / "out/spectra/faint/report.html").is_file()
+    assert 'class="failed"' in page and "broken.pha" in page
+    assert page.count("data:image/png;base64,") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("spectra = [", "no TOML file"),
+        ('spectrums = ["a.pha"]', "unknown spectrums"),
+        ('spectra = ["plain.pha"]', "names no session"),
+        ('spectra = ["plain.pha"]\nsession = "absent.xcm"', "No session file"),
+    ],
+)
+def test_lists_that_cannot_work_end_in_a_message(folder: Path, text: str, message: str) -> None:
+    path = folder / "bad.toml"
+    path.write_text(text)
+    ended = CliRunner().invoke(cli.main, ["survey", str(path), "-o", str(folder / "bad"), "--engine", "embedded"])
+    assert ended.exit_code == 2 and message in ended.output
+    assert not (folder / "bad").exists()
+
+
+@pytest.mark.xspec
+def test_the_prompt_surveys_with_its_own_model_and_priors(tmp_path: Path) -> None:
+    write_spectra(tmp_path)
+    (tmp_path / "list.toml").write_text('spectra = ["faint.pha", "broken.pha"]\n')
+    script = """package require sixsa
+query yes
+statistic cstat
+data plain.pha
+ignore 1-3
+model TBabs*powerlaw & 0.1 -1 & 1.8 & 3e-3
+sixsa prior 2 uniform 1 3
+sixsa prior 3 loguniform 1e-4 1e-1
+sixsa survey list.toml -output out -seed 1 -ess 200 -workers 1
+puts "reliable $::sixsa::survey(reliable) failed $::sixsa::survey(failed)"
+tclout filename 1
+puts "still $xspec_tclout"
+exit
+"""
+    printed = run_script(script, tmp_path)
+    assert "reliable 1 failed 1" in printed and "still plain.pha" in printed
+    found = sixsa.Survey.load(tmp_path / "out")
+    assert found["faint"].names == ["PhoIndex__2", "norm__3"]
+    assert found["faint"].fingerprint["priors"]["priors"][0]["high"] == 3.0
 
 
 @pytest.mark.xspec

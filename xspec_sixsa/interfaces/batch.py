@@ -6,17 +6,24 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xspec_sixsa.priors import load_toml
+from xspec_sixsa.priors import from_words, load_toml
 from xspec_sixsa.run.check import check
 from xspec_sixsa.run.fit import fit
 from xspec_sixsa.session.engine import load_engine
 from xspec_sixsa.session.restore import locate, restore_session
+from xspec_sixsa.survey import fit_many
+from xspec_sixsa.survey.listing import read_list
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from types import ModuleType
+
+    from xspec_sixsa.priors import PriorsLike
     from xspec_sixsa.result import Result
     from xspec_sixsa.run.check import PriorCheck
+    from xspec_sixsa.survey import Survey
 
-__all__ = ["check_inputs", "check_session", "fit_session"]
+__all__ = ["check_inputs", "check_session", "fit_session", "survey_list"]
 
 
 def fit_session(
@@ -66,6 +73,70 @@ def fit_session(
     restore_session(module, session, folder, text)
     toml = str(priors) if priors is not None else None
     return fit(toml, output=output, resume=resume, clobber=clobber, xspec=module, **given)
+
+
+def survey_list(
+    path: str | os.PathLike[str],
+    *,
+    output: str | os.PathLike[str],
+    session: str | os.PathLike[str] | None = None,
+    priors: str | os.PathLike[str] | None = None,
+    words: Iterable[str] = (),
+    ignore: str | None = None,
+    engine: str = "auto",
+    data: str | os.PathLike[str] | None = None,
+    xspec: Callable[[], ModuleType] | None = None,
+    **options: Any,
+) -> Survey:
+    """Fit the spectra of a list.
+
+    Parameters
+    ----------
+    path : path
+        See `survey.listing.read_list`.
+    session, priors, ignore : optional
+        In place of the list's.
+    words : iterable of str
+        Priors as they are typed at XSPEC's prompt: ``3 uniform 0 0.5``.
+    xspec : callable, optional
+        Gives the session, in place of a file.
+    output, engine, data, **options
+        As for `fit_session` and `xspec_sixsa.fit_many`.
+    """
+    listing = read_list(path)
+    chosen = Path(session).absolute() if session is not None else listing.session
+    file = Path(priors).absolute() if priors is not None else listing.priors
+    given: PriorsLike = None if file is None else str(file)
+    typed = [word.split() for word in words]
+    if typed:
+        if file is not None:
+            raise ValueError(f"Priors are set at the prompt, and {file} has some, too: clear these, or drop the file.")
+        given = [from_words(_place(number), kind, numbers) for number, kind, *numbers in typed]
+    if file is not None:
+        load_toml(file)
+    if xspec is not None:
+        module = xspec()
+    elif chosen is None:
+        raise ValueError(
+            f'{path} names no session: give the one that has the model (session = "model.xcm"), or --session.'
+        )
+    else:
+        folder, text = check_inputs(chosen, None, data=data)
+        module = load_engine(engine)
+        if not options.get("progress", True):
+            module.Xset.chatter = 0
+        restore_session(module, chosen, folder, text)
+    asked = {key: value for key, value in options.items() if value is not None}
+    ignore = listing.ignore if ignore is None else ignore
+    return fit_many(
+        [vars(entry) for entry in listing.entries], given, output=output, ignore=ignore, xspec=module, **asked
+    )
+
+
+def _place(number: str) -> tuple[str, int]:
+    """Model and parameter of ``3`` or ``bkg:3``."""
+    model, _, index = number.rpartition(":")
+    return model, int(index)
 
 
 def check_session(

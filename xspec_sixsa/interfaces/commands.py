@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from xspec_sixsa.infer.settings import EXACT
+from xspec_sixsa.interfaces.batch import survey_list
 from xspec_sixsa.products.calibration import calibrate as run_calibration
 from xspec_sixsa.products.plots.goodness import plot_qq
 from xspec_sixsa.products.publish import citation
@@ -299,6 +301,33 @@ def rank(directories: tuple[Path, ...], output: Path | None) -> Answer:
         found.save(output)
         text += f"\nSaved in {output}"
     return Answer(text, found.as_dict(), all(model.status == "reliable" for model in found.models))
+
+
+@runs.command(epilog="Exit code 3 where a spectrum is unreliable or failed.")
+@click.argument("spectra", type=PATH)
+@click.option("--output", "-o", type=PATH, required=True, help="Folder for catalogue, overview and results.")
+@click.option("--session", type=PATH, help="Session with the model and one spectrum.", show_default="the list's")
+@click.option("--priors", type=PATH, help="TOML file of priors.", show_default="the list's")
+@click.option("--prior", "words", multiple=True, hidden=True, help="One parameter's, as the prompt has it.")
+@click.option("--ignore", help="What XSPEC's ignore is told for each spectrum.", show_default="the list's")
+@click.option("--target-ess", type=POSITIVE, help="Effective samples of each spectrum.", show_default="1000")
+@click.option("--budget", type=POSITIVE, help="Most evaluations for each spectrum.", show_default="2000")
+@click.option("--exact", type=click.Choice(EXACT), help="As for fit.", show_default="control")
+@click.option("--seed", type=SEED, help="Same seed, same answer.", show_default="drawn")
+@click.option("--batch", type=POSITIVE, default=100, show_default=True, help="Spectra inferred together.")
+@click.option("--resume", is_flag=True, help="Continue the survey that the output folder holds.")
+@click.option("--clobber", is_flag=True, help="Replace the survey that the output folder holds (only our own files).")
+@click.option("--workers", help="Processes.", **WORKERS)
+@opened_options("The real XSPEC, the embedded engine, or the first of them that there is.")
+@QUIET
+def survey(spectra: Path, output: Path, quiet: bool = False, **options: Any) -> Answer:
+    """Fit each of many SPECTRA (a list.toml of files, session and priors), sharing what is evaluated among them.
+
+    Writes catalogue.fits, catalogue.csv, overview.html, and a result's folder for each spectrum.
+    """
+    prompt: Callable[[], ModuleType] | None = click.get_current_context().obj
+    found = survey_list(spectra, output=output, xspec=prompt, progress=not quiet, **options)
+    return Answer(str(found), found.as_dict(), found.reliable)
 
 
 def _opened(directory: Path, options: dict[str, Any]) -> tuple[Result, ModuleType]:

@@ -7,7 +7,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from xspec_sixsa.compare.child import in_child
 from xspec_sixsa.priors import PriorsLike, bind, normalise
 from xspec_sixsa.run.options import checked
 from xspec_sixsa.session import Session
@@ -114,6 +113,7 @@ def fit_many(
     }
     record = prepare(folder, record, resume=resume, clobber=clobber)
     # torch takes seconds to load: bad input has been refused by now
+    from xspec_sixsa.compare.child import in_child
     from xspec_sixsa.survey.run import run
 
     in_child(run, template, entries, record, folder, tuple(pictures), progress)

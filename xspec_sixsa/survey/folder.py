@@ -14,7 +14,7 @@ from xspec_sixsa.session.fingerprint import difference
 __all__ = ["CHECKPOINT", "SETUP", "SPECTRA", "prepare"]
 
 SETUP, SPECTRA, CHECKPOINT = "survey.json", "spectra", "checkpoint"
-OURS = ("catalogue.fits", "catalogue.csv", "overview.html", "priors.toml", SETUP)
+OURS = ("catalogue.fits", "catalogue.csv", "overview.html", "overview.png", "totals.json", "priors.toml", SETUP)
 
 
 def prepare(folder: Path, record: dict[str, Any], *, resume: bool, clobber: bool) -> dict[str, Any]:

@@ -30,9 +30,10 @@ from xspec_sixsa.survey.crew import Crew, Failure
 from xspec_sixsa.survey.entries import Entry
 from xspec_sixsa.survey.folder import CHECKPOINT, SPECTRA
 from xspec_sixsa.survey.member import Plan
+from xspec_sixsa.survey.overview import write_overview
 from xspec_sixsa.survey.reference import check_fold, load_reference
 from xspec_sixsa.survey.sharing import SharedDraws, train
-from xspec_sixsa.survey.survey import TOTALS
+from xspec_sixsa.survey.survey import TOTALS, Survey
 from xspec_sixsa.survey.template import Observed, Response, Template
 
 __all__ = ["run"]
@@ -66,6 +67,8 @@ def run(
         evaluations.update(json.loads(path.read_text(encoding="utf-8"))["evaluations"])
     seconds = time.monotonic() - began
     write_json(folder / TOTALS, {"evaluations": dict(evaluations), "seconds": seconds})
+    session = template.session
+    write_overview(Survey.load(folder), session.names, session.labels, session.units)
 
 
 class _Survey:

@@ -92,11 +92,15 @@ class Survey:
             raise KeyError(f"{name} has no posterior: {rows[0]['reasons']}")
         return Result.load(self.output / SPECTRA / name)
 
+    @property
+    def statuses(self) -> dict[str, int]:
+        """How many spectra are reliable, unreliable, failed."""
+        return dict(Counter(str(status) for status in self.catalogue["status"]).most_common())
+
     def __str__(self) -> str:
-        counted = Counter(str(status) for status in self.catalogue["status"])
         total = sum(self.evaluations.values())
         lines = [
-            f"{len(self)} spectra: " + ", ".join(f"{number} {status}" for status, number in counted.most_common()),
+            f"{len(self)} spectra: " + ", ".join(f"{number} {status}" for status, number in self.statuses.items()),
             f"Evaluations {total} ({', '.join(f'{stage} {n}' for stage, n in self.evaluations.items())}), "
             f"{total / max(len(self), 1):.0f} a spectrum",
             f"Seconds {self.seconds:.0f}",
@@ -109,5 +113,7 @@ class Survey:
 
     def as_dict(self) -> dict[str, Any]:
         """Numbers for scripts."""
-        counted = Counter(str(status) for status in self.catalogue["status"])
-        return {"spectra": len(self), **counted, "evaluations": dict(self.evaluations), "seconds": self.seconds}
+        return {
+            "spectra": len(self), **self.statuses, "evaluations": dict(self.evaluations), "seconds": self.seconds,
+            "output": str(self.output),
+        }  # fmt: skip

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from xspec_sixsa.common.files import working_directory
 from xspec_sixsa.common.fitsfile import split_name
-from xspec_sixsa.common.fitstatistic import ObservedStatistic
 from xspec_sixsa.common.observation import Observation
 from xspec_sixsa.embedded.grouping import make_grouping
 from xspec_sixsa.embedded.ogip import PHA, read_pha
@@ -202,6 +201,8 @@ class Template:
 def check_statistic(observation: Observation, counts: Points, statistic: float) -> None:
     """Refuse a spectrum whose statistic XSPEC computes otherwise (model weighting, systematics of the model)."""
     import torch
+
+    from xspec_sixsa.common.fitstatistic import ObservedStatistic
 
     ours = -2.0 * float(ObservedStatistic(observation).log_likelihood(torch.tensor(counts))[0])
     if abs(ours - statistic) > STATISTIC_AGREES * abs(statistic) + STATISTIC_NOISE:
