@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from prompt import run_script
+from scipy import stats
 from small_session import N_CHANNELS, fresh, write_response
 
 import xspec_sixsa as sixsa
@@ -22,6 +24,7 @@ from xspec_sixsa.priors import bind, save_toml
 from xspec_sixsa.session import Session
 from xspec_sixsa.session.opened import open_run
 from xspec_sixsa.survey import run as running
+from xspec_sixsa.survey.sharing import log_mixture
 
 INDEX, NORM = (1.0, 3.0), (1e-4, 1e-1)
 NAMES = ("plain", "again", "grouped", "background", "faint")
@@ -151,6 +154,15 @@ def test_the_catalogue_says_what_the_results_say(finished: sixsa.Survey) -> None
     assert "1 failed" in str(finished) and not finished.reliable
 
 
+def test_draws_of_many_proposals_are_weighted_by_their_mixture() -> None:
+    rng, given = np.random.default_rng(0), (200, 1800)
+    x = np.concatenate([rng.normal(0, 1, given[0]), rng.normal(3, 1, given[1])])
+    mixture = log_mixture(np.array([stats.norm.logpdf(x, centre) for centre in (0, 3)]), given)
+    for centre in (0.3, 2.5):  # where the few draws are, and where the many: each integral is one
+        w = np.exp(stats.norm.logpdf(x, centre, 0.8) - mixture)
+        assert abs(w.mean() - 1) < 4 * w.std() / np.sqrt(len(w))
+
+
 def test_spectra_that_are_alike_share_draws(finished: sixsa.Survey) -> None:
     spent = dict(zip(finished.catalogue["name"], finished.catalogue["evaluations"], strict=True))
     # 150 effective exact draws each, of which the other has given a part
@@ -160,13 +172,14 @@ def test_spectra_that_are_alike_share_draws(finished: sixsa.Survey) -> None:
 def test_every_draw_exact_where_that_is_asked_for(folder: Path) -> None:
     from xspec_sixsa import embedded
 
-    found = survey(embedded, folder / "exact", ("background",), exact="draws", target_ess=200)
+    found = survey(embedded, folder / "exact", ("background", "grouped"), exact="draws", target_ess=200)
     assert found.reliable
     result, module = open_run(found.output / "spectra" / "background", "embedded")
     assert not result.control and result.ess >= 200
     rows = np.argsort(result.log_weights)[-30:]
     exact = Session(module).evaluate(result.samples[rows], "again").log_likelihood
     assert result.log_likelihood[rows] == pytest.approx(exact, abs=1e-4)  # counts are kept in single precision
+    assert abs(result.log_z - grid_posterior(Session(module))[2]) < 5 * result.log_z_err
 
 
 def test_a_stopped_survey_goes_on_to_the_same_answer(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -299,12 +312,13 @@ def test_lists_that_cannot_work_end_in_a_message(folder: Path, text: str, messag
 def test_the_prompt_surveys_with_its_own_model_and_priors(tmp_path: Path) -> None:
     write_spectra(tmp_path)
     (tmp_path / "list.toml").write_text('spectra = ["faint.pha", "broken.pha"]\n')
-    script = """package require sixsa
-query yes
+    script = """set xs_echo_script 0
 statistic cstat
 data plain.pha
 ignore 1-3
-model TBabs*powerlaw & 0.1 -1 & 1.8 & 3e-3
+model TBabs*powerlaw & 0.1 & 1.8 & 3e-3
+package require sixsa
+freeze 1
 sixsa prior 2 uniform 1 3
 sixsa prior 3 loguniform 1e-4 1e-1
 sixsa survey list.toml -output out -seed 1 -ess 200 -workers 1
@@ -314,7 +328,8 @@ puts "still $xspec_tclout"
 exit
 """
     printed = run_script(script, tmp_path)
-    assert "reliable 1 failed 1" in printed and "still plain.pha" in printed
+    assert "reliable 1 failed 1" in printed and re.search(r"still .*plain\.pha", printed)
+    assert "broken: failed: broken.pha" in printed  # in words, where XSPEC has none
     found = sixsa.Survey.load(tmp_path / "out")
     assert found["faint"].names == ["PhoIndex__2", "norm__3"]
     assert found["faint"].fingerprint["priors"]["priors"][0]["high"] == 3.0

@@ -25,7 +25,7 @@ from xspec_sixsa.survey.crew import Crew, Failure
 from xspec_sixsa.survey.member import BATCHES, Evaluate, Member, Plan
 from xspec_sixsa.survey.template import Observed
 
-__all__ = ["SharedDraws", "representatives", "train"]
+__all__ = ["SharedDraws", "log_mixture", "representatives", "train"]
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +92,20 @@ def train(
             satisfied = 0 if learned else satisfied + 1
             if number + 1 >= AT_FIRST and satisfied >= SATISFIED:
                 break
+
+
+def log_mixture(log_densities: Points, given: Sequence[int]) -> Points:
+    """Log density (N,) of draws of which each component gave so many.
+
+    Parameters
+    ----------
+    log_densities : ndarray (components, N)
+        Of every component at every draw, whichever gave it.
+    given : sequence of int
+        Draws by component, N in all.
+    """
+    shares = np.array(given) / np.sum(given)
+    return np.asarray(logsumexp(log_densities, axis=0, b=shares[:, None]))
 
 
 class SharedDraws:
@@ -247,8 +261,7 @@ class SharedDraws:
     def log_mixture(self) -> Points:
         """Log density (N,) of what all draws come from."""
         given = [j for j, n in enumerate(self._given) if n]
-        shares = np.array([self._given[j] for j in given]) / len(self.u)
-        return logsumexp(np.array([self._log_densities[j] for j in given]), axis=0, b=shares[:, None])
+        return log_mixture(np.array([self._log_densities[j] for j in given]), [self._given[j] for j in given])
 
     def _ess(self) -> Points:
         mixture = self.log_mixture

@@ -144,6 +144,8 @@ class Template:
         if not Path(file).is_file():
             raise FileNotFoundError(f"There is no file {file}.")
         with Silence(module), working_directory(entry.file.parent):
+            # first: it says what is wrong with a file, as XSPEC does not
+            quality = make_grouping(read_pha(entry.file.name)).quality
             module.AllData.clear()
             spectrum = module.Spectrum(entry.file.name)
             if entry.response is not None:
@@ -153,7 +155,7 @@ class Template:
             if entry.background is not None:
                 spectrum.background = str(entry.background)
             module.Fit.statMethod = self.statistic
-            self._notice(spectrum, make_grouping(read_pha(entry.file.name)).quality)
+            self._notice(spectrum, quality)
             return Session(module, workers=1)
 
     def _notice(self, spectrum: Any, quality: NDArray[np.int_]) -> None:
