@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["BUDGET", "PICTURES", "fit_many"]
 
 BUDGET = 2000  # evaluations for each spectrum, at most, where nothing else is said
-PICTURES = ("corner", "predictive")
+PICTURES = ("predictive",)
 
 
 def fit_many(
@@ -74,7 +74,7 @@ def fit_many(
         Processes that evaluate, and that infer; default: all cores.
     batch : int, default 100
         Spectra that are inferred, and held in memory, together. Later ones begin with the curves of those before.
-    pictures : sequence of str, default ("corner", "predictive")
+    pictures : sequence of str, default ("predictive",)
         Drawn for each spectrum's report; `sixsa plot DIRECTORY` draws the others.
     resume, clobber : bool, default False
         Continue the survey that `output` holds, or replace it.
