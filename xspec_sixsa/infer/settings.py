@@ -29,6 +29,8 @@ class Settings:
     training : {"emulated", "unfactored", "simulated"}
         What proposal, compressor and flow learn from: emulated spectra, made component by component where the model is
         linear in its norms; emulated whole; or XSPEC's simulations only (SIXSA III).
+    exact_draws : float
+        Effective exact draws that correct emulated ones, at first.
     exact : {"draws", "control"}
         Whether each draw of the result is an exact evaluation, or a few of these correct many emulated draws.
     first : int
@@ -70,6 +72,7 @@ class Settings:
     compressor: str = "autoencoder"
     training: str = "emulated"
     exact: str = "draws"
+    exact_draws: float = CONTROL_DRAWS
     first: int = 0
     batch: int = 0
     explore: float = 0.1
@@ -92,7 +95,7 @@ class Settings:
     @property
     def exact_ess(self) -> float:
         """Effective samples wanted of exact draws."""
-        return self.target_ess if self.exact == "draws" else min(CONTROL_DRAWS, self.target_ess)
+        return self.target_ess if self.exact == "draws" else min(self.exact_draws, self.target_ess)
 
     def worthwhile(self, cost: float, least: float, most: float) -> float:
         """Error of an emulator in log L below which a further step of `cost` evaluations costs more than it saves."""

@@ -64,7 +64,7 @@ def fit_many(
     budget : int, default 2000
         Most evaluations for each spectrum, on average.
     exact : {"control", "draws"}, default "control"
-        Whether 150 effective exact draws correct emulated ones, or every draw is exact: see `fit`.
+        Whether 110 effective exact draws correct emulated ones, or every draw is exact: see `fit`.
     ignore : str, optional
         What XSPEC's `ignore` is told for each spectrum (``"**-0.5 10.0-**"``); default: what is noticed in the spectrum
         that XSPEC holds, by energy. Channels of bad quality are ignored always.

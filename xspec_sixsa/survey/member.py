@@ -20,6 +20,7 @@ from xspec_sixsa.infer.checkpoint import Checkpoint
 from xspec_sixsa.infer.controlvariate import control_variate
 from xspec_sixsa.infer.coverage import check_coverage
 from xspec_sixsa.infer.draws import FinalDraws, Frozen
+from xspec_sixsa.infer.emulator import SpectrumEmulator
 from xspec_sixsa.infer.factored import Factored
 from xspec_sixsa.infer.inference import Inference
 from xspec_sixsa.infer.noise import Noise
@@ -36,7 +37,7 @@ from xspec_sixsa.session import FreeParameter
 from xspec_sixsa.survey.reference import fold_of
 from xspec_sixsa.survey.template import Observed
 
-__all__ = ["Evaluate", "Member", "Plan"]
+__all__ = ["BATCHES", "MORE", "Evaluate", "Member", "Plan"]
 
 Points = NDArray[np.float64]
 Evaluate = Callable[[Points, str], NDArray[np.floating]]
@@ -44,6 +45,8 @@ Evaluate = Callable[[Points, str], NDArray[np.floating]]
 RELEVANT = 40.0  # log likelihood below the best from which a draw has no weight
 BATCHES = 4  # that a member's final draws are told apart by, for the verdict
 ENOUGH = 0.95  # of the wanted effective samples, of corrected draws: their own number scatters
+MORE = 1.5  # times as many exact draws where those that there are do not pass the verdict
+NO_WEIGHT = 15.0  # log weight below the largest from which a draw has none
 FULL_RATE = 0.9  # effective emulated samples per draw of a member's own proposal
 
 
@@ -202,10 +205,12 @@ class Member:
         if settings.exact == "draws" or emulator is None or draws.weights.ess == 0:
             return 1.0
         with self.streams.torch("control", len(draws)):
-            found = control_variate(draws, emulator.log_likelihood, settings.target_ess, FULL_RATE)
+            found = control_variate(
+                _mattering(draws, emulator), emulator.log_likelihood, settings.target_ess, FULL_RATE
+            )
         if found.is_small and found.ess >= ENOUGH * settings.target_ess:
             inference.control = found
-            return 1.0
+            return MORE if inference.verdict() else 1.0
         return 1.1 * max(settings.target_ess / found.ess, 1.3)
 
     def want_every_draw_exact(self) -> None:
@@ -242,6 +247,8 @@ class Member:
         seconds : float
             Of the survey, for each spectrum.
         """
+        if self.inference.control is None:
+            self.want_every_draw_exact()  # so many are then needed for its verdict
         session: Any = self.session
         session.evaluations = Counter(evaluations)
         model = RecordedModel(session, self.plan.prior, Checkpoint(), Progress(False))
@@ -269,6 +276,21 @@ class Member:
 
     def _spent(self) -> int:
         return 0  # the budget is the survey's
+
+
+def _mattering(draws: FinalDraws, emulator: SpectrumEmulator) -> FinalDraws:
+    """Those draws that have a weight, exact or emulated.
+
+    Where other spectra's draws are, far from this one's posterior, its emulator is wrong by factors that no correction
+    need know of.
+    """
+    emulated = emulator.log_likelihood(draws.u)
+    exact_weight, weight = draws.log_likelihood - draws.log_density, emulated - draws.log_density
+    keep = (exact_weight > exact_weight.max() - NO_WEIGHT) | (weight > weight.max() - NO_WEIGHT)
+    found = FinalDraws(draws.frozen, draws.u.shape[1])
+    found.u, found.log_likelihood, found.batches = draws.u[keep], draws.log_likelihood[keep], draws.batches[keep]
+    found.log_density = draws.log_density[keep] + np.log(len(draws) / keep.sum())
+    return found
 
 
 def _seed(seed: int, name: str) -> int:

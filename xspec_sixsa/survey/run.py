@@ -42,6 +42,7 @@ log = logging.getLogger(__name__)
 
 Points = NDArray[np.float64]
 
+EXACT_DRAWS = 110  # effective ones for a spectrum: its emulator has learned from others, too, and is seldom far off
 FINISHED = "rows.json"  # of a batch
 AGREES = 1e-6  # of the best statistic: XSPEC's own, with the spectrum loaded
 
@@ -77,7 +78,7 @@ class _Survey:
     ) -> None:
         self._template, self._record, self._folder, self._progress = template, record, folder, progress
         self._pictures = pictures
-        self._settings = Settings(**record["options"])
+        self._settings = Settings(**record["options"], exact_draws=EXACT_DRAWS)
         save_toml(folder / "priors.toml", template.prior, record["options"] | {"seed": record["seed"]})
 
     def batch(self, number: int, entries: Sequence[Entry]) -> list[Row]:

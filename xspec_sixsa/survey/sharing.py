@@ -22,7 +22,7 @@ from xspec_sixsa.common.seeding import Streams
 from xspec_sixsa.infer.importance import effective_sample_size
 from xspec_sixsa.infer.sharedcurves import CurveLibrary
 from xspec_sixsa.survey.crew import Crew, Failure
-from xspec_sixsa.survey.member import BATCHES, Evaluate, Member, Plan
+from xspec_sixsa.survey.member import BATCHES, MORE, Evaluate, Member, Plan
 from xspec_sixsa.survey.template import Observed
 
 __all__ = ["SharedDraws", "log_mixture", "representatives", "train"]
@@ -39,7 +39,8 @@ FIRST_DRAWS = 60  # of each spectrum's proposal
 LEAST_RATE = 0.05  # effective samples per own draw that more draws are planned for, at least
 POOR = 0.3  # effective samples per own draw below which the emulator learns first
 MOST_LEARNED = 2  # times that a spectrum's proposal is made anew
-MOST_ROUNDS = 12
+MOST_ROUNDS = 15
+MOST_JUDGED = 3  # times that a spectrum's draws are judged before they are taken as they are, or all made exact
 MOST_EXACT = 0.5  # exact draws to a wanted effective sample from which all draws may as well be exact
 AT_ONCE = 1000  # evaluations whose counts are held together
 
@@ -175,7 +176,8 @@ class SharedDraws:
         settings = self._plan.settings
         wanted = np.full(len(self.own), settings.exact_ess)
         wanted_draws = np.minimum(FIRST_DRAWS, 1.1 * wanted).astype(int)
-        learned, judged = np.zeros(len(self.own), dtype=int), set[int]()
+        learned, tried = np.zeros((2, len(self.own)), dtype=int)
+        judged: set[int] = set()
         for number in range(MOST_ROUNDS):
             plan = {k: int(wanted_draws[k]) for k in self._living() if wanted_draws[k] > 0}
             left = self._budget - len(self.u)
@@ -196,18 +198,20 @@ class SharedDraws:
             if poor:
                 self._learn(poor)
                 learned[poor] += 1
-            wanted_draws = np.where(ess < wanted, np.maximum(1.1 * (wanted - ess) / rate, 10), 0).astype(int)
-            enough = [k for k in self._living() if wanted_draws[k] == 0 and k not in judged]
+            enough = [k for k in self._living() if ess[k] >= wanted[k] and k not in judged]
             for k, times in self._judge(enough).items():
-                judged.add(k)
-                if times > 1.0:
-                    judged.remove(k)
-                    # few exact draws may tell too little of the tails: twice as many show whether it is that
-                    wanted[k] = ess[k] * min(times, 2.0)
-                    if wanted[k] > MOST_EXACT * settings.target_ess:
-                        wanted[k] = settings.target_ess
-                        self._ask("want_every_draw_exact", {k: ()})
-                    wanted_draws[k] = max(int(1.1 * (wanted[k] - ess[k]) / rate[k]), 1)
+                tried[k] += 1
+                if times == 1.0 or (times == MORE and tried[k] == MOST_JUDGED):
+                    judged.add(k)
+                    continue
+                # few exact draws may tell too little of the tails: twice as many show whether it is that
+                wanted[k] = ess[k] * min(times, 2.0)
+                if tried[k] == MOST_JUDGED or wanted[k] > MOST_EXACT * settings.target_ess:
+                    wanted[k] = settings.target_ess
+                    self._ask("want_every_draw_exact", {k: ()})
+            missing = np.where(ess < wanted, np.maximum(1.1 * (wanted - ess) / rate, 10), 0)
+            # a rate is known from few draws, and better after learning
+            wanted_draws = np.minimum(missing, np.maximum(2 * self.own, FIRST_DRAWS)).astype(int)
         self._judge([k for k in self._living() if k not in judged])
 
     def _propose(self, members: list[int]) -> None:
