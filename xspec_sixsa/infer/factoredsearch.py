@@ -209,11 +209,10 @@ class FactoredSearch:
 
     def locate(self) -> None:
         """Find the emulated posterior with the curves that are known, and learn from them anew where it is."""
-        self._population = self._population.moved(
-            self.emulator.log_likelihood, self._problem.streams.numpy("search"), size=WALKERS, moves=MOVES
-        )
+        conditioned = ConditionedNorms(self.emulator, self._problem.noise)
+        self._population = self._sought(conditioned, self._problem.streams.numpy("search"), WALKERS, MOVES)
         self._learn(self._population.u)
-        self._spread = 0.0  # others' spectra have taught it: the first whole ones of this say whether that is enough
+        self._trusted = 1.0  # others' spectra have taught it: the first whole ones of this say whether that is enough
 
     def learn(self, draws: FinalDraws) -> None:
         """Measure curves where final draws, exact ones, show the emulator to be off most."""
@@ -237,7 +236,8 @@ class FactoredSearch:
     def _check(self) -> float:
         """Draw the emulated posterior as far as the emulator can be trusted, and evaluate a few of its points."""
         problem, number = self._problem, len(self.steps) + 1
-        if np.isfinite(self._spread):
+        known = self._trusted > 0
+        if known:
             power = self._trusted
         else:
             power = min(1.0, 1 / max(max(m.error for m in self.emulator.maps), 1e-3))
@@ -248,7 +248,7 @@ class FactoredSearch:
                 self._population.moved(
                     conditioned.log_likelihood, rng, size=WALKERS, moves=MOVES, coordinates=conditioned
                 )
-                if self.steps
+                if known
                 else self._sought(conditioned, rng, WALKERS, MOVES)
             )
         points = self._population.u
