@@ -243,7 +243,9 @@ def test_cross_sections_that_overflow_cost_a_worker_not_the_run(xspec: ModuleTyp
     if os.environ.get("SIXSA_LONG_TESTS") is None:
         pytest.skip("takes minutes: set SIXSA_LONG_TESTS")
     xspec.AllData("two.pha")
-    xspec.Model("zTBabs*powerlaw").setPars({1: 0.3, 2: 0.1, 3: 2.0, 4: 1.2e-2})
+    model = xspec.Model("zTBabs*powerlaw")
+    model.setPars({1: 0.3, 2: 0.1, 3: 2.0, 4: 1.2e-2})
+    model.zTBabs.Redshift.frozen = False
     session = Session(xspec, workers=2)
     rng = np.random.default_rng(1)
     n = 16000  # of 151 energies, over two workers: 2^20 after 6,944 evaluations of each
