@@ -109,7 +109,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def finished(folder: Path) -> sixsa.Survey:
     from xspec_sixsa import embedded
 
-    found = survey(embedded, folder / "all")
+    found = survey(embedded, folder / "all", batch=3)
     # the session is the user's: what the survey loaded, it loaded elsewhere
     assert embedded.AllData(1).fileName == "plain.pha" and embedded.AllModels(1)(2).values[0] == 1.8
     return found
@@ -182,34 +182,6 @@ def test_every_draw_exact_where_that_is_asked_for(folder: Path) -> None:
     assert abs(result.log_z - grid_posterior(Session(module))[2]) < 5 * result.log_z_err
 
 
-def test_a_stopped_survey_goes_on_to_the_same_answer(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from xspec_sixsa import embedded
-
-    def stop(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    names, output = ("plain", "faint"), folder / "stopped"
-    whole = survey(embedded, folder / "whole", names, batch=1)
-    with monkeypatch.context() as patch:
-        patch.setattr(running._Survey, "_hand_over", stop)
-        with pytest.raises(KeyboardInterrupt):
-            survey(embedded, output, names, batch=1)
-    assert list((output / "checkpoint").rglob("batch_*.npz"))
-    with pytest.raises(FileExistsError, match="resume"):
-        survey(embedded, output, names, batch=1)
-    with pytest.raises(ValueError, match="the seed was 1 and is 2"):
-        survey(embedded, output, names, batch=1, resume=True, seed=2)
-    again = survey(embedded, output, names, batch=1, resume=True)
-    assert again.evaluations == whole.evaluations
-    for name in names:
-        assert np.array_equal(again[name].samples, whole[name].samples)
-    # the second batch began with the curves of the first, and what is finished is not done again
-    curves = [json.loads(path.read_text())["evaluations"]["curves"] for path in sorted(output.rglob("rows.json"))]
-    assert curves[1] < 0.6 * curves[0]
-    monkeypatch.setattr(running._Survey, "_group", stop)
-    assert survey(embedded, output, names, batch=1, resume=True).evaluations == whole.evaluations
-
-
 def test_a_resumed_survey_evaluates_nothing_twice(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from xspec_sixsa import embedded
     from xspec_sixsa.infer.checkpoint import Checkpoint
@@ -280,15 +252,55 @@ def listed(folder: Path) -> Path:
     return path
 
 
-def test_the_shell_takes_a_list_and_leaves_a_page(listed: Path, tmp_path: Path) -> None:
-    with working_directory(tmp_path):  # names start in the list's folder
+@pytest.fixture(scope="module")
+def shelled(listed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the shell leaves of the list."""
+    folder = tmp_path_factory.mktemp("shell")
+    with working_directory(folder):  # names start in the list's folder
         ended = CliRunner().invoke(cli.main, ["survey", str(listed), "-o", "out", "--seed", "1", "--target-ess", "200",
-                                              "--engine", "embedded", "--workers", "1", "-q"])  # fmt: skip
+                                              "--engine", "embedded", "--workers", "2", "-q"])  # fmt: skip
     assert ended.exit_code == 3 and "2 spectra: 1 reliable, 1 failed" in ended.output
-    page = (tmp_path / "out" / "overview.html").read_text()
-    assert 'href="spectra/faint/report.html"' in page and (tmp_path / "out/spectra/faint/report.html").is_file()
+    return folder / "out"
+
+
+def test_the_shell_takes_a_list_and_leaves_a_page(shelled: Path) -> None:
+    page = (shelled / "overview.html").read_text()
+    assert 'href="spectra/faint/report.html"' in page and (shelled / "spectra/faint/report.html").is_file()
     assert 'class="failed"' in page and "broken.pha" in page
     assert page.count("data:image/png;base64,") == 1
+
+
+def test_a_stopped_survey_goes_on_to_the_same_answer(
+    folder: Path, shelled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from xspec_sixsa import embedded
+
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    names, output = ("faint", BROKEN), folder / "stopped"
+    options = {"target_ess": 200, "workers": 1}
+    with monkeypatch.context() as patch:
+        patch.setattr(running._Survey, "_hand_over", stop)
+        with pytest.raises(KeyboardInterrupt):
+            survey(embedded, output, names, **options)
+    assert list((output / "checkpoint").rglob("batch_*.npz"))
+    with pytest.raises(FileExistsError, match="resume"):
+        survey(embedded, output, names, **options)
+    with pytest.raises(ValueError, match="the seed was 1 and is 2"):
+        survey(embedded, output, names, resume=True, seed=2, **options)
+    again, whole = survey(embedded, output, names, resume=True, **options), sixsa.Survey.load(shelled)
+    assert again.evaluations == whole.evaluations
+    assert np.array_equal(again["faint"].samples, whole["faint"].samples)
+    # what is finished is not done again
+    monkeypatch.setattr(running._Survey, "_group", stop)
+    assert survey(embedded, output, names, resume=True, **options).evaluations == whole.evaluations
+
+
+def test_a_batch_begins_with_the_curves_of_those_before(finished: sixsa.Survey) -> None:
+    batches = sorted(finished.output.rglob("rows.json"))
+    curves = [json.loads(path.read_text())["evaluations"]["curves"] for path in batches]
+    assert len(curves) == 2 and curves[1] < 0.6 * curves[0]
 
 
 @pytest.mark.parametrize(
