@@ -152,7 +152,7 @@ def test_a_chain_is_asked_for_by_keywords(tmp_path: Path, monkeypatch: pytest.Mo
 
 @pytest.mark.xspec
 @pytest.mark.parametrize("with_files", [True, False])
-@pytest.mark.parametrize(("name", "statistic"), [("vectors", "pgstat"), ("keys", "chi"), ("net", "chi")])
+@pytest.mark.parametrize(("name", "statistic"), [("vectors", "cstat"), ("keys", "chi"), ("net", "chi")])
 def test_real_xspec_gives_the_same(tiny: Path, name: str, statistic: str, with_files: bool) -> None:
     wanted = observe(load(embedded, f"{name}.pha", statistic)).spectra[0]
     xspec = importlib.import_module("xspec")

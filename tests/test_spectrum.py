@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from collections.abc import Iterator
@@ -12,11 +13,12 @@ import pytest
 import torch
 from tiny_ogip import N_CHANNELS, PROBLEMS, make_pha, make_rmf, write_tiny
 
+from xspec_sixsa.common.fitstatistic import bin_statistic
 from xspec_sixsa.embedded import ogip
 from xspec_sixsa.embedded.channels import ignore_memory, notice_memory
 from xspec_sixsa.embedded.datamanager import AllData
 from xspec_sixsa.embedded.ranges import RangeMemory
-from xspec_sixsa.embedded.scoring import fit_statistic
+from xspec_sixsa.embedded.scoring import _constants, fit_statistic
 from xspec_sixsa.embedded.spectrum import Spectrum
 from xspec_sixsa.embedded.state import XspecError, session
 
@@ -130,6 +132,11 @@ def test_statistics_are_those_of_xspec(problem: tuple[dict, Spectrum]) -> None:
                 # XSPEC 12.9.1 adds the background rates of the first channels, ignored or not: not followed.
                 continue
             ours = float(fit_statistic(method, spectrum, folded))
+            if method == "pgstat" and case["background"] is not None:
+                # XSPEC 12.9.1 takes other errors of the background than its manual (test_pgstat.py)
+                data = _constants(spectrum)
+                data = dataclasses.replace(data, b_error=data.b_error / data.tb)
+                ours = float(bin_statistic(method, data, folded).sum())
             # Sums of terms up to the counts: 1e-9 of the value, or of the counts where these cancel.
             assert ours == pytest.approx(value, rel=CLOSE, abs=1e-9 * float(spectrum.counts.sum())), name
 

@@ -45,7 +45,7 @@ class Bins:
     b, log_b, tb : Tensor
         Background counts, their logarithm, exposure times AREASCAL times the BACKSCAL ratio.
     b_error : Tensor
-        Variance of `b` as XSPEC's pgstat takes it.
+        Variance of `b` (pgstat). XSPEC 12.9.1 has the variance of its rate times `tb` instead.
     """
 
     s: torch.Tensor
@@ -67,7 +67,7 @@ class Bins:
         b, tb, b_error, has = zero, zero, zero, data.background is not None
         if data.background is not None and data.background_ratio is not None:  # they come together
             b, tb = data.background, ts / data.background_ratio
-            b_error = zero if data.background_sigma is None else data.background_sigma**2 / tb
+            b_error = zero if data.background_sigma is None else data.background_sigma**2
         net = (data.counts - data.expected_background) / ts
         variance = zero if data.sigma is None else (data.sigma / ts) ** 2
 

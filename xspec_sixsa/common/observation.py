@@ -39,7 +39,7 @@ class SpectrumData:
         Source over background exposure x BACKSCAL x AREASCAL: ``background_ratio * background`` is the background
         expected in `counts`.
     background_sigma : ndarray (n,) or None
-        Error of `background`, counts (what pgstat uses).
+        Error of `background`, counts, as the pgstat of the XSPEC in use takes it.
     sigma : ndarray (n,) or None
         Error of ``counts - background_ratio * background``, counts; for "chi" only. Under model weighting it is the
         error at the data, while XSPEC's follows the model.
@@ -53,6 +53,8 @@ class SpectrumData:
     is_poisson : bool
         Whether XSPEC takes the file's errors for Poisson ones.
     data_group : int
+    warnings : tuple of str
+        What makes the statistic doubtful for these data.
     """
 
     name: str
@@ -70,6 +72,7 @@ class SpectrumData:
     systematic: float = 0.0
     is_poisson: bool = True
     data_group: int = 1
+    warnings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         n = len(self.counts)
@@ -134,6 +137,11 @@ class Observation:
     def n_bins(self) -> int:
         """Noticed groups of all spectra."""
         return sum(s.n_bins for s in self.spectra)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What makes the statistic of any spectrum doubtful, in words."""
+        return [warning for s in self.spectra for warning in s.warnings]
 
     @property
     def slices(self) -> list[slice]:

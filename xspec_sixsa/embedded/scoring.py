@@ -87,8 +87,7 @@ def _constants(spectrum: Spectrum) -> Bins:
         b = tb * scaled
         difference -= scaled
         variance += background._weighted()
-        # XSPEC 12.9.1 multiplies the variance of the rate by t_b once, not twice; kept, so that pgstat agrees.
-        b_error = tb * background._weighted()
+        b_error = tb**2 * background._weighted()
         # Under model weighting the background's counts in the source region vary too.
         extra = scaled / ts
         minimum = np.minimum(minimum, 1.0 / tb**2)

@@ -50,7 +50,7 @@ class Result(WeightedDraws, ResultMethods):
     evaluations, seconds : dict
         Evaluations of the model, and wall-clock seconds, by stage.
     status : {"reliable", "unreliable"}
-        The verdict; `reasons` says why.
+        The verdict; `reasons` says why, and what else to know before using the numbers.
     best_fit : ndarray (d,)
         Best fit; `best_statistic` is the fit statistic there.
     seed, versions, fingerprint

@@ -96,7 +96,8 @@ def format_value(value: float, scale: float) -> str:
 
 def _verdict(result: Result) -> str:
     if result.reliable:
-        return "RELIABLE" + "".join(f"\n  note: {reason}" for reason in result.reasons)
+        notes = (textwrap.fill(f"  note: {reason}", WIDTH, subsequent_indent="    ") for reason in result.reasons)
+        return "\n".join(["RELIABLE", *notes])
     return "UNRELIABLE: " + "\n  ".join(result.reasons or ["no reason was recorded"])
 
 

@@ -107,6 +107,7 @@ def assemble(
     if draws.weights.ess > 0 and inference.draws is not None and len(inference.draws):
         result.predictive_index, result.predictive_data = _predictive(result, inference, inference.draws, model)
         result.network_data = _network_data(result, inference, model)
+    result.reasons += session.observation.warnings
     result.evaluations = model.evaluations
     return result
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 import tempfile
 from pathlib import Path
@@ -13,10 +12,9 @@ import numpy as np
 
 from xspec_sixsa.common.observation import Observation, SpectrumData
 from xspec_sixsa.session.areascal import Companion, find_units, folded_unit, variances
+from xspec_sixsa.session.pgstat import with_pgstat_errors
 
 __all__ = ["observe", "saved_lines", "saved_statistics"]
-
-log = logging.getLogger(__name__)
 
 RATE_TOLERANCE = 1e-6  # XSPEC sums its rates in another order, and files hold them in single precision
 
@@ -80,7 +78,7 @@ def observe(module: ModuleType) -> Observation:
         if len(words) == 2 and words[0] == "systematic":
             systematic = float(words[1])
     spectra = [_spectrum(module, i + 1, statistics[i], systematic) for i in range(n)]
-    return Observation(tuple(spectra))
+    return Observation(with_pgstat_errors(module, spectra))
 
 
 def _per_bin(value: Any, noticed: np.ndarray) -> np.ndarray:
@@ -150,7 +148,7 @@ def _spectrum(module: ModuleType, index: int, statistic: str, systematic: float)
         else:
             background = background + corrected * to_counts / ratio
     _check_rate(spectrum, index, name, float(area @ (rate - corrected)))
-    sigma = None
+    sigma, warnings = None, []
     if statistic == "chi":
         # A bin without any error is given that of one count, as XSPEC does.
         variance = variance + spread
@@ -162,21 +160,21 @@ def _spectrum(module: ModuleType, index: int, statistic: str, systematic: float)
                 "file and the ignored ranges."
             )
         if not spectrum.isPoisson:
-            log.warning(
-                "Spectrum %d (%s) has Gaussian errors, but is fitted with %s, which is only valid for counts: "
-                'use Fit.statMethod = "chi %d".', index, name, statistic, index,
-            )  # fmt: skip
+            warnings.append(
+                f"Spectrum {index} ({name}) has Gaussian errors, but is fitted with {statistic}, which is only valid "
+                f'for counts: use Fit.statMethod = "chi {index}".'
+            )
     if statistic == "chi" and (counts < 10).any() and spectrum.isPoisson:
-        log.warning(
-            "Spectrum %d (%s): chi with %d of %d bins below 10 counts is biased: cstat is exact there "
-            '(Fit.statMethod = "cstat").', index, name, int((counts < 10).sum()), len(counts),
-        )  # fmt: skip
+        warnings.append(
+            f"Spectrum {index} ({name}): chi with {int((counts < 10).sum())} of {len(counts)} bins below 10 counts is "
+            'biased: cstat is exact there (Fit.statMethod = "cstat").'
+        )
     return SpectrumData(
         name=name, index=index, counts=counts, exposure=exposure,
         energies=np.asarray(spectrum.energies, dtype=np.float64).reshape(-1, 2), statistic=statistic,
         background=background, background_ratio=ratio, background_sigma=background_sigma, sigma=sigma,
         area_scale=folded, weight=str(module.Fit.weight), systematic=systematic, is_poisson=bool(spectrum.isPoisson),
-        data_group=int(spectrum.dataGroup),
+        data_group=int(spectrum.dataGroup), warnings=tuple(warnings),
     )  # fmt: skip
 
 

@@ -91,6 +91,8 @@ class Session:
             self.observation: Observation = observe(self.module)
             self._make_handles()
             self._fingerprint = fingerprint(self.module, self.parameters, self.observation)
+        for warning in self.observation.warnings:
+            log.warning("%s", warning)
         self._settings = contextlib.ExitStack()
         self._depth = 0
         self._start: np.ndarray | None = None
