@@ -8,6 +8,9 @@ BACKSCAL, background over source) and y the folded model, all by noticed group:
 * ``pgstat``: Poisson data, Gaussian background.
 * ``chi``: Gaussian data, background subtracted.
 
+Negative counts (of a net spectrum) count as none in C and in ``pstat``, as XSPEC 12.9.1 has it; W and ``pgstat`` with a
+background are not a number there, and W where background counts are negative.
+
 Everything is differentiable in the folded rates.
 """
 
@@ -171,11 +174,13 @@ def _floored(folded: torch.Tensor, ts: torch.Tensor) -> torch.Tensor:
 
 def _cash(s: torch.Tensor, log_s: torch.Tensor, m: torch.Tensor) -> torch.Tensor:
     """Half of Cash's C for m expected counts, with Castor's constant that makes it zero at m = s."""
+    s = s.clamp(min=0.0)
     return m - s + s * (log_s - torch.log(m))
 
 
 def _cash_sum(s: torch.Tensor, log_s: torch.Tensor, m: torch.Tensor) -> torch.Tensor:
     """`_cash` summed over bins, (n,): a third of the passes over memory."""
+    s = s.clamp(min=0.0)
     return m.sum(dim=1) - torch.log(m) @ s + (s * log_s - s).sum()
 
 
@@ -207,7 +212,9 @@ def _wstat(data: Bins, folded: torch.Tensor) -> torch.Tensor:
     without_s = ts * y - b * torch.log(tb / t)
     low = -tb * y - s * torch.log(ts / t)
     without_b = torch.where(y <= s / t, low, _cash(s, data.log_s, ts * y))
-    return torch.where(no_source, without_s, torch.where(no_background, without_b, both))
+    undefined = (s < 0) | ((b < 0) & ~no_source)
+    both = torch.where(undefined, torch.nan, torch.where(no_background, without_b, both))
+    return torch.where(no_source, without_s, both)
 
 
 def _pgstat(data: Bins, folded: torch.Tensor) -> torch.Tensor:
@@ -228,7 +235,8 @@ def _pgstat(data: Bins, folded: torch.Tensor) -> torch.Tensor:
     safe = torch.where(usual, ts * (y + f), torch.ones_like(y))
     gaussian = ts * (y + f) - s * torch.log(safe) + 0.5 * (b - tb * f) ** 2 / v - s * (1 - data.log_s)
     empty = ts * y + b * ratio - 0.5 * v * ratio * ratio
-    return torch.where(exact, _known_background(data, folded), torch.where(no_source, empty, gaussian))
+    gaussian = torch.where(s < 0, torch.nan, torch.where(no_source, empty, gaussian))
+    return torch.where(exact, _known_background(data, folded), gaussian)
 
 
 def _chi(data: Bins, folded: torch.Tensor) -> torch.Tensor:

@@ -297,7 +297,7 @@ def check_linear(
         raise NoCommonScaleError(
             f"the expected counts do not follow the norms (off by {percent(float(error.max()))} in one bin)"
         )
-    observed, expected = session.observation.counts.sum(), before.sum(axis=1)
+    observed, expected = _observed(session), before.sum(axis=1)
     scaled = observed * t - expected * np.expm1(t)
     off = np.abs(found.log_likelihood - np.repeat(log_likelihood[rows], 2) - scaled)
     if np.any(off > SINGLE * (1 + observed * np.abs(t) + expected * np.abs(np.expm1(t)))):
@@ -342,7 +342,7 @@ def common_norm(
         check_linear(session, prior, rays, log_likelihood, counts, [best, farthest])
     except NoCommonScaleError as reason:
         return {"why_not": str(reason)}
-    observed, expected = float(session.observation.counts.sum()), counts.sum(axis=1, dtype=float)
+    observed, expected = _observed(session), counts.sum(axis=1, dtype=float)
     weights = ray_weights(rays, log_likelihood, observed, expected, proposal, plain.batches, plain.density_err)
     return {
         "norms": [name for name, rate in zip(session.names, rays.direction, strict=True) if rate > 0],
@@ -351,3 +351,8 @@ def common_norm(
         "log_z": weights.log_z,
         "log_z_err": weights.log_z_err,
     }
+
+
+def _observed(session: Session) -> float:
+    """Counts of all bins, of which C takes negative ones for none."""
+    return float(np.maximum(session.observation.counts, 0.0).sum())

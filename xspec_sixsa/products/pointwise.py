@@ -45,7 +45,8 @@ def log_predictive(spectrum: SpectrumPredictive) -> NDArray[np.float64] | None:
         return np.asarray(stats.norm.logpdf(spectrum.counts, total, spectrum.counts_error))
     if spectrum.statistic == "pstat" or (spectrum.statistic == "cstat" and spectrum.background is None):
         # XSPEC's own floor of the expected counts
-        return np.asarray(stats.poisson.logpmf(np.round(spectrum.counts), np.maximum(total, FLOOR)))
+        counts = np.maximum(np.round(spectrum.counts), 0.0)  # negative ones count as none, as in XSPEC
+        return np.asarray(stats.poisson.logpmf(counts, np.maximum(total, FLOOR)))
     if spectrum.statistic == "cstat" and spectrum.background_ratio is not None:
         b, ratio = spectrum.background / spectrum.background_ratio, spectrum.background_ratio
         # W is zero where source and background are just as recorded

@@ -64,8 +64,8 @@ def observe(module: ModuleType) -> Observation:
     Raises
     ------
     ValueError
-        Without data, for a spectrum without noticed channels, exposure or counts, and where counts, errors or the
-        folded model disagree with XSPEC's own rates.
+        Without data, for a spectrum without noticed channels, exposure or counts, for negative counts that its
+        statistic is not defined for, and where counts, errors or the folded model disagree with XSPEC's own rates.
     """
     n = int(module.AllData.nSpectra)
     if n == 0:
@@ -78,7 +78,22 @@ def observe(module: ModuleType) -> Observation:
         if len(words) == 2 and words[0] == "systematic":
             systematic = float(words[1])
     spectra = [_spectrum(module, i + 1, statistics[i], systematic) for i in range(n)]
+    _check_defined(module, spectra)
     return Observation(with_pgstat_errors(module, spectra))
+
+
+def _check_defined(module: ModuleType, spectra: list[SpectrumData]) -> None:
+    """Refuse negative counts of which XSPEC's statistic is not a number, whatever the model."""
+    for data in spectra:
+        if data.statistic not in ("cstat", "pgstat") or data.background is None:
+            continue
+        negative = int(((data.counts < 0.0) | (data.background < 0.0)).sum())
+        if negative and np.isnan(float(module.Fit.statistic)):
+            raise ValueError(
+                f"Spectrum {data.index} ({data.name}) or its background has negative counts in {negative} of "
+                f"{data.n_bins} bins, of which {data.statistic} with a background gives no number. Use "
+                f'Fit.statMethod = "chi {data.index}", or load the spectra that were not subtracted.'
+            )
 
 
 def _per_bin(value: Any, noticed: np.ndarray) -> np.ndarray:
@@ -158,6 +173,13 @@ def _spectrum(module: ModuleType, index: int, statistic: str, systematic: float)
             raise ValueError(
                 f"Spectrum {index} ({name}) has not a single count in its {len(noticed)} noticed channels: check the "
                 "file and the ignored ranges."
+            )
+        negative = int((counts < 0.0).sum())
+        if negative:
+            warnings.append(
+                f"Spectrum {index} ({name}): {statistic} takes the negative counts of {negative} of {len(counts)} bins "
+                f'for none, so that the model comes out too bright: use Fit.statMethod = "chi {index}", or the one '
+                "with its background, not subtracted."
             )
         if not spectrum.isPoisson:
             warnings.append(
