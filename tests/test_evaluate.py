@@ -122,7 +122,7 @@ def test_data_groups_share_what_they_have_in_common(
     engine = _engine()
     calls = []
     compute = engine.Program._compute
-    monkeypatch.setattr(engine.Program, "_compute", lambda *a: calls.append(a[1].name) or compute(*a))
+    monkeypatch.setattr(engine.Program, "_compute", lambda *a: calls.append(a[1].__name__) or compute(*a))
     program = engine.program()
     grids = len(program.grids)
     evaluate_batch(np.array([[1.0, 1.5, 0.2, 0.5]]))

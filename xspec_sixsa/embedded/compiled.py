@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xspec_sixsa.embedded.componenttype import ComponentType
-from xspec_sixsa.embedded.energies import extended
+from xspec_sixsa.embedded.components import function_of
+from xspec_sixsa.embedded.componenttype import Function
+from xspec_sixsa.embedded.energies import own_energies, rebinning, with_extensions
 from xspec_sixsa.embedded.expression import Leaf, Node, Sum
 from xspec_sixsa.embedded.parameterstate import ParameterState, values_version
 from xspec_sixsa.embedded.record import ModelRecord
@@ -55,8 +56,12 @@ class Part:
 
 
 def dummy_edges() -> np.ndarray:
-    """Return XSPEC's dummy response energies (keV), used without data: 0.1 to 50, 5000 bins (``Xspec.init``)."""
-    return np.geomspace(0.1, 50.0, 5001)
+    """Return the energies (keV) used without data: those set by `energies`, else XSPEC's dummy response's.
+
+    The latter are 0.1 to 50 keV in 5000 bins (``Xspec.init``).
+    """
+    energies = own_energies()
+    return np.geomspace(0.1, 50.0, 5001) if energies is None else energies
 
 
 class Values:
@@ -97,11 +102,15 @@ class Program:
         self.parts: list[Part] = []
         self._remembered: OrderedDict[Any, Tensor] = OrderedDict()
         self._remembered_bytes = 0
+        energies = own_energies()
         for number, spectrum in enumerate(session.spectra, start=1):
             for record in session.models.values():
                 if record.active and spectrum.has_source(record.source):
                     folding = spectrum.folding(record.source)
-                    edges, own = extended(folding.edges)
+                    edges, own = with_extensions(folding.edges)
+                    if energies is not None:
+                        folding = folding.from_energies(energies, rebinning(energies, folding.edges))
+                        edges, own = energies, slice(0, len(energies) - 1)
                     self.parts.append(Part(record, int(spectrum.dataGroup), number, folding, self.grid_of(edges), own))
         self.modelled = sorted({part.spectrum for part in self.parts})
         self._dummy: int | None = None
@@ -179,11 +188,12 @@ class Program:
         """Return what a convolution makes of a spectrum."""
         component = record.expression.components[index]
         states = record.groups[group][slice(*record.spans[index])]
-        key: Any = (id(component.function), grid, tuple(values.token(state) for state in states), on[0])
+        function = function_of(component)
+        key: Any = (id(function), grid, tuple(values.token(state) for state in states), on[0])
         if key not in memo:
             numbers = [values.value(state) for state in states]
             parameters = _table(numbers, max(values.n if _varies(numbers) else 1, len(on[1])))
-            memo[key] = component.function(self.grids[grid], parameters, session, on[1])
+            memo[key] = function(self.grids[grid], parameters, session, on[1])
         return key, memo[key]
 
     def _leaf(
@@ -196,10 +206,11 @@ class Program:
         start, stop = record.spans[index]
         states = record.groups[group][start : stop - 1 if additive else stop]
         tokens = tuple(values.token(state) for state in states)
-        key: Any = (id(component.function), grid, tokens)
+        function = function_of(component)
+        key: Any = (id(function), grid, tokens)
         shape = memo.get(key)
         if shape is None:
-            shape = memo[key] = self._compute(component, key, states, grid, values)
+            shape = memo[key] = self._compute(function, key, states, grid, values)
         if not additive:
             return key, shape
         norm_state = record.groups[group][stop - 1]
@@ -209,18 +220,16 @@ class Program:
             memo[key] = shape * norm
         return key, memo[key]
 
-    def _compute(
-        self, component: ComponentType, key: Any, states: list[ParameterState], grid: int, values: Values
-    ) -> Tensor:
+    def _compute(self, function: Function, key: Any, states: list[ParameterState], grid: int, values: Values) -> Tensor:
         numbers = [values.value(state) for state in states]
         if _varies(numbers):
-            return component.function(self.grids[grid], _table(numbers, values.n), session)
+            return function(self.grids[grid], _table(numbers, values.n), session)
         known = self._remembered.get(key)
         if known is not None:
             self._remembered.move_to_end(key)
             return known
         with torch.no_grad():
-            result = component.function(self.grids[grid], _table(numbers, 1), session)
+            result = function(self.grids[grid], _table(numbers, 1), session)
         self._remembered[key] = result
         self._remembered_bytes += result.nbytes
         while self._remembered_bytes > CACHE_BYTES and len(self._remembered) > 1:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
-    Function = Callable[..., torch.Tensor]
+__all__ = ["OWN", "ComponentType", "Function", "ParameterInfo", "parameter"]
 
-__all__ = ["OWN", "ComponentType", "ParameterInfo", "parameter"]
+Function = Callable[..., "torch.Tensor"]
 
 OWN = "xspec_sixsa"
 
@@ -53,6 +53,8 @@ class ComponentType:
         given the spectrum as well, (1 or batch, nE).
     origin : str
         Whose function it is: ours, which is differentiable in ``p``, or a library's.
+    strings : tuple of str
+        Model strings (`xset`) that XSPEC's function reads and ours does not: with one of them set XSPEC's is used.
     """
 
     name: str
@@ -60,6 +62,7 @@ class ComponentType:
     parameters: tuple[ParameterInfo, ...]
     function: Function
     origin: str = OWN
+    strings: tuple[str, ...] = ()
 
 
 def parameter(

@@ -136,14 +136,24 @@ class ModelManager:
         return simulated_parameters()
 
     def setEnergies(self, arg1: str, arg2: str | None = None) -> None:
-        """Evaluate models on more energies than the responses': ``("extend", "high,50,100 log")``; ``"reset"`` ends it.
+        """Evaluate models on other energies than the responses', or on more.
+
+        Parameters
+        ----------
+        arg1 : str
+            ``".1 50. 1000 log"`` with further ranges behind it (``"100. 5 lin"``), the name of a file, ``"extend"``, or
+            ``"reset"``, which ends either.
+        arg2 : str
+            With ``"extend"``: ``"high,50,100 log"``.
 
         Raises
         ------
         XspecError
-            For other arguments: the engine always keeps the responses' own energies.
+            For anything else.
         """
-        set_energies([word for text in (arg1, arg2 or "") for word in str(text).replace(",", " ").split()])
+        if not isinstance(arg1, str) or not isinstance(arg2, str | None):
+            raise XspecError('Error: setEnergies takes strings, as in setEnergies(".1 50. 1000 log").')
+        set_energies(f"{arg1} {arg2 or ''}")
 
     def eqwidth(
         self,

@@ -90,6 +90,10 @@ class Folding:
         size = self.matrix.shape[0] * self.matrix.shape[1]
         self.is_dense = size <= _DENSE_ELEMENTS or self.matrix.nnz > _DENSE_FILLING * size
 
+    def from_energies(self, edges: np.ndarray, rebinning: csr_array) -> Folding:
+        """Return the same for model spectra on other energies, each bin's share (nE, n) of which is known."""
+        return Folding(edges, self.matrix @ rebinning)
+
     @functools.cached_property
     def _dense(self) -> torch.Tensor:
         import torch

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import logging
+import os
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from xspec_sixsa.embedded.abundances import FILE, read_abundances
 from xspec_sixsa.embedded.state import XspecError, session
 
 __all__ = [
-    "add_model_string", "available_abundances", "available_cross_sections", "fields", "set_abundances", "set_cosmology",
-    "set_cross_sections", "set_model_strings", "set_seed",
+    "OTHER_COMMANDS", "SETTERS", "add_model_string", "available_abundances", "available_cross_sections", "fields",
+    "set_abundances", "set_cosmology", "set_cross_sections", "set_data_folder", "set_model_strings", "set_seed",
 ]  # fmt: skip
 
-log = logging.getLogger(__name__)
-
 COSMO_NAMES = ("H0", "q0", "Lambda0")
-# Model strings that change what one of the engine's own components computes; the engine does not follow them, so
-# taking them silently would give a number that differs from XSPEC's.
-EFFECTIVE_MODEL_STRINGS = {
-    "POW_EMIN": "the norm of powerlaw becomes a flux",
-    "POW_EMAX": "the norm of powerlaw becomes a flux",
-    "LINECRITLEVEL": "gaussian lines are cut at another level",
-}
+OTHER_COMMANDS = ("delta", "method", "seed", "statistic", "weight")
+"""What `xset` sets besides model strings and `SETTERS`."""
 
 
 def available_abundances() -> tuple[str, ...]:
@@ -43,19 +38,21 @@ def available_cross_sections() -> tuple[str, ...]:
 
 
 def set_abundances(table: str) -> None:
-    """Take an abundance table, by its name or the beginning of it, for models evaluated from now on.
+    """Take abundances for models evaluated from now on: a table, by its name or the start of it, or ``"file NAME"``.
 
     Raises
     ------
     XspecError
-        For a table that the engine lacks, an ambiguous name, or a file.
+        For a table that the engine lacks, an ambiguous name, or a file that holds no abundances.
     """
     words = _words(table, "abund")
-    if words[0].lower() == "file":
-        raise XspecError(
-            f"abund {table!r}: the embedded engine does not read abundance files; "
-            f"its tables are {', '.join(available_abundances())}. With HEASoft installed real XSPEC reads yours."
-        )
+    if words[0].lower() == FILE:
+        if len(words) < 2:
+            raise XspecError("abund file: the file's name is missing, as in `abund file mine.txt`.")
+        path = os.path.abspath(os.path.expanduser(table.split(None, 1)[1].strip()))
+        session.abund, session.abund_file = read_abundances(path), path
+        session.touch()
+        return
     matches = [name for name in available_abundances() if name.startswith(words[0].lower())]
     if len(matches) != 1:
         raise XspecError(
@@ -63,7 +60,7 @@ def set_abundances(table: str) -> None:
             f"the engine has {', '.join(available_abundances())}."
         )
     if session.abund != matches[0]:
-        session.abund = matches[0]
+        session.abund, session.abund_file = matches[0], ""
         session.touch()
 
 
@@ -108,6 +105,21 @@ def set_cosmology(values: str) -> None:
     session.touch()
 
 
+def set_data_folder(name: str) -> None:
+    """Take the compiled models' data from a folder, for models evaluated from now on; empty: from the usual places.
+
+    Raises
+    ------
+    XspecError
+        Where there is no such folder.
+    """
+    folder = os.path.abspath(os.path.expanduser(name.strip())) if name.strip() else ""
+    if folder and not os.path.isdir(folder):
+        raise XspecError(f"mdatadir {name.strip()}: there is no folder {folder}, so no model could read its data.")
+    session.data_folder = folder
+    session.touch()
+
+
 def set_seed(value: int) -> None:
     """Restart the engine's generator."""
     if isinstance(value, bool) or not isinstance(value, int):
@@ -121,34 +133,49 @@ def set_model_strings(value: dict[str, str] | tuple[tuple[str, str], ...]) -> No
     if not all(isinstance(k, str) and isinstance(v, str) for k, v in items.items()):
         raise XspecError("Error: All names and value entries must be strings.")
     for key in items:
-        _check_model_string(key)
+        _check_followed(key.strip().upper())
     session.model_strings = {key.upper(): text for key, text in items.items()}
     session.touch()
 
 
 def add_model_string(key: str, value: str) -> None:
-    """Add a key and its value to the model strings.
+    """Carry out `xset key value`: add to the model strings, or, as there, set what has a name of its own (`SETTERS`).
 
     Raises
     ------
     XspecError
-        If XSPEC would compute one of the engine's own components differently under this key.
+        For `OTHER_COMMANDS`, which are set elsewhere in Python, and for a key under which XSPEC computes a component of
+        ours differently, where XSPEC's compiled models are not installed.
     """
     if not isinstance(key, str) or not isinstance(value, str):
         raise XspecError("Error: addModelString requires 2 string arguments.")
-    _check_model_string(key)
-    log.info("model string %s = %s reaches XSPEC's compiled models; the engine's own components read none", key, value)
-    session.model_strings[key.strip().upper()] = value.strip()
+    name = key.strip()
+    if name.lower() in SETTERS:
+        SETTERS[name.lower()](value)
+        return
+    if name.lower() in OTHER_COMMANDS:
+        raise XspecError(f"Model string {key!r}: {name} is an attribute of Fit or Xset, and set there.")
+    _check_followed(name.upper())
+    session.model_strings[name.upper()] = value.strip()
     session.touch()
 
 
-def _check_model_string(key: str) -> None:
-    reason = EFFECTIVE_MODEL_STRINGS.get(key.strip().upper())
-    if reason:
+def _check_followed(key: str) -> None:
+    from xspec_sixsa.embedded.components import REGISTRY
+    from xspec_sixsa.embedded.library.catalogue import library
+
+    names = [component.name for component in REGISTRY.values() if key in component.strings]
+    if names and library() is None:
         raise XspecError(
-            f"Model string {key.strip().upper()} is refused: under it {reason}, which the embedded engine does not "
-            "compute. With HEASoft installed use real XSPEC."
+            f"Model string {key} is refused: XSPEC computes {', '.join(names)} differently under it, which the "
+            "engine's own functions do not. XSPEC's compiled ones do: pip install xspectrampoline."
         )
+
+
+SETTERS: dict[str, Callable[[str], None]] = {
+    "abund": set_abundances, "cosmo": set_cosmology, "mdatadir": set_data_folder, "xsect": set_cross_sections,
+}  # fmt: skip
+"""What `xset` sets by its name."""
 
 
 def _words(value: Any, name: str) -> list[str]:

@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING, TextIO
 import numpy as np
 
 if TYPE_CHECKING:
-    from xspec_sixsa.embedded.energies import Extension
+    from xspec_sixsa.embedded.energies import Extension, Range
     from xspec_sixsa.embedded.loadedchain import LoadedChain
     from xspec_sixsa.embedded.parameterstate import ParameterState
     from xspec_sixsa.embedded.record import ModelRecord
     from xspec_sixsa.embedded.spectrum import Spectrum
 
-__all__ = ["EngineSession", "LastFit", "XspecError", "session"]
+__all__ = ["Abundances", "EngineSession", "LastFit", "XspecError", "session"]
+
+Abundances = str | tuple[float, ...]
+"""The name of a table, or atoms of hydrogen to zinc relative to hydrogen, (30,)."""
 
 
 class XspecError(Exception):
@@ -56,8 +59,12 @@ class EngineSession:
         Models by name in the order of their definition (``""`` = the unnamed one); kept by `record.py`.
     chains : list of LoadedChain
         Loaded chains in the order of their file names.
-    abund, xsect : str
-        Abundance table and photoelectric cross-sections; XSPEC 12.9.1's own defaults (``Xspec.init``).
+    abund : Abundances
+        Abundance table; XSPEC 12.9.1's own default (``Xspec.init``).
+    abund_file : str
+        Absolute path of the file that `abund` came from, if from one.
+    xsect : str
+        Photoelectric cross-sections, likewise.
     cosmo : tuple of float
         H0 (km/s/Mpc), q0 and Lambda0.
     stat_method, stat_test, weight : str
@@ -92,6 +99,11 @@ class EngineSession:
         Redshift of the last `calcLumin`, likewise; 0, which none accepts, before the first.
     model_strings : dict
         What `Xset.addModelString` has set.
+    data_folder : str
+        Folder of the compiled models' data that `xset mdatadir` has named; empty where it has not.
+    energies : tuple of Range
+        What `energies` has set in place of the responses' own; empty where it has not. The last ones stay behind in
+        `ranges`, as defaults.
     extensions : dict of str to Extension
         By ``"low"`` and ``"high"``: what `energies extend` has set; the last one stays behind it as default.
     generator : numpy.random.Generator
@@ -104,7 +116,8 @@ class EngineSession:
     spectra: list[Spectrum] = field(default_factory=list)
     models: dict[str, ModelRecord] = field(default_factory=dict)
     chains: list[LoadedChain] = field(default_factory=list)
-    abund: str = "angr"
+    abund: Abundances = "angr"
+    abund_file: str = ""
     xsect: str = "vern"
     cosmo: tuple[float, float, float] = (70.0, 0.0, 0.73)
     stat_method: str = "chi"
@@ -128,6 +141,9 @@ class EngineSession:
     flux_band: tuple[float, float] = (2.0, 10.0)
     flux_redshift: float = 0.0
     model_strings: dict[str, str] = field(default_factory=dict)
+    data_folder: str = ""
+    energies: tuple[Range, ...] = ()
+    ranges: tuple[Range, ...] = ()
     extensions: dict[str, Extension] = field(default_factory=dict)
     last_extension: Extension | None = None
     generator: np.random.Generator = field(default_factory=np.random.default_rng)
@@ -145,7 +161,8 @@ class EngineSession:
     @property
     def settings_key(self) -> tuple[object, ...]:
         """What a model's value depends on besides its parameters and energies."""
-        return (self.abund, self.xsect, self.cosmo, tuple(sorted(self.model_strings.items())))
+        strings = tuple(sorted(self.model_strings.items()))
+        return (self.abund, self.xsect, self.cosmo, strings, self.data_folder)
 
 
 session = EngineSession()

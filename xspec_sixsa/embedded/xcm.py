@@ -14,18 +14,22 @@ from pathlib import Path
 
 from xspec_sixsa.common.files import working_directory
 from xspec_sixsa.common.fitsfile import split_name
+from xspec_sixsa.embedded.abundances import FILE
 from xspec_sixsa.embedded.chains import AllChains
 from xspec_sixsa.embedded.datamanager import AllData
-from xspec_sixsa.embedded.energies import set_energies
+from xspec_sixsa.embedded.energies import names_file, set_energies
 from xspec_sixsa.embedded.fit import Fit
 from xspec_sixsa.embedded.manager import AllModels
 from xspec_sixsa.embedded.parameterstate import bump_structure
 from xspec_sixsa.embedded.plot import Plot
 from xspec_sixsa.embedded.settings import (
+    OTHER_COMMANDS,
+    SETTERS,
     add_model_string,
     set_abundances,
     set_cosmology,
     set_cross_sections,
+    set_data_folder,
     set_seed,
 )
 from xspec_sixsa.embedded.spectrum import Spectrum
@@ -155,6 +159,8 @@ class _Restorer:
             raise statement.error(f"{REFUSED[command]}; with HEASoft installed use real XSPEC.")
         if command == "cd":
             self._cd(statement)
+        elif command in ("abund", "energies", "xset"):
+            self._named_file(statement)
         elif command in ("data", "response", "arf", "backgrnd", "corfile"):
             for _, name in self._file_arguments(statement):
                 if name.lower() != NONE:
@@ -202,6 +208,17 @@ class _Restorer:
                 here = folder == Path.cwd() or Path(base).is_absolute()
                 return (base if here else str(candidate)) + rest
         raise statement.error(f"there is no file {base} in {self.folder} or beside the session file.")
+
+    def _named_file(self, statement: Statement) -> str | None:
+        """The path of the file that an `abund`, `energies` or `xset abund` command names; None where it names none."""
+        words = statement.words
+        if statement.command == "xset" and words and "abund".startswith(words[0].lower()):
+            words = words[1:]
+        elif statement.command == "energies":
+            return self._file(words[0], statement) if words and names_file(words[0]) else None
+        elif statement.command == "xset":
+            return None
+        return self._file(words[1], statement) if len(words) > 1 and words[0].lower() == FILE else None
 
     def _file_arguments(self, statement: Statement) -> list[tuple[str, str]]:
         """(index before the file, file) pairs of data, response, arf, backgrnd and corfile commands."""
@@ -290,8 +307,12 @@ class _Restorer:
     def _xset(self, statement: Statement) -> None:
         key, value = statement.words[0].lower(), " ".join(statement.words[1:])
         setting = next((name for name in _XSET if name.startswith(key)), None)
-        if setting in _SETTERS:
-            _SETTERS[setting](value)
+        if setting == "abund":
+            self._abund(Statement(statement.line, "abund", statement.words[1:], statement.text))
+        elif setting == "mdatadir":
+            set_data_folder(str(self.folder / Path(value).expanduser()))
+        elif setting in SETTERS:
+            SETTERS[setting](value)
         elif setting == "seed":
             set_seed(int(value))
         elif setting == "weight":
@@ -302,13 +323,12 @@ class _Restorer:
             Fit.statMethod = value
         elif setting == "method":
             self._method(Statement(statement.line, "method", statement.words[1:], statement.text))
-        elif setting == "mdatadir":
-            log.info("%s line %d: mdatadir has no effect here", self.path, statement.line)
         else:
             add_model_string(statement.words[0], value)
 
     def _abund(self, statement: Statement) -> None:
-        set_abundances(" ".join(statement.words))
+        path = self._named_file(statement)
+        set_abundances(f"{FILE} {path}" if path else " ".join(statement.words))
 
     def _xsect(self, statement: Statement) -> None:
         set_cross_sections(" ".join(statement.words))
@@ -317,7 +337,7 @@ class _Restorer:
         set_cosmology(" ".join(statement.words))
 
     def _energies(self, statement: Statement) -> None:
-        set_energies([word for text in statement.words for word in text.replace(",", " ").split()])
+        set_energies(self._named_file(statement) or " ".join(statement.words))
 
     def _weight(self, statement: Statement) -> None:
         Fit.weight = " ".join(statement.words)
@@ -357,5 +377,4 @@ class _Restorer:
             log.info("%s line %d: `setplot %s` is not restored", self.path, statement.line, word)
 
 
-_SETTERS = {"abund": set_abundances, "cosmo": set_cosmology, "xsect": set_cross_sections}
-_XSET = ("abund", "cosmo", "delta", "mdatadir", "method", "seed", "statistic", "weight", "xsect")
+_XSET = sorted([*SETTERS, *OTHER_COMMANDS])

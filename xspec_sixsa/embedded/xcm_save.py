@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from xspec_sixsa.common.fitsfile import split_name
+from xspec_sixsa.embedded.abundances import name_of
 from xspec_sixsa.embedded.fit import Fit
 from xspec_sixsa.embedded.manager import AllModels
 from xspec_sixsa.embedded.parameterstate import ParameterState
@@ -78,15 +79,20 @@ def setting_lines() -> list[str]:
     """`method`, `abund`, `xsect`, `cosmo`, `xset`, `systematic`; `weight`, `energies` where not XSPEC's default."""
     lines = [
         f"method {Fit.method} {Fit.nIterations} {Fit.criticalDelta:g}",
-        f"abund {session.abund}",
+        f"abund {name_of(session.abund)} {_path(session.abund_file)}".rstrip(),
         f"xsect {session.xsect}",
         "cosmo " + " ".join(f"{value:g}" for value in session.cosmo),
         f"xset delta {Fit.delta:g}",
     ]
+    if session.data_folder:
+        lines.append(f"xset mdatadir {_path(session.data_folder)}")
     lines += [f"xset {key}  {value}" for key, value in sorted(session.model_strings.items())]
     lines.append(f"systematic {AllModels.systematic:g}")
     if Fit.weight != "standard":
         lines.append(f"weight {Fit.weight}")
+    if session.energies:
+        ranges = (f"{part.high!r} {part.bins} {part.spacing}" for part in session.energies)
+        lines.append(f"energies {session.energies[0].low!r} {' '.join(ranges)}")
     for side, more in session.extensions.items():
         lines.append(f"energies extend {side},{more.energy!r},{more.bins},{more.spacing}")
     return lines

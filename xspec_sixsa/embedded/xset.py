@@ -8,6 +8,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from xspec_sixsa import __version__
+from xspec_sixsa.embedded.abundances import name_of
 from xspec_sixsa.embedded.console import report
 from xspec_sixsa.embedded.settings import (
     add_model_string,
@@ -79,8 +80,11 @@ class XspecSettings:
 
     @property
     def abund(self) -> str:
-        """Abundance table: angr (default), aneb, aspl, feld, grsa, lodd or wilm; abbreviations are understood."""
-        return session.abund
+        """Abundance table: angr (default), aneb, aspl, feld, grsa, lodd or wilm, also abbreviated; or ``"file NAME"``.
+
+        A file holds 30 numbers, atoms of hydrogen to zinc relative to hydrogen; what is given back then is ``"file"``.
+        """
+        return name_of(session.abund)
 
     @abund.setter
     def abund(self, table: str) -> None:
@@ -169,12 +173,12 @@ class XspecSettings:
         set_model_strings(value)
 
     def addModelString(self, key: str, value: str) -> None:
-        """Add a key and its value to the model strings; a key that would change the engine's results is refused.
+        """Add a key and its value to the model strings; ``"mdatadir"`` and ``"abund"`` do what XSPEC's `xset` does.
 
         Raises
         ------
         XspecError
-            If XSPEC would compute one of the engine's own components differently under this key.
+            For a key under which XSPEC computes a component of ours differently, where its own is not installed.
         """
         add_model_string(key, value)
 
@@ -209,7 +213,7 @@ class XspecSettings:
         """Print the settings."""
         h0, q0, lambda0 = self.cosmo
         lines = [
-            f"Abundance table: {self.abund}",
+            f"Abundance table: {self.abund} {session.abund_file}".rstrip(),
             f"Photoelectric cross-sections: {self.xsect}",
             f"Cosmology: H0 = {h0} km/s/Mpc, q0 = {q0}, Lambda0 = {lambda0}",
             f"Chatter: {self.chatter}, log chatter: {self.logChatter}",

@@ -14,7 +14,7 @@ from xspec_sixsa.common.fitsfile import split_name
 
 __all__ = ["load_chain", "loaded_chains", "refuse_chains", "refuse_folder", "save_xcm", "unload_chains"]
 
-_FILE_LINE = re.compile(r"^(\s*(?:data|backgrnd|corfile|response|arf)\s+(?:\S+\s+)?)(\S+)(\s*)$")
+_FILE_LINE = re.compile(r"^(\s*(?:(?:data|backgrnd|corfile|response|arf)\s+(?:\S+\s+)?|abund\s+file\s+))(\S+)(\s*)$")
 _TABLE = re.compile(r"(\b[aem]table\{)([^{}]+)(\})")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -11,10 +12,12 @@ import numpy as np
 from xspec_sixsa.common.observation import Observation
 from xspec_sixsa.session.freeparameter import FreeParameter
 from xspec_sixsa.session.gain import gains
+from xspec_sixsa.session.observe import saved_lines
 from xspec_sixsa.session.parameters import chain_name, model_objects, parameters_of
 
 __all__ = ["difference", "fingerprint"]
 
+DIGITS = 1e-6  # of energies: PyXspec gives ten digits, and replaces zero by a small number
 _WORDS = {
     "free": "the free parameters",
     "limits": "the hard limits",
@@ -62,13 +65,30 @@ def fingerprint(module: ModuleType, parameters: list[FreeParameter], observation
         "limits": {p.chain_name: [float(x) for x in p.hard_limits] for p in parameters},
         "frozen": frozen,
         "links": links,
-        "abund": str(module.Xset.abund).split()[0].rstrip(":"),
+        "abund": _abundances(module),
         "xsect": str(module.Xset.xsect).split()[0].rstrip(":"),
         "cosmo": [float(x) for x in module.Xset.cosmo],
         "model_strings": {str(k): str(v) for k, v in tuple(module.Xset.modelStrings)},
         "weight": str(module.Fit.weight),
         **({"gain": fixed_gain} if fixed_gain else {}),
     }
+
+
+def _abundances(module: ModuleType) -> str:
+    """The name of the abundance table; of a file's its own and the digest of what is in it."""
+    name = str(module.Xset.abund).split()[0].rstrip(":")
+    if name != "file":
+        return name
+    folder = Path()
+    for line in saved_lines(module):
+        words = line.split(maxsplit=2)
+        if words[:1] == ["cd"]:
+            folder = Path(line.split(maxsplit=1)[1])
+        elif words[:2] == ["abund", "file"]:
+            path = folder / words[2].strip()
+            known = hashlib.sha256(path.read_bytes()).hexdigest()[:12] if path.is_file() else "not there any more"
+            return f"file {path.name} ({known})"
+    return name
 
 
 def _spectrum(module: ModuleType, data: Any) -> dict[str, Any]:
@@ -101,7 +121,27 @@ def _spectrum(module: ModuleType, data: Any) -> dict[str, Any]:
         "statistic": data.statistic,
         "systematic": data.systematic,
         "counts_sha256": hashes.hexdigest(),
+        **_other_energies(module, data),
     }
+
+
+def _other_energies(module: ModuleType, data: Any) -> dict[str, Any]:
+    """Energies that models are evaluated on, where these are not the response's own (XSPEC's `energies`)."""
+    found: dict[str, str] = {}
+    if any(gain.spectrum == data.index for gain in gains(module)):  # it moves the response's
+        return {}
+    for source, name in sorted(module.AllModels.sources.items()):
+        try:
+            response = module.AllData(data.index).multiresponse[source - 1]
+            used = np.array(module.AllModels(data.data_group, name).energies(data.index), dtype=float)
+        except Exception:  # PyXspec raises plain Exception for a source without a response
+            continue
+        own = np.asarray(response.energies, dtype=float)
+        if used.shape != own.shape or not np.allclose(used, own, rtol=DIGITS, atol=1e-9):
+            text = " ".join(f"{energy:.7g}" for energy in used)
+            digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+            found[str(source)] = f"{used[0]:g}-{used[-1]:g} keV in {len(used) - 1} bins ({digest})"
+    return {"energies": found} if found else {}
 
 
 def difference(before: dict[str, Any], now: dict[str, Any]) -> list[str]:

@@ -19,6 +19,7 @@ __all__ = ["find_file", "locate", "restore_parts", "restore_session", "session_f
 
 _FILE_COMMAND = re.compile(r"^\s*(data|response|arf|backgrnd|corfile)\s+(.*)$")
 _TABLE = re.compile(r"\b[aem]table\{([^{}]+)\}")
+_ABUNDANCES = re.compile(r"^\s*(?:xset\s+)?abund\s+file\s+(\S+)")
 DEEPEST = 4
 """Folders, from the last, of a path that is looked for elsewhere."""
 ABOVE = 4
@@ -159,6 +160,9 @@ def session_files(session: Path) -> Iterator[tuple[str, Path]]:
             moved = moved / os.path.expanduser(line.split()[1])
         if re.match(r"^\s*mo(?:d(?:el?)?)?\s", line):
             yield from (("model", moved / os.path.expanduser(name)) for name in _TABLE.findall(line))
+        abundances = _ABUNDANCES.match(line)
+        if abundances:
+            yield "abund", moved / os.path.expanduser(abundances[1])
         match = _FILE_COMMAND.match(line)
         if not match or "$" in line:
             continue

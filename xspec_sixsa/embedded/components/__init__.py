@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from xspec_sixsa.embedded.components import absorption, additive_thermal, comptonised, lines, multiplicative, powerlaws
 from xspec_sixsa.embedded.components.names import CONVOLUTIONS, MIXING, XSPEC_NAMES, resolve
-from xspec_sixsa.embedded.componenttype import ComponentType
+from xspec_sixsa.embedded.componenttype import ComponentType, Function
 from xspec_sixsa.embedded.library.catalogue import library
 from xspec_sixsa.embedded.state import XspecError, session
 
-__all__ = ["REGISTRY", "available", "lookup"]
+__all__ = ["REGISTRY", "available", "function_of", "lookup"]
 
 REGISTRY: dict[str, ComponentType] = {
     component.name: component
@@ -27,6 +27,14 @@ def available() -> dict[str, ComponentType]:
     if models is None:
         return dict(REGISTRY)
     return {name: REGISTRY.get(name) or models.component(name) for name in models.served} | REGISTRY
+
+
+def function_of(component: ComponentType) -> Function:
+    """Return what evaluates a component under the session's model strings: its own function, or XSPEC's (`strings`)."""
+    models = library()
+    if models is None or not any(key in session.model_strings for key in component.strings):
+        return component.function
+    return models.component(component.name).function
 
 
 def lookup(name: str) -> ComponentType:

@@ -18,7 +18,7 @@ from xspec_sixsa.embedded.components.crosssections import (
 from xspec_sixsa.embedded.components.numerics import as_key, column, differentiated, redshifted
 from xspec_sixsa.embedded.componenttype import ComponentType, parameter
 from xspec_sixsa.embedded.library.catalogue import library
-from xspec_sixsa.embedded.state import EngineSession
+from xspec_sixsa.embedded.state import Abundances, EngineSession
 
 __all__ = ["COMPONENTS"]
 
@@ -38,14 +38,14 @@ MM83_BELOW = 0.03  # keV; below, 33.6 E^-3
 
 
 @functools.lru_cache(maxsize=16)
-def _library_section(kind: str, table: str, xsect: str, raw_edges: bytes) -> torch.Tensor:
+def _library_section(kind: str, table: Abundances, xsect: str, raw_edges: bytes) -> torch.Tensor:
     models = library()
     assert models is not None
     return models.optical_depth(kind, _energies(raw_edges), EngineSession(abund=table, xsect=xsect))
 
 
 @functools.lru_cache(maxsize=16)
-def _tabulated_section(kind: str, table: str, xsect: str, raw_edges: bytes) -> torch.Tensor:
+def _tabulated_section(kind: str, table: Abundances, xsect: str, raw_edges: bytes) -> torch.Tensor:
     if kind == "TBabs":
         return dusty_gas(table, raw_edges)
     edges = _energies(raw_edges)
@@ -57,7 +57,7 @@ def _energies(raw: bytes) -> torch.Tensor:
     return torch.frombuffer(bytearray(raw), dtype=torch.float64)
 
 
-def _section(kind: str, table: str, xsect: str, edges: torch.Tensor) -> torch.Tensor:
+def _section(kind: str, table: Abundances, xsect: str, edges: torch.Tensor) -> torch.Tensor:
     """Return the cross-section in each bin, (rows, nE + 1) -> (rows, nE)."""
     if kind != "phabs":
         sigma = torch.where(edges < HIGHEST, gas_with_molecules(table)(edges), 0.0)
@@ -75,12 +75,12 @@ def _section(kind: str, table: str, xsect: str, edges: torch.Tensor) -> torch.Te
 def _transmission(
     kind: str, edges: torch.Tensor, nh: torch.Tensor, z: torch.Tensor | None, settings: Any
 ) -> torch.Tensor:
-    table, xsect, models = settings.abund.lower(), settings.xsect.lower(), library()
+    table, xsect, models = settings.abund, settings.xsect.lower(), library()
     shifted = edges if z is None else redshifted(edges, z)
     if z is None or (shifted.shape[0] == 1 and not differentiated(z)):
         # XSPEC's own where it is installed, else from our tables
         sigma = (_library_section if models else _tabulated_section)(kind, table, xsect, as_key(shifted))
-    elif models and table not in ABUNDANCES:
+    elif models and isinstance(table, str) and table not in ABUNDANCES:
         # a redshift that varies, with abundances that our tables lack: not differentiable
         name = "zphabs" if kind == "phabs" else kind
         return models.spectra(models.definitions[name], edges, torch.cat(torch.broadcast_tensors(nh, z), 1), settings)
@@ -159,8 +159,8 @@ def zwabs(edges: torch.Tensor, p: torch.Tensor, settings: Any = None) -> torch.T
 
 
 COMPONENTS = (
-    ComponentType("TBabs", "mul", (NH,), TBabs),
-    ComponentType("zTBabs", "mul", (NH, REDSHIFT), zTBabs),
+    ComponentType("TBabs", "mul", (NH,), TBabs, strings=("TBABSVERSION",)),
+    ComponentType("zTBabs", "mul", (NH, REDSHIFT), zTBabs, strings=("TBABSVERSION",)),
     ComponentType("phabs", "mul", (NH,), phabs),
     ComponentType("zphabs", "mul", (NH, REDSHIFT), zphabs),
     ComponentType("wabs", "mul", (NH,), wabs),

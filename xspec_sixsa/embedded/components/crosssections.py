@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from xspec_sixsa.embedded.state import XspecError
+from xspec_sixsa.embedded.state import Abundances, XspecError
 
 __all__ = ["ABUNDANCES", "BalucinskaChurch", "CrossSection", "dusty_gas", "gas_with_molecules", "photoelectric"]
 
@@ -78,9 +78,11 @@ def _elements(name: str) -> dict[int, tuple[np.ndarray, np.ndarray]]:
     return {**_elements("bcmc"), **own} if name == "obcm" else own
 
 
-def abundance(table: str) -> dict[int, float]:
+def abundance(table: Abundances) -> dict[int, float]:
     """Return the number of atoms per hydrogen atom of each absorbing element."""
     t = _tables()
+    if not isinstance(table, str):
+        return {int(z): table[z - 1] for z in t["abund_z"]}
     names = [str(n) for n in t["abund_names"]]
     if table.lower() not in names:
         raise XspecError(f"abund {table!r} is not among the embedded abundance tables; take one of {', '.join(names)}.")
@@ -98,7 +100,7 @@ def _at(set_name: str, z: int, x: np.ndarray) -> np.ndarray:
     return np.exp(np.interp(x, *_elements(set_name)[z]))
 
 
-def _weights(table: str, molecules: bool) -> dict[int, float]:
+def _weights(table: Abundances, molecules: bool) -> dict[int, float]:
     weights = abundance(table)
     if molecules:
         weights = {**weights, 1: weights[1] * (1.0 - MOLECULAR), H2: 0.5 * MOLECULAR * weights[1]}
@@ -162,20 +164,20 @@ class BalucinskaChurch:
 
 
 @functools.lru_cache(maxsize=16)
-def photoelectric(table: str, xsect: str) -> CrossSection | BalucinskaChurch:
+def photoelectric(table: Abundances, xsect: str) -> CrossSection | BalucinskaChurch:
     """Return the cross-section of neutral gas with an abundance table: that of phabs and its relatives."""
     weights = _weights(table, molecules=False)
     return CrossSection(xsect, weights) if xsect == "vern" else BalucinskaChurch(xsect, weights)
 
 
 @functools.lru_cache(maxsize=16)
-def gas_with_molecules(table: str) -> CrossSection:
+def gas_with_molecules(table: Abundances) -> CrossSection:
     """Return the cross-section of gas with a fifth of its hydrogen in H2, without dust: that of zTBabs."""
     return CrossSection("tb", _weights(table, molecules=True))
 
 
 @functools.lru_cache(maxsize=16)
-def dusty_gas(table: str, raw_edges: bytes) -> torch.Tensor:
+def dusty_gas(table: Abundances, raw_edges: bytes) -> torch.Tensor:
     """Return the cross-section of TBabs in each bin, in 1e-22 cm^2 per hydrogen atom, for edges given as bytes.
 
     Gas, H2 and grains of sizes ``a^-3.5`` whose interiors are shielded (Wilms et al. 2000, appendix): a grain of

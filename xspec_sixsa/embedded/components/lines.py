@@ -18,6 +18,8 @@ Cumulative = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 LINE_ENERGY = parameter("LineE", "keV", 6.5, 0.0, 0.0, 1e6, 1e6, 0.05)
 WIDTH = (0.1, 0.0, 0.0, 10.0, 20.0, 0.05)
 REDSHIFT = parameter("Redshift", "", 0.0, -0.999, -0.999, 10.0, 10.0, -0.01)
+CUT = ("LINECRITLEVEL",)
+"""The model string that says how little of a line is negligible."""
 FAR = 40.0  # widths; beyond, erf is 1 and its slope 0 in double precision
 
 
@@ -81,7 +83,7 @@ def lorentz(edges: torch.Tensor, p: torch.Tensor, settings: Any = None) -> torch
 
 
 COMPONENTS = (
-    ComponentType("gaussian", "add", (LINE_ENERGY, parameter("Sigma", "keV", *WIDTH)), gaussian),
-    ComponentType("zgauss", "add", (LINE_ENERGY, parameter("Sigma", "keV", *WIDTH), REDSHIFT), zgauss),
-    ComponentType("lorentz", "add", (LINE_ENERGY, parameter("Width", "keV", *WIDTH)), lorentz),
+    ComponentType("gaussian", "add", (LINE_ENERGY, parameter("Sigma", "keV", *WIDTH)), gaussian, strings=CUT),
+    ComponentType("zgauss", "add", (LINE_ENERGY, parameter("Sigma", "keV", *WIDTH), REDSHIFT), zgauss, strings=CUT),
+    ComponentType("lorentz", "add", (LINE_ENERGY, parameter("Width", "keV", *WIDTH)), lorentz, strings=CUT),
 )

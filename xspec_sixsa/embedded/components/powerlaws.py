@@ -14,6 +14,8 @@ from xspec_sixsa.embedded.componenttype import ComponentType, parameter
 __all__ = ["COMPONENTS"]
 
 INDEX = (1.0, -3.0, -2.0, 9.0, 10.0, 0.01)
+BAND = ("POW_EMIN", "POW_EMAX")
+"""Model strings that make the norm an energy flux between two energies."""
 
 
 def _logs(edges: torch.Tensor) -> torch.Tensor:
@@ -106,18 +108,20 @@ def pegpwrlw(edges: torch.Tensor, p: torch.Tensor, settings: Any = None) -> torc
 
 
 COMPONENTS = (
-    ComponentType("powerlaw", "add", (parameter("PhoIndex", "", *INDEX),), powerlaw),
+    ComponentType("powerlaw", "add", (parameter("PhoIndex", "", *INDEX),), powerlaw, strings=BAND),
     ComponentType(
         "zpowerlw",
         "add",
         (parameter("PhoIndex", "", *INDEX), parameter("Redshift", "", 0.0, -0.999, -0.999, 10.0, 10.0, -0.01)),
         zpowerlw,
+        strings=BAND,
     ),
     ComponentType(
         "cutoffpl",
         "add",
         (parameter("PhoIndex", "", *INDEX), parameter("HighECut", "keV", 15.0, 0.01, 1.0, 500.0, 500.0, 0.01)),
         cutoffpl,
+        strings=BAND,
     ),
     ComponentType(
         "bknpower",
@@ -128,6 +132,7 @@ COMPONENTS = (
             parameter("PhoIndx2", "", 2.0, *INDEX[1:]),
         ),
         bknpower,
+        strings=BAND,
     ),
     ComponentType(
         "bkn2pow",
@@ -140,6 +145,7 @@ COMPONENTS = (
             parameter("PhoIndx3", "", 3.0, *INDEX[1:]),
         ),
         bkn2pow,
+        strings=BAND,
     ),
     ComponentType(
         "logpar",

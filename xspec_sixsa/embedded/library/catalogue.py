@@ -21,7 +21,7 @@ from xspec_sixsa.embedded.library.datafiles import FOLDER_VARIABLE, SOURCE, data
 from xspec_sixsa.embedded.library.modeldat import Definition, read_definitions
 from xspec_sixsa.embedded.library.processes import Processes
 from xspec_sixsa.embedded.library.request import Request, Setting, Versions
-from xspec_sixsa.embedded.state import XspecError
+from xspec_sixsa.embedded.state import Abundances, XspecError
 
 __all__ = ["ModelLibrary", "library"]
 
@@ -43,10 +43,11 @@ REFUSED = {
 class Settings(Protocol):
     """What of the session the library depends on."""
 
-    abund: str
+    abund: Abundances
     xsect: str
     cosmo: tuple[float, float, float]
     model_strings: dict[str, str]
+    data_folder: str
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class ModelLibrary:
 
     @property
     def data_folder(self) -> Path:
-        """Where the models' data files are looked for."""
+        """Where the models' data files are looked for without a word of the session's."""
         return data_folder(self.folder / "spectral/modelData")
 
     @functools.cached_property
@@ -122,7 +123,7 @@ class ModelLibrary:
             keV.
         parameters : Tensor (n, d)
         settings : EngineSession or alike
-            Its ``abund``, ``xsect``, ``cosmo`` and ``model_strings`` reach the library.
+            Its ``abund``, ``xsect``, ``cosmo``, ``model_strings`` and ``data_folder`` reach the library.
         flux : Tensor (1 or n, nE), optional
             What a convolution model works on.
 
@@ -200,10 +201,10 @@ class ModelLibrary:
             )
 
     def _setting(self, settings: Settings) -> Setting:
-        folder = self.data_folder
+        folder = Path(settings.data_folder) if settings.data_folder else self.data_folder
         strings = tuple(sorted(settings.model_strings.items()))
         versions = _versions(self.folder, folder)
-        if settings.abund not in self.abundances:
+        if isinstance(settings.abund, str) and settings.abund not in self.abundances:
             raise XspecError(f"abund {settings.abund!r} is unknown: XSPEC has {', '.join(self.abundances)}.")
         return Setting(settings.abund, settings.xsect, settings.cosmo, strings, str(folder), versions)
 

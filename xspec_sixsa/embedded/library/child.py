@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from xspec_sixsa.embedded.abundances import name_of
 from xspec_sixsa.embedded.library.request import Request, Setting
 
 __all__ = ["READY", "main"]
@@ -83,7 +84,10 @@ class _Library:
             for put, version in zip((library.FPATDV, library.FPNEIV, library.FPSPXV), wanted.versions, strict=True):
                 put(version.encode())
         if present is None or present.abund != wanted.abund:
-            library.FPSOLR(wanted.abund.encode(), ctypes.byref(failed))
+            numbers = () if isinstance(wanted.abund, str) else wanted.abund
+            if numbers:
+                library.FPSLFL((ctypes.c_float * len(numbers))(*numbers), len(numbers), ctypes.byref(failed))
+            library.FPSOLR(name_of(wanted.abund).encode(), ctypes.byref(failed))
         if present is None or present.xsect != wanted.xsect:
             library.FPXSCT(wanted.xsect.encode(), ctypes.byref(failed))
         if present is None or present.cosmo != wanted.cosmo:
@@ -93,7 +97,9 @@ class _Library:
             for key, value in wanted.strings:
                 library.FPMSTR(key.encode(), value.encode())
         if failed.value:
-            raise ValueError(f"XSPEC's library refuses abund {wanted.abund} or xsect {wanted.xsect}: {self._said()}")
+            raise ValueError(
+                f"XSPEC's library refuses abund {name_of(wanted.abund)} or xsect {wanted.xsect}: {self._said()}"
+            )
         self._setting = wanted
         self._complaints.clear()
         self._said()

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from xspec_sixsa.embedded.state import Abundances
+
 __all__ = ["Request", "Setting", "Versions"]
 
 
@@ -25,8 +27,9 @@ class Setting:
 
     Attributes
     ----------
-    abund, xsect : str
-        Abundance table and photoelectric cross-sections.
+    abund : Abundances
+    xsect : str
+        Photoelectric cross-sections.
     cosmo : tuple of float
         H0 (km/s/Mpc), q0, Lambda0.
     strings : tuple of (str, str)
@@ -36,7 +39,7 @@ class Setting:
     versions : Versions
     """
 
-    abund: str
+    abund: Abundances
     xsect: str
     cosmo: tuple[float, float, float]
     strings: tuple[tuple[str, str], ...]
