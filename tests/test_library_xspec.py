@@ -67,6 +67,32 @@ def test_folded_models_are_those_of_a_real_xspec(both: tuple[ModuleType, ModuleT
     assert "xspectrampoline" not in sys.modules
 
 
+# By parameter number; what they read is `mekal1.dat` to `mekal6.dat`, and `nsatmosdata.fits`.
+WITH_DATA = {
+    "mekal": {1: 0.7, 3: 0.4, 5: 0},
+    "vmekal": {1: 3.0, 9: 0.2, 18: 0},
+    "cemekl": {1: 1.2, 2: 5.0, 6: 0},
+    "nsatmos": {1: 6.2, 2: 1.6},
+}
+
+
+@pytest.mark.parametrize("expression", WITH_DATA)
+def test_models_with_data_are_those_of_a_real_xspec(both: tuple[ModuleType, ModuleType], expression: str) -> None:
+    models = library()
+    assert models is not None
+    lacking = [name for name in ("mekal1.dat", "nsatmosdata.fits") if not (models.data_folder / name).is_file()]
+    if lacking:
+        pytest.skip(f"this HEASoft has no model data: {lacking} are not in {models.data_folder}")
+    values = []
+    for xspec in both:
+        xspec.Xset.abund = "angr"
+        xspec.AllData("two.pha")
+        model = xspec.Model(expression)
+        model.setPars(WITH_DATA[expression])
+        values.append(np.array(model.folded(1)))
+    assert values[1] == pytest.approx(values[0], rel=1e-5)  # single precision
+
+
 def test_extended_energies_are_those_of_a_real_xspec(both: tuple[ModuleType, ModuleType]) -> None:
     found = []
     for xspec in both:

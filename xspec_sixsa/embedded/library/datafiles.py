@@ -21,6 +21,8 @@ SOURCE = "the folder spectral/modelData of HEASoft 6.35 (https://heasarc.gsfc.na
 
 APEC = "apec_v{atomdb}_coco.fits", "apec_v{atomdb}_line.fits"
 NEI = "apec_v{nei}_nei_comp.fits", "apec_v{nei}_nei_line.fits", "apec_v{nei}_eigen.fits"
+MEKAL = tuple(f"mekal{number}.dat" for number in range(1, 7))
+MEKAL_TABLE = ("mekal.mod",)
 # What each model of XSPEC 12.15.0 opens at its default switches, as `strace` shows it.
 NEEDS: dict[tuple[str, ...], str] = {
     APEC: "apec bapec bcempow bcheb6 bcie bcoolflow bcph bexpcheb6 bgadem btapec bvapec bvcempow bvcheb6 bvcie "
@@ -44,7 +46,7 @@ NEEDS: dict[tuple[str, ...], str] = {
     ("KBHline00.fits",): "kyconv",
     ("KBHline01.fits",): "kyrline",
     ("recomb.fits",): "meka vmeka",
-    ("mekal.mod",): "mekal vmekal",
+    MEKAL_TABLE: "mekal vmekal",
     ("nsadata.fits",): "nsa",
     ("nsagravdata.fits",): "nsagrav",
     ("nsatmosdata.fits",): "nsatmos",
@@ -64,6 +66,9 @@ NEEDS: dict[tuple[str, ...], str] = {
     ("xillver-a-Ec3.fits",): "xilconv",
 }
 _FILES = {name: files for files, names in NEEDS.items() for name in names.split()}
+PLASMA = {0.0: MEKAL, 1.0: MEKAL_TABLE, 2.0: APEC}
+"""What plasma models open by their ``switch``: Mekal as computed, Mekal as tabulated, AtomDB."""
+_PLASMA_MODELS = {*NEEDS[APEC].split(), *NEEDS[MEKAL_TABLE].split()}
 ROOT_STRINGS = {
     "APECROOT", "NEIAPECROOT", "NSMAXG_DIR", "NSMAX_DIR", "NSX_DIR", "SLIMBB_DIR", "XSCAT_DIR", "ZXIPCF_DIR"
 }  # fmt: skip
@@ -115,14 +120,27 @@ def missing_files(
 ) -> list[str]:
     """Return the data files that a model needs at parameter values (None: its defaults) and that are not there.
 
-    Empty where a switch is not at its default, or a model string says where data are: what is needed then only shows
-    when the model is evaluated.
+    Empty where a switch is not at its default (other than that of plasma models), or a model string says where data
+    are: what is needed then only shows when the model is evaluated.
     """
-    if values is not None and any(
-        p.kind == "switch" and p.value != value for p, value in zip(definition.parameters, values, strict=True)
-    ):
-        return []
     if ROOT_STRINGS & set(strings):
         return []
-    names = [name.format(**versions._asdict()) for name in _FILES.get(definition.name, ())]
+    names = [name.format(**versions._asdict()) for name in _needed(definition, values)]
     return [name for name in names if not (folder / name).is_file() and not (folder / f"{name}.gz").is_file()]
+
+
+def _needed(definition: Definition, values: Sequence[float] | None) -> tuple[str, ...]:
+    """Names, with versions left open, of the files that a model opens at parameter values."""
+    switches = {
+        p.name: (p.value, p.value if values is None else values[k])
+        for k, p in enumerate(definition.parameters)
+        if p.kind == "switch"
+    }
+    if all(value == default for default, value in switches.values()):
+        return _FILES.get(definition.name, ())
+    if definition.name not in _PLASMA_MODELS or "switch" not in switches:
+        return ()
+    switch = switches["switch"][1]
+    # cooling flows do not compute Mekal: they take the table's temperatures
+    flows = switch == 0.0 and ("flow" in definition.name or "cph" in definition.name)
+    return MEKAL_TABLE if flows else PLASMA.get(switch, ())
