@@ -1,11 +1,13 @@
 """Fits with XSPEC's compiled models from the shell, as on a machine without HEASoft, and the same with a real XSPEC.
 
-    python benchmarks/library_fits.py [--folder library_fits]        # then: sixsa plot library_fits/agn/embedded
+    python benchmarks/library_fits.py [--folder library_fits] [--only agn] [--time-limit 900]
+    # then: sixsa plot library_fits/agn/embedded
 
 Two spectra are faked through the demo's EPIC-pn-like response, each is saved as a session with priors, and `sixsa fit`
-is run on it: by the embedded engine in an environment without HEADAS; and by real XSPEC where HEADAS is set. Printed
+is run on it: by the embedded engine in an environment without HEADAS; then by real XSPEC where HEADAS is set. Printed
 are the verdicts, log Z, evaluations, and for each parameter the means, their difference in standard deviations and the
-Jensen-Shannon divergence in nat.
+Jensen-Shannon divergence in nat. A fit that reaches its time limit ends the command; called again it goes on there, and
+fits that the folder has are not made anew.
 """
 
 from __future__ import annotations
@@ -14,7 +16,6 @@ import argparse
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import ModuleType
 
@@ -28,6 +29,7 @@ from xspec_sixsa.interfaces.demo import make_demo_data
 
 EXPOSURE = 40000.0
 TARGET = 2000
+INTERRUPTED = 130  # exit code of a run that ended before it had anything
 PRIORS = {
     "agn": {
         "nH__1": ("uniform", 0.0, 1.0),
@@ -62,7 +64,10 @@ def flux(xspec: ModuleType) -> None:
 
 
 def make(name: str, folder: Path) -> None:
-    """Fake the spectrum, and write ``session.xcm`` and ``priors.toml``."""
+    """Fake the spectrum, and write ``session.xcm`` and ``priors.toml``, where they are not there."""
+    session = folder / "session.xcm"
+    if session.exists() and "fake.pha" in session.read_text():  # written last
+        return
     make_demo_data(folder)
     with working_directory(folder):
         xspec.AllData.clear()
@@ -75,30 +80,40 @@ def make(name: str, folder: Path) -> None:
         )
         xspec.AllData.ignore("**-0.5 10.0-**")
         xspec.Fit.statMethod = "cstat"
-        Path("session.xcm").unlink()
-        xspec.Xset.save("session.xcm")
         priors = PRIORS[name].items()
         lines = [f'["{key}"]\nkind = "{kind}"\nlow = {low}\nhigh = {high}\n' for key, (kind, low, high) in priors]
         Path("priors.toml").write_text("\n".join(lines))
+        Path("session.xcm").unlink()
+        xspec.Xset.save("session.xcm")
 
 
 MODELS = {"agn": agn, "flux": flux}
 
 
-def fit(folder: Path, engine: str) -> tuple[Result, float]:
-    """Run `sixsa fit` in a process of its own; return the result and the seconds it took."""
+def fit(folder: Path, engine: str, time_limit: float) -> Result:
+    """Run `sixsa fit` in a process of its own, or go on with the run that the folder has."""
+    finished = folder / engine / "summary.json"
+    if finished.exists() and not interrupted(result := Result.load(folder / engine)):
+        return result
     environment = dict(os.environ)
     if engine == "embedded":
         headas = environment.pop("HEADAS", "no HEADAS")
         for name in ("LD_LIBRARY_PATH", "PYTHONPATH"):
             environment[name] = ":".join(p for p in environment.get(name, "").split(":") if headas not in p)
     command = [str(Path(sys.executable).with_name("sixsa")), "fit", "session.xcm", "--priors", "priors.toml", "-q"]
-    command += ["--engine", engine, "--seed", "1", "--target-ess", str(TARGET), "--output", engine, "--clobber"]
-    began = time.perf_counter()
+    command += ["--engine", engine, "--seed", "1", "--target-ess", str(TARGET), "--output", engine]
+    command += ["--time-limit", f"{time_limit:g}", *(["--resume"] if (folder / engine).exists() else [])]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode not in (0, 3):
+    if done.returncode not in (0, 3, INTERRUPTED):
         raise SystemExit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
-    return Result.load(folder / engine), time.perf_counter() - began
+    if done.returncode == INTERRUPTED or interrupted(result := Result.load(folder / engine)):
+        raise SystemExit(f"{folder}, {engine}: not done after {time_limit:g} s; the same command goes on from there.")
+    return result
+
+
+def interrupted(result: Result) -> bool:
+    """Whether a run ended before it was done."""
+    return any(reason.startswith("interrupted") for reason in result.reasons)
 
 
 def main() -> None:
@@ -106,6 +121,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=Path("library_fits"))
     parser.add_argument("--only", choices=MODELS, help="one of the two")
+    parser.add_argument("--time-limit", type=float, default=900.0, help="seconds for each fit (default 900)")
     options = parser.parse_args()
     engines = ["embedded", *(["xspec"] if os.environ.get("HEADAS") else [])]
     for name in [options.only] if options.only else MODELS:
@@ -114,11 +130,10 @@ def main() -> None:
         make(name, folder)
         results = {}
         for engine in engines:
-            result, seconds = fit(folder, engine)
-            results[engine] = result
+            result = results[engine] = fit(folder, engine, options.time_limit)
             print(f"{name}, {engine}: {'reliable' if result.reliable else 'unreliable'}, log Z {result.log_z:.3f} "
                   f"+- {result.log_z_err:.3f}, ESS {result.ess:.0f}, {sum(result.evaluations.values())} evaluations, "
-                  f"{seconds:.0f} s")  # fmt: skip
+                  f"{sum(result.seconds.values()):.0f} s", flush=True)  # fmt: skip
         ours = results["embedded"]
         for row in summary_rows(ours, results.get("xspec")):
             print("  " + row)
