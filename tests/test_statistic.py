@@ -16,6 +16,7 @@ from test_spectrum import fresh, tiny  # noqa: F401
 
 from xspec_sixsa.common.fitstatistic import FLOOR
 from xspec_sixsa.embedded.datamanager import AllData
+from xspec_sixsa.embedded.fit import Fit
 from xspec_sixsa.embedded.scoring import STATISTICS, bin_statistic, fit_statistic
 from xspec_sixsa.embedded.spectrum import Spectrum
 from xspec_sixsa.embedded.state import XspecError, session
@@ -134,6 +135,14 @@ def test_ignored_channels_do_not_count(spectrum: Spectrum) -> None:
 def test_unknown_statistics_are_named(spectrum: Spectrum) -> None:
     with pytest.raises(XspecError, match="'lstat' is not available"):
         fit_statistic("lstat", spectrum, rates(spectrum, 1.0))
+
+
+@pytest.mark.parametrize("name", ["lstat", "whittle", "whittle5", "cstat5", "cstat5b"])
+def test_statistics_that_only_xspec_has_are_refused_by_name(spectrum: Spectrum, name: str) -> None:
+    with pytest.raises(XspecError, match=f"{name}' is not available.*chi, cstat, pstat, pgstat"):
+        Fit.statMethod = f"{name} 1"
+    with pytest.raises(XspecError, match="cusum' is not available"):
+        Fit.statTest = "cusum"
 
 
 def test_model_weighting_without_any_variance_is_refused(tiny: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,9 @@ __all__ = ["Fit", "FitManager"]
 
 STATISTICS = ("chi", "cstat", "pstat", "pgstat")
 OTHER_STATISTICS = ("lstat", "whittle", "wstat")
+OTHER_TESTS = ("ad", "cusum", "cvm", "ks", "pchi", "runs")
+BINNED = re.compile(r"^(?:cstat|whittle)\d+b?$")
+"""XSPEC's `cstat5`: data binned to at least 5 counts for the statistic alone; `cstat5b`: 5 of the background."""
 WEIGHTS = ("standard", "gehrels", "churazov", "model")
 
 
@@ -118,7 +122,8 @@ class FitManager:
         if words[0].lower() == "test":
             self.statTest = words[1:]
             return
-        name = resolve(words[0], STATISTICS, "fit statistic", OTHER_STATISTICS)
+        binned = BINNED.findall(words[0].lower())
+        name = resolve(words[0], STATISTICS, "fit statistic", (*OTHER_STATISTICS, *binned))
         if words[1:]:
             for number in spectrum_numbers(words[1:]):
                 session.spectra[number - 1].statMethod = name
@@ -138,7 +143,7 @@ class FitManager:
         words = words_of(value, "statTest")
         if not words:
             raise XspecError("Error: statTest needs a name: chi")
-        name = resolve(words[0], ("chi",), "test statistic", ("ad", "cvm", "ks", "pchi", "runs"))
+        name = resolve(words[0], ("chi",), "test statistic", OTHER_TESTS)
         if words[1:]:
             raise XspecError("Error: the embedded engine has one test statistic for all spectra: leave the number out.")
         session.stat_test = name
