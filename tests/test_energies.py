@@ -9,11 +9,12 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from tiny_ogip import write_tiny
+from tiny_ogip import make_arf, make_pha, make_rmf
 
 from xspec_sixsa import embedded
 from xspec_sixsa.embedded.energies import rebinning
 from xspec_sixsa.embedded.evaluate import evaluate_components
+from xspec_sixsa.embedded.ogip import write_arf, write_pha, write_rmf
 from xspec_sixsa.embedded.state import XspecError, session
 from xspec_sixsa.session import Session
 
@@ -34,7 +35,9 @@ EDGES = {
 
 @pytest.fixture(autouse=True)
 def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clean_engine: None) -> Iterator[None]:
-    write_tiny(tmp_path)
+    write_rmf(tmp_path / "tiny.rmf", make_rmf())
+    write_arf(tmp_path / "tiny.arf", make_arf())
+    write_pha(tmp_path / "plain.pha", make_pha())
     (tmp_path / "mine.txt").write_text(FILE)
     monkeypatch.chdir(tmp_path)
     session.ranges, session.last_extension = (), None

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 from live import QUICK
-from tiny_ogip import N_CHANNELS, make_pha, write_tiny
+from tiny_ogip import N_CHANNELS, make_arf, make_pha, make_rmf
 
 import xspec_sixsa as sixsa
 from xspec_sixsa import embedded
 from xspec_sixsa.common.fitstatistic import ObservedStatistic
-from xspec_sixsa.embedded.ogip import write_pha
+from xspec_sixsa.embedded.ogip import write_arf, write_pha, write_rmf
 from xspec_sixsa.session import Session
 
 STATISTICS = ("cstat", "pstat", "pgstat")
@@ -26,7 +26,8 @@ REAL = {"net": (659.0929488464035,) * 3, "subtracted": (np.nan, 267.330329929568
 @pytest.fixture
 def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clean_engine: None) -> None:
     """A net spectrum, also one with a background: about a quarter of the channels is negative."""
-    write_tiny(tmp_path)
+    write_rmf(tmp_path / "tiny.rmf", make_rmf())
+    write_arf(tmp_path / "tiny.arf", make_arf())
     values = np.random.default_rng(8).normal(3.0, 4.0, N_CHANNELS).astype(np.float32).astype(float)
     net = {"values": values, "is_counts": True, "poisson": False, "stat_err": np.full(N_CHANNELS, 2.0), "net": True}
     behind = {"respfile": "", "ancrfile": "", "exposure": 2500.0, "back_scale": np.full(N_CHANNELS, 1.5)}

@@ -23,13 +23,19 @@ from xspec_sixsa.session import Session
 THETA = np.array([[1.7, 2e-3], [2.0, 5e-4]])
 
 
-@pytest.fixture
-def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clean_engine: None) -> None:
-    write_tiny(tmp_path)
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pgstat")
+    write_tiny(folder)
     behind = {"respfile": "", "ancrfile": "", "exposure": 0.5, "back_scale": np.full(N_CHANNELS, 1.0)}
-    write_pha(tmp_path / "second_bkg.pha", make_pha(2, **behind))  # t_b is 1 s
-    write_pha(tmp_path / "second.pha", make_pha(3, backfile="second_bkg.pha"))
-    monkeypatch.chdir(tmp_path)
+    write_pha(folder / "second_bkg.pha", make_pha(2, **behind))  # t_b is 1 s
+    write_pha(folder / "second.pha", make_pha(3, backfile="second_bkg.pha"))
+    return folder
+
+
+@pytest.fixture
+def tiny(folder: Path, monkeypatch: pytest.MonkeyPatch, clean_engine: None) -> None:
+    monkeypatch.chdir(folder)
 
 
 @pytest.fixture
