@@ -43,6 +43,7 @@ CHECKS = 16  # whole spectra evaluated a step
 TRUSTED = 0.5  # of them, that are effective with the power that the emulator's errors allow
 POOL = 400  # points of the emulated posterior among which those to be measured are chosen
 KNOWN = 1e-6  # of the largest variance in a pool: what rounding leaves of a point that has been chosen
+BLAMED = 0.1  # of the largest variance at a point, from which a curve may be to blame for what is off there
 LEAST_WEIGHT = 1e-3  # of curves far from the posterior
 NEAR = 0.5  # standard deviations of the posterior within which a curve is near to it
 PATIENCE = 3  # steps at full power without improvement that end a search
@@ -136,7 +137,8 @@ class FactoredSearch:
         return sum(len(curve.x) for curve in self._curves)
 
     def _measure(self, curve: _Curve, x: Points) -> None:
-        curve.add(x, self._factors.curves(curve.parts[0], x))
+        if len(x):
+            curve.add(x, self._factors.curves(curve.parts[0], x))
 
     def _inputs(self, curve: _Curve, u: Points) -> Points:
         """Where the parts that have a curve need it, for points (n, d): (parts * n, p), part by part."""
@@ -283,25 +285,40 @@ class FactoredSearch:
         self._amplitudes = np.quantile(
             np.abs(self._factors.amplitudes(self._factors.transform(points))), AMPLITUDE, axis=0
         )
-        shaped = sum(len(curve.parts) for curve in self._curves if curve.x.shape[1])
-        worst = self._worst[: n // (2 * shaped)] if shaped else self._worst[:0]
-        for curve in self._curves:
-            if len(worst) and curve.x.shape[1]:
-                self._measure(curve, self._inputs(curve, worst))
-        for curve, x in zip(self._curves, self._least_known(pool, n - len(worst) * shaped), strict=True):
-            if len(x):
-                self._measure(curve, x)
+        blamed = self._blamed(n // 2)
+        for curve, x in zip(self._curves, blamed, strict=True):
+            self._measure(curve, x)
+        for curve, x in zip(self._curves, self._least_known(pool, n - sum(map(len, blamed))), strict=True):
+            self._measure(curve, x)
         self._learn(points)
 
-    def _least_known(self, pool: Points, n: int) -> list[Points]:
-        """By curve: where among the points of a pool it is to be measured, each least certain after those before it."""
-        inputs = [self._inputs(curve, pool) for curve in self._curves]
-        norms = np.abs(self._factors.amplitudes(self._factors.transform(pool)))
+    def _doubts(self, points: Points) -> tuple[list[Points], list[torch.Tensor]]:
+        """By curve: where points (n, d) need it, (parts * n, p), and the covariance of its errors there."""
+        inputs = [self._inputs(curve, points) for curve in self._curves]
+        norms = np.abs(self._factors.amplitudes(self._factors.transform(points)))
         covariances = []
         for curve, known, x in zip(self._curves, self.emulator.maps, inputs, strict=True):
             # errors grow with the norm that the curve is multiplied by
             ratio = torch.tensor(np.concatenate([norms[:, k] for k in curve.parts]) / self._amplitude(curve))
             covariances.append(known.uncertainty(x) * torch.outer(ratio, ratio))
+        return inputs, covariances
+
+    def _blamed(self, n: int) -> list[Points]:
+        """By curve: where the worst of what was compared lie, of curves that are about as uncertain as any there."""
+        inputs, covariances = self._doubts(self._worst)
+        doubts = [covariance.diagonal().reshape(-1, len(self._worst)).numpy() for covariance in covariances]
+        most = np.max(np.concatenate(doubts), axis=0)
+        chosen = [np.argwhere((doubt >= BLAMED * most) & (most > 0)) for doubt in doubts]  # parts and points
+        worst = np.sort(np.concatenate([pairs[:, 1] for pairs in chosen]))[:n]
+        last = worst[-1] if len(worst) else -1
+        return [
+            x[[part * len(self._worst) + point for part, point in pairs if point <= last]]
+            for x, pairs in zip(inputs, chosen, strict=True)
+        ]
+
+    def _least_known(self, pool: Points, n: int) -> list[Points]:
+        """By curve: where among the points of a pool it is to be measured, each least certain after those before it."""
+        inputs, covariances = self._doubts(pool)
         chosen: list[list[int]] = [[] for _ in inputs]
         known_enough = KNOWN * max(float(covariance.diagonal().max()) for covariance in covariances)
         for _ in range(n):
