@@ -136,6 +136,9 @@ def test_real_xspec_takes_the_same_from_a_file(
             folded.append(np.array(xspec.Model(expression).folded(1)))
             run = Session(xspec).save_xcm(f"{name}.xcm")
             assert f"abund file {tmp_path}/more.txt" in run.read_text()
+            xspec.Xset.abund = "wilm"
+            # XSPEC 12.9.1 goes on to write the file's name
+            assert "\nabund wilm\n" in Session(xspec).save_xcm(f"{name}.xcm").read_text()
     assert folded[1] == pytest.approx(folded[0], rel=1e-5)  # phabs sees energies in single precision
 
 

@@ -42,10 +42,16 @@ def save_xcm(module: ModuleType, path: Path) -> Path:
             lines = fresh.read_text().splitlines()
         finally:
             fresh.unlink(missing_ok=True)
-        lines, folders = _without_cd(lines)
+        lines, folders = _without_cd(_with_abundances(module, lines))
         lines = _with_attached(module, lines, folders)
         Path(temporary).write_text("\n".join(lines) + "\n")
     return path
+
+
+def _with_abundances(module: ModuleType, lines: list[str]) -> list[str]:
+    """Name the abundances in use: once a file was read, XSPEC 12.9.1 writes ``abund file`` whatever came after it."""
+    table = str(module.Xset.abund).split()[0].rstrip(":")
+    return lines if table == "file" else [re.sub(r"^abund\s+file\s.*", f"abund {table}", line) for line in lines]
 
 
 def _without_cd(lines: list[str]) -> tuple[list[str], dict[int, Path]]:
