@@ -24,6 +24,7 @@ from xspec_sixsa.priors import bind, save_toml
 from xspec_sixsa.session import Session
 from xspec_sixsa.session.opened import open_run
 from xspec_sixsa.survey import run as running
+from xspec_sixsa.survey import sharing
 from xspec_sixsa.survey.sharing import log_mixture
 
 INDEX, NORM = (1.0, 3.0), (1e-4, 1e-1)
@@ -152,6 +153,20 @@ def test_the_catalogue_says_what_the_results_say(finished: sixsa.Survey) -> None
         assert (row["norm__3_low90"], row["norm__3_high90"]) == (pytest.approx(low), pytest.approx(high))
         assert row["ess"] == pytest.approx(result.ess) and row["log_z"] == pytest.approx(result.log_z)
     assert "1 failed" in str(finished) and not finished.reliable
+
+
+def test_draws_of_poor_proposals_teach_better_ones_and_stay(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from xspec_sixsa import embedded
+
+    monkeypatch.setattr(sharing, "POOR", 2.0)  # all are
+    monkeypatch.setattr(sharing, "FIRST_DRAWS", 40)
+    found = survey(embedded, folder / "poor", ("faint",), exact="draws", target_ess=200, workers=1)
+    assert found.reliable and found.evaluations["curves"] > 16 + 6  # more than training takes
+    result, module = open_run(found.output / "spectra" / "faint", "embedded")
+    assert len(result.samples) > 200  # the first draws, of another proposal, are among them
+    mean, sd, log_z = grid_posterior(Session(module))
+    assert abs(result.log_z - log_z) < 5 * result.log_z_err + 0.01
+    assert abs(result.mean[0] - mean[0]) < 5 * sd[0] / np.sqrt(200)
 
 
 def test_draws_of_many_proposals_are_weighted_by_their_mixture() -> None:

@@ -206,7 +206,10 @@ class SharedDraws:
                     continue
                 # few exact draws may tell too little of the tails: twice as many show whether it is that
                 wanted[k] = ess[k] * min(times, 2.0)
-                if tried[k] == MOST_JUDGED or wanted[k] > MOST_EXACT * settings.target_ess:
+                if times != MORE and learned[k] < MOST_LEARNED:
+                    self._learn([k])  # a few curves cost less than exact draws
+                    learned[k] += 1
+                elif tried[k] == MOST_JUDGED or wanted[k] > MOST_EXACT * settings.target_ess:
                     wanted[k] = settings.target_ess
                     self._ask("want_every_draw_exact", {k: ()})
             missing = np.where(ess < wanted, np.maximum(1.1 * (wanted - ess) / rate, 10), 0)
