@@ -243,6 +243,18 @@ def test_curves_are_measured_where_they_are_known_least(engine: ModuleType) -> N
         assert len(np.unique(x, axis=0)) == len(x)
 
 
+def test_the_curve_to_blame_is_measured_where_a_spectrum_was_off(engine: ModuleType) -> None:
+    model, search = searched(engine)
+    u = np.full((3, 5), 0.382)
+    u[1, 3] = 0.001  # a black body of next to nothing, which no point is near to; at the others the structure was found
+    exact = model(u, "check").log_likelihood
+    search._compare(u, exact)
+    powerlaw, bbodyrad = search._blamed(10)
+    assert [0.382, 0.001] in bbodyrad.tolist() and [0.382, 0.001] not in powerlaw.tolist()
+    search._compare(u, search.emulator.log_likelihood(u))  # none is off
+    assert [len(x) for x in search._blamed(10)] == [0, 0]
+
+
 def test_a_run_without_factors_says_so_and_is_right_all_the_same(
     engine: ModuleType, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -306,6 +306,8 @@ class FactoredSearch:
     def _blamed(self, n: int) -> list[Points]:
         """By curve: where the worst of what was compared lie, of curves that are about as uncertain as any there."""
         inputs, covariances = self._doubts(self._worst)
+        if not len(self._worst):
+            return inputs
         doubts = [covariance.diagonal().reshape(-1, len(self._worst)).numpy() for covariance in covariances]
         most = np.max(np.concatenate(doubts), axis=0)
         chosen = [np.argwhere((doubt >= BLAMED * most) & (most > 0)) for doubt in doubts]  # parts and points
