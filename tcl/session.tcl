@@ -21,6 +21,7 @@ namespace eval ::sixsa {
 proc ::sixsa::watch {} {
     foreach command {lmod mdefine} {trace add execution ::$command leave [list ::sixsa::record before]}
     foreach command {bayes energies} {trace add execution ::$command leave [list ::sixsa::record after]}
+    foreach command {abund xset} {trace add execution ::$command leave ::sixsa::note_abundances}
     foreach command {model addcomp delcomp editmod rmodel} {
         trace add execution ::$command leave ::sixsa::forget_bayes
     }
@@ -43,6 +44,19 @@ proc ::sixsa::forget_bayes {command code answer operation} {
         if {[lindex $line 0] ne "bayes" || ![regexp {^([A-Za-z]\w*:)?[0-9]+$} [lindex $line 1]]} {lappend kept $line}
     }
     set after $kept
+}
+
+# Once XSPEC 12.9.1 has read `abund file`, `save all` writes it whatever table came after it.
+proc ::sixsa::note_abundances {command code answer operation} {
+    variable after
+    set words [lassign $command name]
+    if {[namespace tail $name] eq "xset"} {
+        set words [lassign $words key]
+        if {[string length $key] < 2 || ![string equal -nocase -length [string length $key] $key abund]} return
+    }
+    if {$code || ![llength $words] || [lindex $words 0] eq "?"} return
+    set after [lsearch -all -inline -not $after "abund *"]
+    if {![string equal -nocase [lindex $words 0] file]} {lappend after "abund [lindex $words 0]"}
 }
 
 proc ::sixsa::note_file {command code answer operation} {

@@ -373,7 +373,7 @@ def test_another_heasoft_in_the_environment_is_not_mixed_in(tmp_path: Path) -> N
 
 
 def test_a_library_that_cannot_be_loaded_says_what_to_do(models: ModelLibrary, tmp_path: Path) -> None:
-    broken = dataclasses.replace(models, processes=type(models.processes)(tmp_path, 1))
+    broken = dataclasses.replace(models, processes=type(models.processes)(tmp_path))
     with pytest.raises(XspecError, match="pip uninstall xspectrampoline"):
         evaluate(broken, "nthComp")
 

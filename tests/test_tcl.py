@@ -266,11 +266,16 @@ def test_what_save_all_leaves_out_is_copied(folder: Path) -> None:
     setup = "bayes on\nbayes 2 gauss 1.9 0.1\nenergies 0.3 11. 200 log\nweight churazov\nnewpar 3 1.98765432109e-4\n"
     text = TOOLS + SPECTRUM + MODEL + PRIORS + setup + "attempt settings sixsa run r -compressor zip\n"
     text += "freeze 2\nsixsa prior 2 clear\nattempt frozen sixsa run r -compressor zip\n"
+    # once a file was read XSPEC 12.9.1 writes its name, whatever table came after it
+    (folder / "abundances.txt").write_text("1 0.1 " + "0.001 " * 28)
+    typed = {"read": "abund file abundances.txt", "left": "xset abund wilm", "again": "abund angr"}
+    for label, command in typed.items():
+        text += f"{command}\nattempt {label} sixsa run r -compressor zip\n"
     # XSPEC 12.9.1 dies of a gain with energies extended: without
     text += "thaw 2\nbayes off\nenergies reset\n" + SPECTRUM + "gain fit 1 & 1.01 & 0.001\nnewpar 2 1.9\n"
     text += "attempt gain sixsa run r -compressor zip\n"
     ended = Ended.of(run_script(text, folder), folder)
-    for label in ("settings", "frozen", "gain"):
+    for label in ("settings", "frozen", "read", "left", "again", "gain"):
         code, message = ended.attempts[label]
         assert code == 1 and "'zip'" in message, message
 
