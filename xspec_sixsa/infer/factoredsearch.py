@@ -305,6 +305,8 @@ class FactoredSearch:
 
     def _blamed(self, n: int) -> list[Points]:
         """By curve: where the worst of what was compared lie, of curves that are about as uncertain as any there."""
+        if not len(self._worst):
+            return [np.empty((0, curve.x.shape[1])) for curve in self._curves]
         inputs, covariances = self._doubts(self._worst)
         if not len(self._worst):
             return inputs
