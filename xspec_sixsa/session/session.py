@@ -362,7 +362,7 @@ class Session:
             self._keep = True
         return best, statistic
 
-    def best_fit(self, theta: ArrayLike, support: np.ndarray, iterations: int = 10) -> BestFit:
+    def best_fit(self, theta: ArrayLike, support: np.ndarray, iterations: int = 50) -> BestFit:
         """Polish `theta` within `support` (d, 2) and leave the model there; see `fitting.best_fit`.
 
         Counted under "polish", as `native_fit`.
