@@ -308,8 +308,6 @@ class FactoredSearch:
         if not len(self._worst):
             return [np.empty((0, curve.x.shape[1])) for curve in self._curves]
         inputs, covariances = self._doubts(self._worst)
-        if not len(self._worst):
-            return inputs
         doubts = [covariance.diagonal().reshape(-1, len(self._worst)).numpy() for covariance in covariances]
         most = np.max(np.concatenate(doubts), axis=0)
         chosen = [np.argwhere((doubt >= BLAMED * most) & (most > 0)) for doubt in doubts]  # parts and points
