@@ -75,6 +75,12 @@ def timed(problem: str, seed: int, situation: str) -> dict[str, Any]:
     }
 
 
+def ratio_of(best: dict[str, dict[str, Any]], situation: str) -> tuple[float, str]:
+    """How many times as long as in which other situation: busy cores beside the same ones idle."""
+    than = {"idle": "", "one busy core": "one core"}.get(situation, "idle")
+    return best[situation]["seconds"] / best[than or situation]["seconds"], than
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("problem", nargs="?", default="epic_pn")
@@ -92,9 +98,9 @@ def main() -> None:
             print(situation, {key: value for key, value in found[-1].items() if key != "engine"}, flush=True)
     best = {situation: min(found, key=lambda run: run["seconds"]) for situation, found in runs.items()}
     for situation, run in best.items():
-        ratio = run["seconds"] / best["idle"]["seconds"]
-        print(f"{situation:14s} {run['seconds']:6.1f} s ({ratio:4.2f} x), {run['cpu']:6.1f} s of CPU, "
-              f"{run['waits']} waits, {run['preempted']} times put aside")  # fmt: skip
+        ratio, than = ratio_of(best, situation)
+        print(f"{situation:14s} {run['seconds']:6.1f} s{f' ({ratio:4.2f} x {than})' if than else ''}, "
+              f"{run['cpu']:6.1f} s of CPU, {run['waits']} waits, {run['preempted']} times put aside")  # fmt: skip
     if arguments.json:
         report = {"problem": arguments.problem, "cores": len(os.sched_getaffinity(0)), "repeats": arguments.repeats}
         arguments.json.write_text(json.dumps(report | {"best": best}, indent=1))

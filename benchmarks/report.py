@@ -17,6 +17,7 @@ import numpy as np
 import tomllib
 
 sys.path.insert(0, str(Path(__file__).parent))
+from busy import ratio_of
 from compare import TITLES
 
 HEAD = """# Benchmarks
@@ -233,33 +234,34 @@ def scaling(report: dict[str, Any], picture: str | None) -> str:
     return "\n".join(lines)
 
 
-def busy(report: dict[str, Any]) -> str:
+def busy(reports: list[dict[str, Any]]) -> str:
     """What a fit costs beside other work."""
-    best = report["best"]
-    idle = best["idle"]
+    first = reports[0]
     lines = [
         "## Busy machines",
         "",
-        f"`python benchmarks/busy.py {report['problem']}`: a fit with default settings on the "
-        f"{'real XSPEC' if idle['engine'] == 'XSPEC' else 'embedded engine'}, {report['cores']} cores, the best of "
-        f"{report['repeats']} of each, in turns; loading takes part. Busy: beside one process for each core that does "
+        f"`python benchmarks/busy.py {first['problem']}`: a fit with default settings, loading included, "
+        f"{first['cores']} cores, the best of several in turns. Busy: beside one process for each core that does "
         "nothing else than keep it busy. Where threads waited spinning, CPU seconds would grow with the seconds.",
         "",
-        "| situation | seconds | times idle | CPU seconds | waited | put aside | evaluations |",
-        "|---|---|---|---|---|---|---|",
+        "| engine | situation | seconds | times as long | CPU seconds | waited | put aside | evaluations |",
+        "|---|---|---|---|---|---|---|---|",
     ]
-    for situation, run in best.items():
-        lines.append(
-            f"| {situation} | {run['seconds']:.1f} | {run['seconds'] / idle['seconds']:.2f} | {run['cpu']:.1f} | "
-            f"{run['waits']:,} | {run['preempted']:,} | {run['evaluations']:,} |"
-        )
+    for report in reports:
+        for situation, run in report["best"].items():
+            ratio, than = ratio_of(report["best"], situation)
+            lines.append(
+                f"| {'XSPEC' if run['engine'] == 'XSPEC' else 'embedded'} | {situation} | {run['seconds']:.1f} | "
+                f"{f'{ratio:.2f} x {than}' if than else ''} | {run['cpu']:.1f} | {run['waits']:,} | "
+                f"{run['preempted']:,} | {run['evaluations']:,} |"
+            )
     return "\n".join(lines)
 
 
 @click.command(help=__doc__)
 @click.argument("reports", nargs=-1, type=click.Path(exists=True, path_type=Path))
 @click.option("--seeds", "seed_paths", multiple=True, type=click.Path(exists=True, path_type=Path), help="check.py's.")
-@click.option("--busy", "busy_path", type=click.Path(exists=True, path_type=Path), default=None, help="busy.py's.")
+@click.option("--busy", "busy_paths", multiple=True, type=click.Path(exists=True, path_type=Path), help="busy.py's.")
 @click.option("--scaling", "scaling_path", type=click.Path(exists=True, path_type=Path), default=None)
 @click.option("--picture", type=click.Path(exists=True, path_type=Path), default=None, help="scaling.py's curves.")
 @click.option(
@@ -270,7 +272,7 @@ def busy(report: dict[str, Any]) -> str:
 def main(
     reports: tuple[Path, ...],
     seed_paths: tuple[Path, ...],
-    busy_path: Path | None,
+    busy_paths: tuple[Path, ...],
     scaling_path: Path | None,
     picture: Path | None,
     output: Path,
@@ -280,8 +282,8 @@ def main(
         parts.append(seeds_table([json.loads(path.read_text()) for path in seed_paths]) + "\n")
     if reports:
         parts += [METHODS, *(problem(json.loads(path.read_text())) + "\n" for path in reports)]
-    if busy_path is not None:
-        parts.append(busy(json.loads(busy_path.read_text())) + "\n")
+    if busy_paths:
+        parts.append(busy([json.loads(path.read_text()) for path in busy_paths]) + "\n")
     if scaling_path is not None:
         if picture is not None and picture.resolve().parent != output.resolve().parent:
             shutil.copy(picture, output.parent / picture.name)

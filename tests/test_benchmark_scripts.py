@@ -88,12 +88,10 @@ def test_the_report_is_written_from_the_json(script: Any, tmp_path: Path) -> Non
 
 def test_a_busy_machine_is_set_beside_an_idle_one(script: Any) -> None:
     run = {"engine": "embedded", "evaluations": 1271, "seconds": 12.0, "cpu": 11.5, "waits": 50, "preempted": 700}
-    best = {"idle": run, "busy": run | {"seconds": 24.6, "preempted": 2400}}
-    text = script("report").busy({"problem": "epic_pn", "cores": 2, "repeats": 3, "best": best})
-    assert text.endswith(
-        "| idle | 12.0 | 1.00 | 11.5 | 50 | 700 | 1,271 |\n| busy | 24.6 | 2.05 | 11.5 | 50 | 2,400 | 1,271 |"
-    )
-    assert "on the embedded engine, 2 cores, the best of 3 of each" in text
+    best = {"idle": run, "one core": run | {"seconds": 15.0}, "one busy core": run | {"seconds": 30.0}}
+    text = script("report").busy([{"problem": "epic_pn", "cores": 2, "best": best}])
+    assert "| embedded | idle | 12.0 |  | 11.5 | 50 | 700 | 1,271 |" in text
+    assert "| one core | 15.0 | 1.25 x idle |" in text and "| one busy core | 30.0 | 2.00 x one core |" in text
 
 
 def test_seeds_stand_beside_the_evidence_of_nautilus(script: Any) -> None:
