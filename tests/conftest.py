@@ -62,14 +62,16 @@ def without_library(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def clean_engine() -> Iterator[None]:
     """The embedded engine silent, empty and with its default settings, before and after."""
     from xspec_sixsa.embedded import AllData, AllModels, Fit
-    from xspec_sixsa.embedded.state import session
+    from xspec_sixsa.embedded.state import EngineSession, session
 
     def reset() -> None:
+        fresh = EngineSession()
         AllData.clear()
         AllModels.clear()
         Fit.statMethod, Fit.bayes = "chi", "off"
         Fit.renorm("prefit")
-        session.abund = "angr"
+        for name in ("abund", "abund_file", "xsect", "cosmo", "model_strings", "data_folder", "energies", "extensions"):
+            setattr(session, name, getattr(fresh, name))
         session.touch()
 
     chatter, log_chatter = session.chatter, session.log_chatter
