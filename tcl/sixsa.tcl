@@ -80,6 +80,7 @@ proc ::sixsa::usage {} {
     puts "                                       will it cost? Pictures go to <dir>. Options: -draws N (200)  -seed N  -workers N"
     puts "  sixsa run <dir> ?options?            fit; the results go to the folder <dir>. Options:"
     puts "        -ess N (1000)  -seed N  -budget N (20000)  -compressor autoencoder|pca|bands|none  -workers N"
+    puts "        -dask ADDRESS (a Dask scheduler, whose workers evaluate)"
     puts "        -training emulated|unfactored|simulated (simulated: on XSPEC's spectra only, in rounds)"
     puts "        -exact draws|control (control: many emulated draws, corrected by a few exact ones)"
     puts "        -clobber (replace the run in <dir>)  -resume (continue it)  -replace (unload chains first)"
@@ -154,7 +155,7 @@ proc ::sixsa::do_check args {
 }
 
 proc ::sixsa::do_run args {
-    set job [options $args {-ess -seed -budget -compressor -training -exact -workers} {-clobber -resume -replace}]
+    set job [options $args {-ess -seed -budget -compressor -training -exact -workers -dask} {-clobber -resume -replace}]
     if {![dict exists $job directory]} {
         return -code error "give a folder for the results, for example: sixsa run run1"
     }
@@ -211,7 +212,7 @@ proc ::sixsa::options {words valued flags} {
         } elseif {$word in $valued} {
             if {![llength $words]} {return -code error "$word needs a value."}
             set words [lassign $words value]
-            if {$word ni {-compressor -training -exact} && (![string is wideinteger -strict $value] || $value < 0)} {
+            if {$word ni {-compressor -training -exact -dask} && (![string is wideinteger -strict $value] || $value < 0)} {
                 return -code error "$word is $value: it must be a whole number."
             }
             dict set job $word $value
@@ -260,6 +261,7 @@ proc ::sixsa::start job {
     }
     set lines [option_lines $job {
         -ess target_ess -seed seed -budget budget -compressor compressor -training training -exact exact -workers workers
+        -dask dask
         -clobber clobber -resume resume
     }]
     set found [compute run [concat $lines [prior_lines]]]

@@ -17,8 +17,8 @@ import xspec_sixsa
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "xspec_sixsa"
 HEAVY = {
-    "arviz", "astropy", "bxa", "corner", "getdist", "jinja2", "matplotlib", "nautilus", "pandas", "sbi", "scipy",
-    "sklearn", "torch", "tqdm", "ultranest", "xspec", "xspectrampoline", "zuko",
+    "arviz", "astropy", "bxa", "corner", "distributed", "getdist", "jinja2", "matplotlib", "nautilus", "pandas", "sbi",
+    "scipy", "sklearn", "torch", "tqdm", "ultranest", "xspec", "xspectrampoline", "zuko",
 }  # fmt: skip
 """Third-party modules that may be imported late: they take long, or are optional."""
 BY_VERSION = {"tomli", "tomllib"}

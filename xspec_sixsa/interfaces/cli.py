@@ -23,6 +23,7 @@ from xspec_sixsa.embedded.componenttype import OWN
 from xspec_sixsa.infer.settings import EXACT, TRAINING
 from xspec_sixsa.interfaces.batch import check_session, fit_session
 from xspec_sixsa.interfaces.commands import (
+    DASK,
     DATA,
     PATH,
     POSITIVE,
@@ -149,6 +150,7 @@ for finished in runs.commands.values():
 @click.option("--priors", type=PATH, help="TOML file of priors.", show_default="XSPEC's own limits and bayes")
 @click.option("--output", "-o", type=PATH, required=True, help="Folder for the result.")
 @fit_options
+@DASK
 @click.option("--resume", is_flag=True, help="Continue the run that the output folder holds.")
 @click.option("--time-limit", type=float, help="Seconds after which the run ends with what it has, resumable.")
 @click.option("--clobber", is_flag=True, help="Replace the run that the output folder holds (only our own files).")

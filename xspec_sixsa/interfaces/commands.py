@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from xspec_sixsa.result import Result
 
 __all__ = [
+    "DASK",
     "DATA",
     "PATH",
     "POSITIVE",
@@ -47,6 +48,7 @@ POSITIVE = click.IntRange(min=1)
 SEED = click.IntRange(min=0)
 QUIET = click.option("--quiet", "-q", is_flag=True, help="Only the answer and errors.")
 WORKERS: dict[str, Any] = {"type": POSITIVE, "show_default": "the cores it may use"}
+DASK = click.option("--dask", help="A Dask scheduler's address or file: its workers evaluate the model.")
 
 
 @dataclass(frozen=True)
@@ -318,6 +320,7 @@ def rank(directories: tuple[Path, ...], output: Path | None) -> Answer:
 @click.option("--resume", is_flag=True, help="Continue the survey that the output folder holds.")
 @click.option("--clobber", is_flag=True, help="Replace the survey that the output folder holds (only our own files).")
 @click.option("--workers", help="Processes.", **WORKERS)
+@DASK
 @opened_options("The real XSPEC, the embedded engine, or the first of them that there is.")
 @QUIET
 def survey(spectra: Path, output: Path, quiet: bool = False, **options: Any) -> Answer:

@@ -101,7 +101,7 @@ class Job:
         The folder; ``Path()`` where none is given.
     options : dict
         For `check`: `draws`, `seed`, `workers`. For `fit`: `target_ess`, `seed`, `budget`, `compressor`, `training`,
-        `exact`, `workers`, `clobber`, `resume`.
+        `exact`, `workers`, `dask`, `clobber`, `resume`.
     priors : list of (model name, global index, kind, numbers)
     """
 
@@ -117,6 +117,8 @@ class Job:
             key, _, rest = line.partition(" ")
             if key == "output":
                 job.output = Path(_tcl_word(rest))
+            elif key == "dask":
+                job.options[key] = _tcl_word(rest)
             elif key == "prior":
                 model, index, kind, *numbers = rest.split()
                 job.priors.append(("" if model == "{}" else model, int(index), kind, numbers))

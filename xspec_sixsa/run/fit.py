@@ -6,7 +6,7 @@ import logging
 import os
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from xspec_sixsa.common.deadline import Stopped, interrupted_after
 from xspec_sixsa.priors import PriorsLike, bind, normalise
@@ -14,7 +14,11 @@ from xspec_sixsa.result import Result
 from xspec_sixsa.run.folder import in_words, prepare, release, run_began, what_is_kept
 from xspec_sixsa.run.options import checked
 from xspec_sixsa.session import Session
+from xspec_sixsa.session.cluster import Cluster
 from xspec_sixsa.session.files import refuse_folder
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 __all__ = ["fit"]
 
@@ -31,6 +35,7 @@ def fit(
     exact: str | None = None,
     seed: int | None = None,
     workers: int | None = None,
+    dask: str | os.PathLike[str] | Client | None = None,
     output: str | os.PathLike[str] | None = None,
     resume: bool = False,
     clobber: bool = False,
@@ -66,6 +71,9 @@ def fit(
     workers : int, optional
         Processes that evaluate XSPEC's models; default: one for each core that this process may use (affinity mask,
         CPU quota, ``OMP_NUM_THREADS``).
+    dask : str, path or distributed.Client, optional
+        Dask workers evaluate the model instead (`session.cluster`): a scheduler's address or file, or a client. The
+        answer is the same.
     output : path, optional
         Folder for the result's files (DESIGN: summary.json, posterior.npz, chain.fits, pictures ...). Without one
         nothing is written, and no chain is loaded into XSPEC.
@@ -106,7 +114,8 @@ def fit(
     asked |= {"training": training, "exact": exact, "seed": seed}
     options |= {key: value for key, value in asked.items() if value is not None}
     chosen = checked(options)
-    session = Session(xspec, workers=workers)
+    cluster = None if dask is None else Cluster(dask)
+    session = Session(xspec, workers=workers, cluster=cluster)
     prior = bind(given, session)
     record = {
         "seed": options.get("seed"),
@@ -118,6 +127,8 @@ def fit(
     folder = None if output is None else Path(output)
     try:
         with interrupted_after(time_limit):
+            if cluster is not None:
+                cluster.connect()
             if folder is not None:
                 refuse_folder(session.module, folder)
                 if not replace_chains:
@@ -141,5 +152,7 @@ def fit(
             raise
         raise in_words(error, folder) from error
     finally:
+        if cluster is not None:
+            cluster.close()
         if folder is not None:
             release(folder)

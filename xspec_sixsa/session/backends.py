@@ -1,4 +1,4 @@
-"""How parameter sets are evaluated: in processes forked from this one, or in batches by the embedded engine."""
+"""How parameter sets are evaluated: in forked processes, in batches by the embedded engine, or by a Dask cluster."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ import numpy as np
 
 from xspec_sixsa.common.observation import Observation
 from xspec_sixsa.session import components
+from xspec_sixsa.session.cluster import Cluster
 from xspec_sixsa.session.evaluator import Evaluator
 from xspec_sixsa.session.links import embedded_beyond
 from xspec_sixsa.session.measure import Measure, Row, Values, forked, in_process, measured_rows
+from xspec_sixsa.session.saved import SavedSession
 from xspec_sixsa.session.workers import WorkerPool
 
-__all__ = ["Backend", "EmbeddedBackend", "ForkedBackend"]
+__all__ = ["Backend", "DaskBackend", "EmbeddedBackend", "ForkedBackend"]
 
 Prepare = Callable[[], None] | None
 
@@ -163,6 +165,35 @@ class EmbeddedBackend:
 
     def _at_rows(self, rows: np.ndarray, function: Row, width: int) -> Values:
         return in_process(self._module, rows, function, width)
+
+
+class DaskBackend:
+    """Dask workers for parameter sets, this machine's own way for all else.
+
+    Parameters
+    ----------
+    here : Backend
+    cluster : Cluster
+    written_down : callable
+        Gives the session as workers make it again; called at the first parameter sets.
+    """
+
+    def __init__(self, here: Backend, cluster: Cluster, written_down: Callable[[], SavedSession]) -> None:
+        self._here, self._cluster, self._written_down = here, cluster, written_down
+        self._saved: SavedSession | None = None
+        # what only this machine does
+        self.probe, self.component_counts = here.probe, here.component_counts
+        self.measure, self.measure_components = here.measure, here.measure_components
+
+    def evaluate(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[str]]:
+        """See `Backend`."""
+        if self._saved is None:
+            self._saved = self._written_down()
+        return self._cluster.evaluate(self._saved, theta)
+
+    def close(self) -> None:
+        """End processes here; the cluster's stay for the next session."""
+        self._here.close()
 
 
 def _why(counts: np.ndarray, statistic: float) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,7 +17,7 @@ from xspec_sixsa.session.gain import gains
 from xspec_sixsa.session.observe import saved_lines
 from xspec_sixsa.session.parameters import chain_name, model_objects, parameters_of
 
-__all__ = ["difference", "fingerprint"]
+__all__ = ["difference", "fingerprint", "without_folders"]
 
 DIGITS = 1e-6  # of energies: PyXspec gives ten digits, and replaces zero by a small number
 _WORDS = {
@@ -182,6 +184,23 @@ def _spectra(old: list[dict[str, Any]], new: list[dict[str, Any]]) -> list[str]:
         if fields == ["counts_sha256"]:
             changes.append(f"spectrum {number} ({b.get('file')}): the counts or errors in the file are others")
     return changes
+
+
+def without_folders(fingerprint: Mapping[str, Any]) -> dict[str, Any]:
+    """The same of a session whose files lie elsewhere."""
+
+    def name(file: str) -> str:
+        return Path(file).name
+
+    spectra = [
+        s | {"file": name(s["file"]), "background": name(s["background"]),
+             "responses": {k: [name(f) for f in files] for k, files in s["responses"].items()}}
+        for s in fingerprint.get("spectra", [])
+    ]  # fmt: skip
+    models = {
+        key: re.sub(r"\{[^{}]*/([^{}/]+)\}", r"{\1}", text) for key, text in fingerprint.get("models", {}).items()
+    }
+    return {**fingerprint, "spectra": spectra, "models": models}
 
 
 def _shown(value: Any) -> str:

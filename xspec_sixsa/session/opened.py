@@ -5,16 +5,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import re
-from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from xspec_sixsa.common.files import atomic_path
 from xspec_sixsa.result import Result
 from xspec_sixsa.session.engine import load_engine
-from xspec_sixsa.session.fingerprint import difference
+from xspec_sixsa.session.fingerprint import difference, without_folders
 from xspec_sixsa.session.restore import locate, restore_session
 from xspec_sixsa.session.session import Session
 
@@ -91,7 +88,7 @@ def open_session(result: Result, xspec: ModuleType | None = None, workers: int |
     session = Session(xspec, workers=workers)
     now = session.fingerprint()
     then = {key: value for key, value in result.fingerprint.items() if key in now}
-    changes = difference(_without_folders(then), _without_folders(now))
+    changes = difference(without_folders(then), without_folders(now))
     if list(result.names) != session.names or changes:
         what = "; ".join(changes) or f"its free parameters are {', '.join(session.names)}"
         where = "the run's session.xcm" if result.output is None else str(Path(result.output) / "session.xcm")
@@ -100,18 +97,3 @@ def open_session(result: Result, xspec: ModuleType | None = None, workers: int |
             f"@{where} at XSPEC's prompt, Xset.restore({where!r}) in Python."
         )
     return session
-
-
-def _without_folders(fingerprint: Mapping[str, Any]) -> dict[str, Any]:
-    def name(file: str) -> str:
-        return Path(file).name
-
-    spectra = [
-        s | {"file": name(s["file"]), "background": name(s["background"]),
-             "responses": {k: [name(f) for f in files] for k, files in s["responses"].items()}}
-        for s in fingerprint.get("spectra", [])
-    ]  # fmt: skip
-    models = {
-        key: re.sub(r"\{[^{}]*/([^{}/]+)\}", r"{\1}", text) for key, text in fingerprint.get("models", {}).items()
-    }
-    return {**fingerprint, "spectra": spectra, "models": models}

@@ -19,7 +19,8 @@ from xspec_sixsa.common.observation import Observation
 from xspec_sixsa.embedded import pick
 from xspec_sixsa.session import components, files, fitting, norms
 from xspec_sixsa.session.attached import check_attached
-from xspec_sixsa.session.backends import Backend, EmbeddedBackend, ForkedBackend
+from xspec_sixsa.session.backends import Backend, DaskBackend, EmbeddedBackend, ForkedBackend
+from xspec_sixsa.session.cluster import Cluster
 from xspec_sixsa.session.evaluations import Evaluations
 from xspec_sixsa.session.evaluator import Evaluator, outside_limits
 from xspec_sixsa.session.fingerprint import difference, fingerprint
@@ -28,6 +29,7 @@ from xspec_sixsa.session.freeparameter import FreeParameter
 from xspec_sixsa.session.gain import WHY_NO_CHAIN
 from xspec_sixsa.session.observe import observe, saved_lines
 from xspec_sixsa.session.parameters import find, free_parameters
+from xspec_sixsa.session.saved import SavedSession
 from xspec_sixsa.session.settings import Silence, interruptible
 
 __all__ = ["Session"]
@@ -52,6 +54,8 @@ class Session:
         (batches), all runs in this process: a model that kills its process then ends the program.
     time_limit : float, default 300
         Seconds that one evaluation may take in a worker.
+    cluster : Cluster, optional
+        Dask workers that evaluate parameter sets; what else XSPEC computes (components, fluxes, fits) stays here.
 
     Attributes
     ----------
@@ -72,7 +76,11 @@ class Session:
     """
 
     def __init__(
-        self, xspec_module: ModuleType | None = None, workers: int | None = None, time_limit: float = 300.0
+        self,
+        xspec_module: ModuleType | None = None,
+        workers: int | None = None,
+        time_limit: float = 300.0,
+        cluster: Cluster | None = None,
     ) -> None:
         if xspec_module is None:
             xspec_module = pick()
@@ -83,6 +91,7 @@ class Session:
         self.workers = available_cores() if workers is None else int(workers)
         self.in_process = workers == 1
         self.time_limit = float(time_limit)
+        self.cluster = cluster
         self.evaluations: Counter[str] = Counter()
         self.failures: list[tuple[str, np.ndarray, str]] = []
         with Silence(self.module):
@@ -192,6 +201,11 @@ class Session:
             if self.is_embedded
             else ForkedBackend(self.module, self._evaluator, *how)
         )
+        if self.cluster is not None:
+            self._backend = DaskBackend(self._backend, self.cluster, self._written_down)
+
+    def _written_down(self) -> SavedSession:
+        return SavedSession.of(self.module, self._fingerprint, self.time_limit)
 
     def _check_unchanged(self) -> None:
         parameters = free_parameters(self.module)
@@ -240,6 +254,11 @@ class Session:
             if not self._probed:
                 self._probe()
             return self._evaluate(theta, stage, self._backend.evaluate)
+
+    def rows(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[str]]:
+        """Evaluate for another process's session, which checks limits and counts; see `Backend.evaluate`."""
+        with self:
+            return self._backend.evaluate(theta)
 
     def _evaluate(self, theta: np.ndarray, stage: str, by: Evaluate) -> Evaluations:
         n = len(theta)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from xspec_sixsa.priors import PriorsLike, bind, normalise
 from xspec_sixsa.run.options import checked
 from xspec_sixsa.session import Session
+from xspec_sixsa.session.cluster import Cluster
 from xspec_sixsa.session.files import refuse_folder
 from xspec_sixsa.survey.entries import Spectra, entries_of
 from xspec_sixsa.survey.folder import prepare
@@ -18,6 +19,8 @@ from xspec_sixsa.survey.template import Template
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from distributed import Client
 
 __all__ = ["BUDGET", "PICTURES", "fit_many"]
 
@@ -36,6 +39,7 @@ def fit_many(
     ignore: str | None = None,
     seed: int | None = None,
     workers: int | None = None,
+    dask: str | os.PathLike[str] | Client | None = None,
     batch: int = 100,
     pictures: Sequence[str] = PICTURES,
     resume: bool = False,
@@ -72,6 +76,8 @@ def fit_many(
         Same seed and machine, same answer; drawn and reported when not given.
     workers : int, optional
         Processes that evaluate, and that infer; default: all cores.
+    dask : str, path or distributed.Client, optional
+        As for `fit`.
     batch : int, default 100
         Spectra that are inferred, and held in memory, together. Later ones begin with the curves of those before.
     pictures : sequence of str, default ("predictive",)
@@ -100,7 +106,8 @@ def fit_many(
     if batch < 1:
         raise ValueError(f"batch is {batch}: at least one spectrum is inferred at a time.")
     entries = entries_of(spectra)
-    session = Session(xspec, workers=workers)
+    cluster = None if dask is None else Cluster(dask)
+    session = Session(xspec, workers=workers, cluster=cluster)
     template = Template(session, bind(given, session), ignore)
     folder = Path(output).absolute()
     refuse_folder(session.module, folder)
@@ -111,6 +118,9 @@ def fit_many(
         "fingerprint": template.fingerprint | {"priors": template.prior.to_dict()},
         "spectra": [entry.as_dict() for entry in entries],
     }
+    if cluster is not None:
+        cluster.connect()
+        cluster.close()  # the process that does the survey has a client of its own
     record = prepare(folder, record, resume=resume, clobber=clobber)
     # torch takes seconds to load: bad input has been refused by now
     from xspec_sixsa.compare.child import in_child

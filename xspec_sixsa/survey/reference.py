@@ -22,8 +22,8 @@ FOLDS_AGREE = 1e-5  # of the largest count: XSPEC folds and groups in single pre
 Points = NDArray[np.float64]
 
 
-def load_reference(template: Template, observed: Observed, file: Path, workers: int | None) -> Session:
-    """Load a spectrum of all channels, each with one count, through a response.
+def load_reference(template: Template, observed: Observed, file: Path) -> Session:
+    """Load a spectrum of all channels, each with one count, through a response; the template's workers evaluate it.
 
     Parameters
     ----------
@@ -32,7 +32,6 @@ def load_reference(template: Template, observed: Observed, file: Path, workers: 
         One of the spectra that have the response.
     file : Path
         Where the reference is written.
-    workers : int or None
     """
     response, n, module = observed.response, observed.response.channels, template.module
     pha = replace(
@@ -50,7 +49,7 @@ def load_reference(template: Template, observed: Observed, file: Path, workers: 
         if response.arf:
             spectrum.response.arf = response.arf
         module.Fit.statMethod = "cstat"
-    return Session(module, workers=workers)
+    return Session(module, workers=template.session.workers, cluster=template.session.cluster)
 
 
 def fold_of(observed: Observed) -> Fold:

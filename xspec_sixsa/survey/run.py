@@ -119,7 +119,7 @@ class _Survey:
         began = time.monotonic()
         folder.mkdir(exist_ok=True)
         response = observed[0].response
-        session = load_reference(self._template, observed[0], folder / "reference.pha", self._template.session.workers)
+        session = load_reference(self._template, observed[0], folder / "reference.pha")
         checkpoint = Checkpoint(folder, resume=True)
         model = RecordedModel(session, self._template.prior, checkpoint, self._progress)
         rows: dict[str, Row] = {}
