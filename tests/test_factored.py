@@ -251,8 +251,27 @@ def test_the_curve_to_blame_is_measured_where_a_spectrum_was_off(engine: ModuleT
     search._compare(u, exact)
     powerlaw, bbodyrad = search._blamed(10)
     assert [0.382, 0.001] in bbodyrad.tolist() and [0.382, 0.001] not in powerlaw.tolist()
-    search._compare(u, search.emulator.log_likelihood(u))  # none is off
-    assert [len(x) for x in search._blamed(10)] == [0, 0]
+
+
+def test_points_where_the_emulated_likelihood_is_too_small_stay_to_blame(engine: ModuleType) -> None:
+    _, search = searched(engine)
+    u = np.full((3, 5), 0.382)
+    u[1, 3] = 0.001
+    emulated = search.emulator.log_likelihood(u)
+    best = np.full(3, emulated.max())
+    # too large there: a population will come again, and see
+    search._compare(u, emulated - [0, 3, 0])
+    assert sum(map(len, search._blamed(10)))
+    search._compare(u[:1], emulated[:1])
+    assert not sum(map(len, search._blamed(10)))
+    # too small: none will come, of a place as likely as any
+    search._compare(u[1:2], best[1:2] + 1)
+    search._compare(u[:1], emulated[:1])
+    assert [0.382, 0.001] in search._blamed(10)[1].tolist()
+    # not of one that is irrelevant beside what is best
+    search._compare(u[:1], emulated[:1] + 100)
+    search._compare(u[:1], emulated[:1])
+    assert [0.382, 0.001] not in search._blamed(10)[1].tolist()
 
 
 def test_a_run_without_factors_says_so_and_is_right_all_the_same(

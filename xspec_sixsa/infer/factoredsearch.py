@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
-from scipy.stats import qmc
+from scipy.stats import chi2, qmc
 
 from xspec_sixsa.infer.conditioned import ConditionedNorms, ConditionedProposal
 from xspec_sixsa.infer.coordinates import Whitening
@@ -43,6 +43,7 @@ CHECKS = 16  # whole spectra evaluated a step
 TRUSTED = 0.5  # of them, that are effective with the power that the emulator's errors allow
 POOL = 400  # points of the emulated posterior among which those to be measured are chosen
 KNOWN = 1e-6  # of the largest variance in a pool: what rounding leaves of a point that has been chosen
+IRRELEVANT = 1e-3  # of a normal posterior, that lies farther below the best log L
 BLAMED = 0.1  # of the largest variance at a point, from which a curve may be to blame for what is off there
 LEAST_WEIGHT = 1e-3  # of curves far from the posterior
 NEAR = 0.5  # standard deviations of the posterior within which a curve is near to it
@@ -112,6 +113,8 @@ class FactoredSearch:
         # power of the likelihood as far as the last step's errors let the emulator be trusted
         self.error, self._trusted = float("inf"), 0.0
         self.steps: list[dict[str, Any]] = []
+        self._compared_u, self._compared = np.empty((0, problem.dimension)), np.empty(0)  # all points, exact log L
+        self._taught = 0  # steps before final draws showed that their errors were too small
         noise = problem.noise
         expected = noise.expected(torch.zeros(1, noise.n_bins))[0, : noise.n_bins].numpy()
         observed = noise.observed[: noise.n_bins].numpy()
@@ -194,7 +197,7 @@ class FactoredSearch:
 
     def _why_to_end(self) -> str:
         """Why no further step is worth it, though the emulator is not yet accurate; empty where one is."""
-        full = [step for step in self.steps if step["power"] == 1]
+        full = [step for step in self.steps[self._taught :] if step["power"] == 1]
         errors = [step["effective_error"] for step in full]
         # as with skis that are rented until they could have been bought: never twice of what was best
         saved = self._problem.settings.target_ess * np.expm1(min(errors, default=np.inf) ** 2)
@@ -220,14 +223,23 @@ class FactoredSearch:
         """Measure curves where final draws, exact ones, show the emulator to be off most."""
         self._compare(draws.u, draws.log_likelihood)
         self._teach(self._curves_of_a_step())
+        self._taught = len(self.steps)
 
     def _compare(self, u: Points, log_likelihood: Points) -> Points:
-        """Exact less emulated log L (n,) at points (n, d); the worst are where curves are measured next."""
-        difference: Points = log_likelihood - self.emulator.log_likelihood(u)
-        finite = np.isfinite(difference)
-        off = np.where(finite, np.abs(difference - np.median(difference[finite])) if finite.any() else 0.0, 0.0)
-        self._worst = u[np.argsort(-off, kind="stable")[: (off > self.accuracy).sum()]]
-        return difference
+        """Exact less emulated log L (n,) at points (n, d); the worst are where curves are measured next.
+
+        Of those compared before, too, where the emulated likelihood is too small: no population will come there.
+        """
+        self._compared_u = np.concatenate([self._compared_u, u])
+        self._compared = np.concatenate([self._compared, log_likelihood])
+        differences: Points = self._compared - self.emulator.log_likelihood(self._compared_u)
+        new = np.arange(len(self._compared)) >= len(self._compared) - len(u)
+        finite = np.isfinite(differences)
+        off = differences - (np.median(differences[new & finite]) if (new & finite).any() else 0.0)
+        relevant = self._compared > np.max(self._compared) - 0.5 * chi2.isf(IRRELEVANT, u.shape[1])
+        off = np.where(finite, np.where(new, np.abs(off), off * relevant), 0.0)
+        self._worst = self._compared_u[np.argsort(-off, kind="stable")[: (off > self.accuracy).sum()]]
+        return differences[new]
 
     def _curves_of_a_step(self) -> int:
         powers = [*(step["power"] for step in self.steps), self._trusted]
