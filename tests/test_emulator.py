@@ -16,6 +16,7 @@ from xspec_sixsa.infer.emulatedproposal import RejectionProposal
 from xspec_sixsa.infer.emulator import Emulator, KernelRegression
 from xspec_sixsa.infer.importance import effective_sample_size, log_evidence
 from xspec_sixsa.infer.noise import Noise
+from xspec_sixsa.infer.paired import PairedEmulator
 from xspec_sixsa.infer.problem import Problem
 from xspec_sixsa.infer.proposal import StudentMixture, StudentProposal
 from xspec_sixsa.infer.search import Search
@@ -40,6 +41,12 @@ def noise() -> Noise:
 def emulator(noise: Noise) -> Emulator:
     simulations = toy.simulate(U)
     return Emulator(U, simulations.counts, np.ones(len(U)), noise)
+
+
+@pytest.fixture(scope="module")
+def paired(noise: Noise) -> PairedEmulator:
+    with one_thread(), Streams(1).torch("paired"):
+        return PairedEmulator(U, toy.simulate(U).counts, np.ones(len(U)), noise, steps=400)
 
 
 def search(noise: Noise, seed: int = 1) -> Search:
@@ -120,6 +127,29 @@ def test_the_inverse_half_finds_parameters_and_knows_a_stranger(emulator: Emulat
     strange = toy.OBSERVED * (1 + 3 * (np.arange(20) == 3))
     other = Emulator(U, toy.simulate(U).counts, np.ones(len(U)), toy.noise(counts=strange))
     assert not other.recovery(np.array([[0.45, 0.5]] * 300)).inside
+
+
+def test_networks_turn_parameters_into_spectra_and_back(paired: PairedEmulator, noise: Noise) -> None:
+    u = np.random.default_rng(4).random((200, 2)) * 0.9 + 0.05
+    exact = toy.expected_counts(u)
+    # over the whole prior, where counts differ by 10^5: within the noise, but for the brightest corner
+    assert np.median(np.abs((paired(u).numpy() - exact) / np.sqrt(exact + 1)).max(axis=1)) < 0.5
+    truth = np.array([[0.3, 0.8], [0.7, 0.9], [0.2, 0.6]])
+    torch.manual_seed(1)
+    recorded = noise.draw(torch.tensor(toy.expected_counts(np.repeat(truth, 50, axis=0))))
+    assert np.abs(paired.parameters(recorded).reshape(3, 50, 2).mean(axis=1) - truth).max() < 0.05
+    passed, inverted = toy.log_likelihood(paired.starts())
+    # 20,000 points fill the square as densely as the best fit is known to a hundredth in log L
+    best = toy.log_likelihood(np.random.default_rng(5).random((20000, 2))).max()
+    assert passed < inverted and best - inverted < 0.1
+
+
+def test_networks_know_a_stranger(paired: PairedEmulator) -> None:
+    posterior = np.array([[0.45, 0.5]] * 300)
+    torch.manual_seed(1)
+    assert paired.recovery(posterior).inside
+    strange = toy.OBSERVED * (1 + 3 * (np.arange(20) == 3))
+    assert not paired.given(toy.noise(counts=strange)).recovery(posterior).inside
 
 
 def test_a_search_ends_with_an_emulator_that_is_right_over_the_posterior(noise: Noise) -> None:

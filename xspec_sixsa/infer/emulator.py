@@ -29,7 +29,7 @@ from xspec_sixsa.infer.regression import KernelRegression, principal_components
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["Emulator", "Recovery", "SpectrumEmulator"]
+__all__ = ["Emulator", "Recovery", "ReducedEmulator", "SpectrumEmulator"]
 
 Points = NDArray[np.float64]
 
@@ -101,8 +101,8 @@ class SpectrumEmulator(ABC):
         return torch.cat(parts).numpy()
 
 
-class Emulator(SpectrumEmulator):
-    """Unit-cube parameters to expected source counts, and recorded spectra to parameters.
+class ReducedEmulator(SpectrumEmulator):
+    """What emulators of whole spectra share: a spectrum is reduced to its principal components, and judged by them.
 
     Parameters
     ----------
@@ -113,15 +113,9 @@ class Emulator(SpectrumEmulator):
     weights : ndarray, shape (n,)
         Where the emulator must be right.
     noise : Noise
-    previous : Emulator, optional
-        Whose length scales the search begins with.
     """
 
-    _forward: KernelRegression
-
-    def __init__(
-        self, u: Points, counts: Tensor, weights: Points, noise: Noise, previous: Emulator | None = None
-    ) -> None:
+    def __init__(self, u: Points, counts: Tensor, weights: Points, noise: Noise) -> None:
         self._noise, self._gaussian = noise, noise.gaussian[: noise.n_bins]
         self._sigma = torch.where(self._gaussian, noise.sigma[: noise.n_bins], 1.0)
         self._background = noise.expected(torch.zeros(1, noise.n_bins))[0, : noise.n_bins]
@@ -137,8 +131,6 @@ class Emulator(SpectrumEmulator):
         y -= self._centre
         self._basis = principal_components(y, w, LOST)
         self._latents = y @ self._basis
-        scales = None if previous is None else previous._forward.scales
-        self._forward = KernelRegression(u, self._latents, weights, scales)
         self._decode_type = torch.float32 if noise.n_bins > WIDE else torch.float64
         self._decoder = self._basis.T.to(self._decode_type).contiguous()
 
@@ -163,21 +155,87 @@ class Emulator(SpectrumEmulator):
     @torch.no_grad()
     def __call__(self, u: Points) -> Tensor:
         """Expected source counts (n, n_bins), float64, at points of the unit cube (n, d)."""
-        return self._counts(self._centre + (self._forward(u).to(self._decode_type) @ self._decoder).double())
+        return self._counts_of(self._predicted(u))
+
+    def _counts_of(self, latents: Tensor) -> Tensor:
+        """Expected source counts (n, n_bins) of principal components (n, k)."""
+        return self._counts(self._centre + (latents.to(self._decode_type) @ self._decoder).double())
+
+    @abstractmethod
+    def _predicted(self, u: Points) -> Tensor:
+        """Principal components (n, k) of the spectra at points of the unit cube (n, d)."""
 
     # -- the inverse half ------------------------------------------------------------------------------------------
 
     @torch.no_grad()
     def _encode(self, recorded: Tensor) -> Tensor:
-        """Latents (n, k) of recorded inputs (n, n_inputs): the projection that latent-space inversion ends in."""
+        """Principal components (n, k) of recorded inputs (n, n_inputs)."""
         return (self._stabilise(recorded[:, : self._noise.n_bins]) - self._centre) @ self._basis
 
+    @abstractmethod
     def parameters(self, recorded: Tensor) -> Points:
         """Starting points (n, d) in the cube for recorded spectra (n, n_inputs).
 
-        Draws noise from torch's default generator when it is first called.
+        May draw noise from torch's default generator when it is first called.
         """
+
+    @abstractmethod
+    def _returned(self, found: Points) -> Points:
+        """Points (n, d) of the cube through their own auto-encoder, and back."""
+
+    def starts(self) -> Points:
+        """Points (n, d) of the cube where the observation's parameters may lie."""
+        return self.parameters(self._noise.observed[None])
+
+    @torch.no_grad()
+    def recovery(self, u: Points) -> Recovery:
+        """Judge the observation against spectra simulated at points (n, d) of the cube.
+
+        Draws noise from torch's default generator.
+        """
+        recorded = torch.cat([self._noise.observed[None], self._noise.draw(self(u))])
+        found = self.parameters(recorded)
+        again = self._returned(found)
+        source = recorded[:, : self._noise.n_bins].double()
+        predicted = self._noise.expected(self(found))[:, : self._noise.n_bins]
+        rre = ((predicted - source).norm(dim=1) / source.norm(dim=1).clamp(min=1e-300)).numpy()
+        rma = np.linalg.norm(found - again, axis=1)
+        return Recovery(
+            float(rre[0]), float(rma[0]), float(np.quantile(rre[1:], 0.999)), float(np.quantile(rma[1:], 0.999)),
+            found[0],
+        )  # fmt: skip
+
+
+class Emulator(ReducedEmulator):
+    """Unit-cube parameters to expected source counts, and recorded spectra to parameters.
+
+    Parameters
+    ----------
+    u, counts, weights, noise
+        As for `ReducedEmulator`.
+    previous : Emulator, optional
+        Whose length scales the search begins with.
+    """
+
+    _forward: KernelRegression
+
+    def __init__(
+        self, u: Points, counts: Tensor, weights: Points, noise: Noise, previous: Emulator | None = None
+    ) -> None:
+        super().__init__(u, counts, weights, noise)
+        scales = None if previous is None else previous._forward.scales
+        self._forward = KernelRegression(self._u, self._latents, self._weights, scales)
+
+    def _predicted(self, u: Points) -> Tensor:
+        return self._forward(u)
+
+    def parameters(self, recorded: Tensor) -> Points:
+        """Starting points (n, d) in the cube for recorded spectra (n, n_inputs): see `ReducedEmulator`."""
         return self._decode(self._encode(recorded))
+
+    def _returned(self, found: Points) -> Points:
+        # through the spectrum: the parameters' encoder, kernels, has no decoder of its own
+        return self._decode(self._forward(found))
 
     @torch.no_grad()
     def _decode(self, latents: Tensor) -> Points:
@@ -194,22 +252,3 @@ class Emulator(SpectrumEmulator):
         noisy = self._encode(self._noise.draw(self._counts_at_centres))
         with torch.enable_grad():
             return KernelRegression(noisy[:, self._told].numpy(), torch.tensor(self._u), self._weights)
-
-    @torch.no_grad()
-    def recovery(self, u: Points) -> Recovery:
-        """Judge the observation against spectra simulated at points (n, d) of the cube.
-
-        Draws noise from torch's default generator.
-        """
-        recorded = torch.cat([self._noise.observed[None], self._noise.draw(self(u))])
-        found = self.parameters(recorded)
-        latents = self._forward(found)
-        again = self._decode(latents)
-        source = recorded[:, : self._noise.n_bins].double()
-        predicted = self._noise.expected(self(found))[:, : self._noise.n_bins]
-        rre = ((predicted - source).norm(dim=1) / source.norm(dim=1).clamp(min=1e-300)).numpy()
-        rma = np.linalg.norm(found - again, axis=1)
-        return Recovery(
-            float(rre[0]), float(rma[0]), float(np.quantile(rre[1:], 0.999)), float(np.quantile(rma[1:], 0.999)),
-            found[0],
-        )  # fmt: skip
