@@ -216,3 +216,15 @@ proc ::sixsa::take_up found {
     if {$result(chain) eq ""} {puts "No chain is loaded: the run gave none."}
     if {$complaint ne ""} {puts "Warning: $complaint"}
 }
+
+# A start's parameters into XSPEC, and its own fit from there; why that failed, or nothing. `nofit`: why there is to be none.
+proc ::sixsa::settle {found nofit} {
+    set complaint ""
+    silently {
+        foreach par [dict get $found parameters] {set_parameter $par [dict get $found best,$par]}
+        if {$nofit eq "" && [catch {native_fit} message]} {
+            set complaint "XSPEC's own fit from there failed: its parameters are set, without a valid fit. $message"
+        }
+    }
+    return $complaint
+}

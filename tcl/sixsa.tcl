@@ -18,6 +18,9 @@ namespace eval ::sixsa {
     # what the last check found
     variable check
     if {![array exists check]} {array set check {}}
+    # what the last start found
+    variable start
+    if {![array exists start]} {array set start {}}
     # 1 while `method sixsa` is chosen, and its words: effective samples, seed
     variable chosen
     if {![info exists chosen]} {set chosen 0}
@@ -53,10 +56,10 @@ proc sixsa args {
     set word [lindex $args 0]
     switch -exact -- $word {
         "" - ? - -h - help {return [::sixsa::usage]}
-        prior - check - run - info - load {set command [list ::sixsa::do_$word {*}[lrange $args 1 end]]}
+        prior - check - start - run - info - load {set command [list ::sixsa::do_$word {*}[lrange $args 1 end]]}
         default {
             if {![dict exists $::sixsa::finished $word]} {
-                set words [concat prior check run info load [dict keys $::sixsa::finished]]
+                set words [concat prior check start run info load [dict keys $::sixsa::finished]]
                 return -code error -errorcode {SIXSA} \
                     "sixsa: there is no `sixsa $word`. Type one of [join $words {, }]; `sixsa ?` explains them."
             }
@@ -78,6 +81,8 @@ proc ::sixsa::usage {} {
     puts "  sixsa prior                          list the priors;  sixsa prior <par> clear  takes one back"
     puts "  sixsa check ?<dir>? ?options?        before a fit: do the priors reach the data, how often does the model fail, what"
     puts "                                       will it cost? Pictures go to <dir>. Options: -draws N (200)  -seed N  -workers N"
+    puts "  sixsa start ?options?                where XSPEC's fit should begin, by one pass of the spectrum through networks trained"
+    puts "                                       here, and the fit from there: sets the parameters. Options: -seed N  -workers N"
     puts "  sixsa run <dir> ?options?            fit; the results go to the folder <dir>. Options:"
     puts "        -ess N (1000)  -seed N  -budget N (20000)  -compressor autoencoder|pca|bands|none  -workers N"
     puts "        -dask ADDRESS (a Dask scheduler, whose workers evaluate)"
@@ -151,6 +156,20 @@ proc ::sixsa::do_check args {
     array unset check
     array set check $found
     foreach line [split $check(summary) \n] {puts $line}
+    return
+}
+
+proc ::sixsa::do_start args {
+    variable start
+    set job [options $args {-seed -workers} {}]
+    if {[dict exists $job directory]} {return -code error "it takes no folder, and what is '[dict get $job directory]'?"}
+    check_session
+    set found [compute start [concat [option_lines $job {-seed seed -workers workers}] [prior_lines]]]
+    set complaint [settle $found [dict get $found complaint]]
+    array unset start
+    array set start $found
+    foreach line [split $start(summary) \n] {puts $line}
+    if {$complaint ne ""} {puts "Warning: $complaint"}
     return
 }
 

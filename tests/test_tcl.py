@@ -232,6 +232,29 @@ def test_priors_are_checked_before_a_fit(folder: Path) -> None:
 
 
 @pytest.mark.xspec
+def test_a_start_sets_the_parameters_and_leaves_a_fit(folder: Path) -> None:
+    names = ("well", "statistic,before", "statistic,one_pass", "statistic,fit", "fit,PhoIndex__2", "total")
+    noted = "".join(f"note {name} $::sixsa::start({name})\n" for name in names)
+    far = MODEL.replace("& 2 & 2e-4", "& 2.9 & 9e-4")
+    text = TOOLS + SPECTRUM + far + PRIORS + "state before_start.txt\nattempt start sixsa start -seed 1 -workers 1\n"
+    text += noted + "note index [lindex [tcloutr param 2] 0]\nnote stat [tcloutr stat]\nstate after_start.txt\n"
+    text += "attempt flux flux 2 10 err 50 68\nattempt folder sixsa start run1\n"
+    found = Ended.of(run_script(text, folder), folder)
+    assert found.attempts["start"] == (0, "") and "The fit began from" in found.printed["start"]
+    far_off, passed, fitted = (float(found.attempts[f"statistic,{k}"][1]) for k in ("before", "one_pass", "fit"))
+    assert found.attempts["well"][1] == "1" and fitted <= passed < far_off
+    # 34.65 is the least statistic of these data: see docs/tcl.md
+    assert float(found.attempts["stat"][1]) == pytest.approx(34.65, abs=0.02) == fitted
+    assert float(found.attempts["index"][1]) == pytest.approx(float(found.attempts["fit,PhoIndex__2"][1]), rel=1e-2)
+    # but for the values themselves
+    before, after = ((folder / f"{when}_start.txt").read_text().splitlines() for when in ("before", "after"))
+    kept = [line for line in before if not re.match(r"\s+[-\d.e]+\s+[-\d.e]+\s+", line)]
+    assert kept == [line for line in after if not re.match(r"\s+[-\d.e]+\s+[-\d.e]+\s+", line)] and len(kept) > 20
+    assert found.attempts["flux"][0] == 0 and "Error range" in found.printed["flux"]
+    assert found.attempts["folder"][0] == 1 and "takes no folder" in found.attempts["folder"][1]
+
+
+@pytest.mark.xspec
 def test_mistakes_are_tcl_errors_that_say_what_to_do(folder: Path) -> None:
     cases = {
         "no_data": ("", "sixsa run r", "load data first"),

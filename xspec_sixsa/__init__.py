@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from xspec_sixsa.result import Result
     from xspec_sixsa.run.check import check
     from xspec_sixsa.run.fit import fit
+    from xspec_sixsa.run.start import start
     from xspec_sixsa.session import Session
     from xspec_sixsa.survey import Survey, fit_many
 
@@ -46,6 +47,7 @@ _HOMES = {
     "fit_many": "survey",
     "Survey": "survey",
     "check": "run.check",
+    "start": "run.start",
     "calibrate": "products.calibration",
     "install": "interfaces.method",
     "last_result": "interfaces.method",
@@ -98,6 +100,7 @@ __all__ = [
     "normal",
     "prior",
     "rank",
+    "start",
     "uniform",
     "uninstall",
     "xspec",

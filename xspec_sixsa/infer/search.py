@@ -20,7 +20,7 @@ from xspec_sixsa.infer.problem import Problem
 from xspec_sixsa.infer.proposal import Proposal
 from xspec_sixsa.infer.simulations import Simulations
 
-__all__ = ["Search"]
+__all__ = ["Search", "teaching_weights"]
 
 log = logging.getLogger(__name__)
 
@@ -112,11 +112,7 @@ class Search:
 
     def _learn(self, previous: Emulator | None) -> None:
         s = self.simulations
-        wanted = max(TEMPERED_ESS, len(s.u) / 20)
-        self._beta = tempering_power(s.log_likelihood, wanted)
-        depth = self._beta * (s.log_likelihood.max() - s.log_likelihood)
-        # spectra far off differ by so much that their share must shrink as the square of the distance grows
-        weights = np.exp(-0.5 * depth) + LEAST_WEIGHT / (1 + depth)
+        weights, self._beta = teaching_weights(s.log_likelihood)
         with self._problem.progress.task(f"emulator: {len(s.u)} spectra", 1, "fit"):
             self.emulator = Emulator(s.u, s.counts, weights, self._problem.noise, previous)
 
@@ -210,6 +206,14 @@ class Search:
         task = self._problem.progress.task("covering the emulated posterior", 1, "ensemble")
         with streams.torch("cover", number), task:
             return cover(self.sample(1.0, streams.numpy("cover", number)), self.emulator.log_likelihood)
+
+
+def teaching_weights(log_likelihood: Points) -> tuple[Points, float]:
+    """How much an emulator is to care for evaluated points, by their likelihood (n,), and the power that it goes by."""
+    power = tempering_power(log_likelihood, max(TEMPERED_ESS, len(log_likelihood) / 20))
+    depth = power * (log_likelihood.max() - log_likelihood)
+    # spectra far off differ by so much that their share must shrink as the square of the distance grows
+    return np.exp(-0.5 * depth) + LEAST_WEIGHT / (1 + depth), power
 
 
 def _cube(z: Points) -> Points:

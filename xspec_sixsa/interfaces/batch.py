@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from xspec_sixsa.priors import from_words, load_toml
 from xspec_sixsa.run.check import check
 from xspec_sixsa.run.fit import fit
+from xspec_sixsa.run.start import start
+from xspec_sixsa.session import Session
 from xspec_sixsa.session.engine import load_engine
 from xspec_sixsa.session.restore import locate, restore_session
 from xspec_sixsa.survey import fit_many
@@ -21,9 +23,10 @@ if TYPE_CHECKING:
     from xspec_sixsa.priors import PriorsLike
     from xspec_sixsa.result import Result
     from xspec_sixsa.run.check import PriorCheck
+    from xspec_sixsa.run.start import Start
     from xspec_sixsa.survey import Survey
 
-__all__ = ["check_inputs", "check_session", "fit_session", "survey_list"]
+__all__ = ["check_inputs", "check_session", "fit_session", "start_session", "survey_list"]
 
 
 def fit_session(
@@ -155,6 +158,40 @@ def check_session(
     module.Xset.chatter = 0
     restore_session(module, session, folder, text)
     return check(toml, xspec=module, **options)
+
+
+def start_session(
+    session: str | os.PathLike[str],
+    priors: str | os.PathLike[str] | None = None,
+    *,
+    output: str | os.PathLike[str],
+    clobber: bool = False,
+    engine: str = "auto",
+    data: str | os.PathLike[str] | None = None,
+    **options: Any,
+) -> Start:
+    """Restore an .xcm session, `start` it, and save it where the fit ended; arguments as for `check_session`.
+
+    Parameters
+    ----------
+    output : path
+        The .xcm file that is written; with `clobber`, one that exists is replaced.
+    """
+    session, output = Path(session).absolute(), Path(output).absolute()
+    if output.is_dir() or not output.parent.is_dir():
+        raise ValueError(
+            f"{output} cannot be written: give --output the name of a session file in a folder that exists."
+        )
+    if output.exists() and not clobber:
+        raise FileExistsError(f"{output} exists: replace it with --clobber, or give another --output.")
+    folder, text = check_inputs(session, priors, data=data)
+    toml = None if priors is None else str(Path(priors).absolute())
+    module = load_engine(engine)
+    module.Xset.chatter = 0
+    restore_session(module, session, folder, text)
+    found = start(toml, xspec=module, **options)
+    Session(module, workers=1).save_xcm(output)
+    return found
 
 
 def check_inputs(

@@ -21,7 +21,7 @@ from xspec_sixsa import __version__
 from xspec_sixsa.common.deadline import Stopped, ends_on_sigterm
 from xspec_sixsa.embedded.componenttype import OWN
 from xspec_sixsa.infer.settings import EXACT, TRAINING
-from xspec_sixsa.interfaces.batch import check_session, fit_session
+from xspec_sixsa.interfaces.batch import check_session, fit_session, start_session
 from xspec_sixsa.interfaces.commands import (
     DASK,
     DATA,
@@ -176,6 +176,22 @@ def check(session: Path, output: Path, **options: Any) -> Answer:
     found = check_session(session, **options)
     pictures = found.plot(output)
     return Answer("\n".join([str(found), *map(str, pictures)]), well=found.well)
+
+
+@main.command(epilog="Exit code 3 where XSPEC is left without a valid fit, or what was there before fits better.")
+@click.argument("session", type=PATH)
+@click.option("--priors", type=PATH, help="TOML file of priors.", show_default="XSPEC's own limits and bayes")
+@click.option("--output", "-o", type=PATH, required=True, help="Session file (.xcm) that is written.")
+@click.option("--seed", type=SEED, help="Same seed, same answer.", show_default="drawn")
+@click.option("--workers", help="Processes that evaluate real XSPEC.", **WORKERS)
+@click.option("--clobber", is_flag=True, help="Replace the session file that is there.")
+@DATA
+@engine_option(about="The real XSPEC, the embedded engine, or the first of them that there is.")
+@QUIET
+def start(session: Path, output: Path, quiet: bool, **options: Any) -> Answer:
+    """Find where a fit of the SESSION should begin, by paired auto-encoders, fit from there, and save the session."""
+    found = start_session(session, output=output, progress=not quiet, **options)
+    return Answer(f"{found}\nSaved in {output}", well=found.well)
 
 
 @main.command()

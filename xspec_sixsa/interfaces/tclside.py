@@ -3,8 +3,8 @@
 The prompt (tcl/child.tcl) reads its standard output line by line: ``say TEXT`` is shown, ``set KEY VALUE`` is a part of
 the answer, ``fail TEXT`` is an error. FOLDER is what tcl/session.tcl wrote: ``session.xcm`` by XSPEC, ``before.xcm``
 and ``after.xcm`` with what `save all` leaves out, ``asked.txt`` with the files that were to be attached,
-``statistic.txt`` and ``job.txt``. COMMAND is ``check``, ``run``, ``load``, or one of commands.py's, whose words are
-then in ``job.txt``, one a line.
+``statistic.txt`` and ``job.txt``. COMMAND is ``check``, ``start``, ``run``, ``load``, or one of commands.py's, whose
+words are then in ``job.txt``, one a line.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from xspec_sixsa.result import Result
 from xspec_sixsa.run.check import check
 from xspec_sixsa.run.fit import fit
 from xspec_sixsa.run.folder import CHECKPOINT
+from xspec_sixsa.run.start import start
 from xspec_sixsa.session import Session, difference
 from xspec_sixsa.session.attached import check_attached
 from xspec_sixsa.session.engine import load_engine
@@ -100,8 +101,8 @@ class Job:
     output : Path
         The folder; ``Path()`` where none is given.
     options : dict
-        For `check`: `draws`, `seed`, `workers`. For `fit`: `target_ess`, `seed`, `budget`, `compressor`, `training`,
-        `exact`, `workers`, `dask`, `clobber`, `resume`.
+        For `check`: `draws`, `seed`, `workers`; for `start` the last two. For `fit`: `target_ess`, `seed`, `budget`,
+        `compressor`, `training`, `exact`, `workers`, `dask`, `clobber`, `resume`.
     priors : list of (model name, global index, kind, numbers)
     """
 
@@ -144,13 +145,16 @@ def main(words: list[str] | None = None) -> int:
         warnings.simplefilter("ignore")  # they speak to programmers
         _once_interrupted()
         try:
-            if len(words) != 2 or words[0] not in ("check", "run", "load", *runs.commands):
+            if len(words) != 2 or words[0] not in ("check", "start", "run", "load", *runs.commands):
                 raise ValueError("usage: python -m xspec_sixsa.interfaces.tclside COMMAND FOLDER")
             if words[0] in runs.commands:
                 about_finished(words[0], Path(words[1]), protocol)
                 return 0
             if words[0] == "check":
                 before_a_fit(Path(words[1]), protocol)
+                return 0
+            if words[0] == "start":
+                find_a_start(Path(words[1]), protocol)
                 return 0
             result = run(Path(words[1])) if words[0] == "run" else load(Path(words[1]))
             interrupted = [reason for reason in result.reasons if reason.startswith("interrupted")]
@@ -183,6 +187,20 @@ def before_a_fit(folder: Path, protocol: Protocol) -> None:
     pictures = found.plot(job.output) if job.output.name else []
     protocol.set("summary", "\n".join([str(found), *map(str, pictures)]))
     for key, value in tcl_array(found.to_dict() | {"files": [str(path) for path in pictures]}):
+        protocol.set(key, value)
+    protocol.set("done", 1)
+
+
+def find_a_start(folder: Path, protocol: Protocol) -> None:
+    """Find a start of the session in `folder`, fit from there, and send the values that the prompt is to take."""
+    job = Job.read(folder / "job.txt")
+    found = start(job.for_fit(), xspec=copy_of_session(folder), **job.options)
+    numbers = [_tcl_number(name) for name in found.prior.names]
+    values = {"parameters": numbers} | {
+        f"best,{n}": repr(float(x)) for n, x in zip(numbers, found.theta[-1], strict=True)
+    }
+    protocol.set("summary", found)
+    for key, value in tcl_array(found.to_dict() | values):
         protocol.set(key, value)
     protocol.set("done", 1)
 

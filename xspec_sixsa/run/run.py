@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from xspec_sixsa.priors import JointPrior, save_toml
 from xspec_sixsa.products.report import illustrate
 from xspec_sixsa.result import Result
 from xspec_sixsa.run.assemble import assemble
+from xspec_sixsa.run.first import first_simulations
 from xspec_sixsa.run.folder import CHECKPOINT, begin
 from xspec_sixsa.run.model import RecordedModel
 from xspec_sixsa.session import Session
@@ -32,9 +32,6 @@ from xspec_sixsa.session import Session
 __all__ = ["Run"]
 
 log = logging.getLogger(__name__)
-
-FEW = 16  # first evaluations, over the prior
-MOSTLY_USABLE = 0.9  # of the parameter sets drawn from the prior; with fewer something is said
 
 
 class Run:
@@ -89,7 +86,7 @@ class Run:
         """Do it; parameters as for `fit`."""
         began = time.monotonic()
         with self.model.session:
-            first = self._first()
+            first = first_simulations(self._problem, self.model)
             inference = self._begin(first)
             result = assemble(inference, self.model, first, self.record, self._infer(inference))
             if self.folder is not None:
@@ -104,24 +101,6 @@ class Run:
             if self.folder is not None:
                 self._write(result, self.folder)
         return result
-
-    def _first(self) -> Simulations:
-        """Prior-wide simulations: a few, which show whether the model works, where the others are not needed."""
-        problem, session = self._problem, self.model.session
-        u = problem.prior_draws(problem.settings.first)
-        first = self.model(u[:FEW], "round 1")
-        if problem.settings.training == "emulated":
-            _check_usable(first, session)
-            problem.factors, why = self.model.factors()
-            if problem.factors is not None:
-                n = len(problem.factors.parts)
-                log.info("the model is emulated in %d part%s, linear in the norms", n, "s" * (n > 1))
-                return first
-            log.info("the model is emulated as a whole: %s", why)
-        if len(u) > FEW:
-            first = first + self.model(u[FEW:], "round 1")
-        _check_usable(first, session)
-        return first
 
     def _begin(self, first: Simulations) -> Inference:
         """An inference that knows the prior's spectra, which the observation must be one of."""
@@ -180,19 +159,3 @@ class Run:
         save_toml(folder / "priors.toml", self.model.prior, self.options | {"seed": self.record["seed"]})
         result.save(folder)
         illustrate(result, folder)
-
-
-def _check_usable(first: Simulations, session: Session) -> None:
-    usable = float(first.usable.mean())
-    if usable == 0:
-        reasons = sorted({reason for _, _, reason in session.failures})
-        raise ValueError(
-            f"The model failed for all {len(first.u)} parameter sets drawn from the prior ({'; '.join(reasons)}): "
-            "there is nothing to fit. Narrow the priors to where the model works, and try `show` there."
-        )
-    if usable < MOSTLY_USABLE:
-        why = Counter(reason for _, _, reason in session.failures)
-        log.warning(
-            "The model failed for %.0f %% of the parameter sets drawn from the prior; they get zero likelihood (%s).",
-            100 * (1 - usable), why.most_common(1)[0][0] if why else "it gives no finite likelihood",
-        )  # fmt: skip
