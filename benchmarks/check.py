@@ -127,6 +127,8 @@ def compare(result: Any, nested: dict[str, Any]) -> dict[str, Any]:
 @click.option("--nested-ess", type=int, default=10000, help="Effective samples that nautilus ends with.")
 @click.option("--budget", type=int, default=None)
 @click.option("--compressor", default=None)
+@click.option("--emulator", type=click.Choice(["linear", "paired"]), default=None)
+@click.option("--training", default=None)
 @click.option("--target-ess", type=int, default=1000)
 @click.option("--exact", type=click.Choice(["draws", "control"]), default="draws")
 @click.option("--nested", "folder", type=click.Path(path_type=Path), default=None)
@@ -134,14 +136,18 @@ def compare(result: Any, nested: dict[str, Any]) -> dict[str, Any]:
 @click.option("--json", "path", type=click.Path(path_type=Path), default=None)
 def main(
     names: tuple[str, ...], seeds: tuple[int, ...], engine: str, live: int, nested_ess: int, budget: int | None,
-    compressor: str | None, target_ess: int, exact: str, folder: Path | None, no_nested: bool, path: Path | None,
+    compressor: str | None, emulator: str | None, training: str | None, target_ess: int, exact: str,
+    folder: Path | None, no_nested: bool, path: Path | None,
 ) -> None:  # fmt: skip
     logging.basicConfig(level=logging.WARNING)
     xspec = load_engine(engine)
     report: dict[str, Any] = {}
     for name in names:
         priors = problems.load(name, xspec)
-        report[name] = {"engine": engine, "target_ess": target_ess, "exact": exact, "runs": []}
+        report[name] = {
+            "engine": engine, "target_ess": target_ess, "exact": exact, "emulator": emulator, "training": training,
+            "runs": [],
+        }  # fmt: skip
         nested = None
         if not no_nested:
             path_kept = folder and folder / f"{name}-{engine}.npz"
@@ -154,7 +160,7 @@ def main(
             load, began = os.getloadavg()[0], time.monotonic()
             result = sixsa.fit(
                 priors, seed=seed, xspec=xspec, progress=False, budget=budget, compressor=compressor,
-                target_ess=target_ess, exact=exact,
+                emulator=emulator, training=training, target_ess=target_ess, exact=exact,
             )  # fmt: skip
             wall = time.monotonic() - began
             in_model = result.seconds.get("evaluation", 0.0) + result.seconds.get("polish", 0.0)

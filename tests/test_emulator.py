@@ -46,14 +46,16 @@ def emulator(noise: Noise) -> Emulator:
 @pytest.fixture(scope="module")
 def paired(noise: Noise) -> PairedEmulator:
     with one_thread(), Streams(1).torch("paired"):
-        return PairedEmulator(U, toy.simulate(U).counts, np.ones(len(U)), noise, steps=400)
+        return PairedEmulator(U, toy.simulate(U).counts, np.ones(len(U)), noise, steps=300)
 
 
-def search(noise: Noise, seed: int = 1) -> Search:
-    settings = Settings(budget=5000, batch=100, explore=0.1, accuracy=0.4)
+def search(noise: Noise, seed: int = 1, begin: PairedEmulator | None = None) -> Search:
+    settings = Settings(
+        budget=5000, batch=100, explore=0.1, accuracy=0.4, emulator="paired" if begin is not None else "linear"
+    )
     problem = Problem(2, toy.simulate, lambda: 0, noise, settings, Streams(seed), Progress(False))
-    found = Search(problem, toy.simulate(U))
-    found.run(10, 0)
+    found = Search(problem, toy.simulate(U), begin)
+    found.run(10 if begin is None else 1, 0)
     return found
 
 
@@ -159,6 +161,16 @@ def test_a_search_ends_with_an_emulator_that_is_right_over_the_posterior(noise: 
     assert found.error < 0.4
     again = search(noise)
     assert np.array_equal(again.simulations.u, found.simulations.u)
+
+
+def test_networks_search_too(paired: PairedEmulator, noise: Noise, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("xspec_sixsa.infer.search.STEPS", 60)
+    found = search(noise, begin=paired)
+    # the step found the posterior by the first networks, and others have learned from it
+    assert found.power == 1 and found.error < 0.4
+    assert isinstance(found.emulator, PairedEmulator) and found.emulator is not paired
+    assert np.isfinite(found.emulator.log_likelihood(found.simulations.u)).all()
+    assert not Settings(emulator="paired").by_component and Settings().by_component
 
 
 def test_draws_of_the_emulated_posterior_have_the_density_that_they_say(noise: Noise) -> None:

@@ -232,6 +232,8 @@ def test_a_model_that_gives_nan_is_named_before_anything_is_written(priors, tmp_
         ({"target_ess": 0}, "above zero"),
         ({"budget": 100}, "effective samples"),
         ({"compressor": "zip"}, "autoencoder"),
+        ({"emulator": "zip"}, "linear, paired"),
+        ({"emulator": "paired", "training": "simulated"}, "no emulator: drop one"),
         ({"resume": True}, "output folder"),
     ],
 )

@@ -8,7 +8,7 @@ its draws do not pass, is refinement.
 from __future__ import annotations
 
 from xspec_sixsa.infer.draws import FinalDraws, Frozen
-from xspec_sixsa.infer.emulator import Emulator
+from xspec_sixsa.infer.emulator import ReducedEmulator
 from xspec_sixsa.infer.problem import Problem
 from xspec_sixsa.infer.search import Search
 from xspec_sixsa.infer.searching import Searching
@@ -38,7 +38,7 @@ class Emulated(Searching):
         self._taught: Simulations | None = None
 
     @property
-    def emulator(self) -> Emulator | None:
+    def emulator(self) -> ReducedEmulator | None:
         """The search's emulator, as it is now."""
         return self.search.emulator
 

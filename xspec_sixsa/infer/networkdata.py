@@ -11,7 +11,7 @@ from torch import Tensor
 
 if TYPE_CHECKING:
     from xspec_sixsa.infer.draws import FinalDraws
-    from xspec_sixsa.infer.emulator import Emulator
+    from xspec_sixsa.infer.emulator import ReducedEmulator
     from xspec_sixsa.infer.factoredemulator import FactoredEmulator
     from xspec_sixsa.infer.inference import Inference
     from xspec_sixsa.infer.noise import Noise
@@ -101,7 +101,7 @@ def _reconstruction(compress: Any, recorded: Tensor, expected: Tensor, noise: No
     }
 
 
-def _emulator(emulator: Emulator | FactoredEmulator, draws: FinalDraws) -> dict[str, Any]:
+def _emulator(emulator: ReducedEmulator | FactoredEmulator, draws: FinalDraws) -> dict[str, Any]:
     w = np.exp(draws.weights.log_weights - draws.weights.log_weights.max())
     chosen = np.random.default_rng(0).choice(len(w), ERRORS, p=w / w.sum())
     return {"emulator_errors": emulator.log_likelihood(draws.u[chosen]) - draws.log_likelihood[chosen]}

@@ -23,7 +23,7 @@ from xspec_sixsa.infer.emulator import ReducedEmulator
 from xspec_sixsa.infer.noise import Noise
 from xspec_sixsa.infer.training import train
 
-__all__ = ["PairedEmulator"]
+__all__ = ["STEPS", "PairedEmulator"]
 
 Points = NDArray[np.float64]
 

@@ -14,8 +14,9 @@ from xspec_sixsa.common.ensemble import stretch_moves
 from xspec_sixsa.infer.coordinates import EDGE
 from xspec_sixsa.infer.cover import KEPT, Cover, cover
 from xspec_sixsa.infer.emulatedproposal import EmulatedProposal
-from xspec_sixsa.infer.emulator import Emulator, Recovery
+from xspec_sixsa.infer.emulator import Emulator, Recovery, ReducedEmulator
 from xspec_sixsa.infer.importance import effective_error, negligible_share, tempering_power, unseen_share
+from xspec_sixsa.infer.paired import STEPS, PairedEmulator
 from xspec_sixsa.infer.problem import Problem
 from xspec_sixsa.infer.proposal import Proposal
 from xspec_sixsa.infer.simulations import Simulations
@@ -42,14 +43,14 @@ class Search:
     problem : Problem
     simulations : Simulations
         What has been evaluated.
-    emulator : Emulator, optional
+    emulator : ReducedEmulator, optional
         To begin with; default: one that is fitted to the simulations.
 
     Attributes
     ----------
     simulations : Simulations
         What has been evaluated so far.
-    emulator : Emulator
+    emulator : ReducedEmulator
         That learned from them.
     explorer : Proposal or None
         A neural posterior that saw the whole prior: it finds modes that the evaluations so far do not show.
@@ -66,13 +67,14 @@ class Search:
         ``power``, ``error`` (the `spread`), ``effective_error`` (the `error`), ``samples``, ``evaluations``.
     """
 
-    def __init__(self, problem: Problem, simulations: Simulations, emulator: Emulator | None = None) -> None:
+    def __init__(self, problem: Problem, simulations: Simulations, emulator: ReducedEmulator | None = None) -> None:
         self._problem, self.simulations = problem, simulations
         self.explorer: Proposal | None = None
         self.error = self.spread = float("inf")
         self.unseen, self.power = 1.0, 0.0
         self.steps: list[dict[str, Any]] = []
         self._beta = 1.0
+        self.emulator: ReducedEmulator
         if emulator is None:
             self._learn(None)
         else:
@@ -110,11 +112,17 @@ class Search:
                 break
         self._learn(self.emulator)
 
-    def _learn(self, previous: Emulator | None) -> None:
-        s = self.simulations
+    def _learn(self, previous: ReducedEmulator | None) -> None:
+        s, problem = self.simulations, self._problem
         weights, self._beta = teaching_weights(s.log_likelihood)
-        with self._problem.progress.task(f"emulator: {len(s.u)} spectra", 1, "fit"):
-            self.emulator = Emulator(s.u, s.counts, weights, self._problem.noise, previous)
+        name = f"emulator: {len(s.u)} spectra"
+        if problem.settings.emulator == "paired":
+            with problem.progress.task(name, STEPS) as tick, problem.streams.torch("paired", len(s.u)):
+                self.emulator = PairedEmulator(s.u, s.counts, weights, problem.noise, steps=STEPS, tick=tick)
+            return
+        with problem.progress.task(name, 1, "fit"):
+            earlier = previous if isinstance(previous, Emulator) else None
+            self.emulator = Emulator(s.u, s.counts, weights, problem.noise, earlier)
 
     def _step(self, number: int) -> None:
         settings = self._problem.settings
@@ -188,7 +196,7 @@ class Search:
         with self._problem.streams.torch("candidates", len(self.steps)):
             found = [] if self.explorer is None else [self.explorer.draw(WALKERS)]
             if not self.steps:
-                found.append(self.emulator.parameters(self._problem.noise.observed[None]))
+                found.append(self.emulator.starts())
         if not found:
             return s.u, s.log_likelihood
         u = np.concatenate(found)

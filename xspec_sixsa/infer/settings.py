@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-__all__ = ["COMPRESSORS", "EXACT", "TRAINING", "Settings"]
+__all__ = ["COMPRESSORS", "EMULATORS", "EXACT", "TRAINING", "Settings"]
 
 COMPRESSORS = ("autoencoder", "pca", "bands", "none")
+EMULATORS = ("linear", "paired")
 TRAINING = ("emulated", "unfactored", "simulated")
 EXACT = ("draws", "control")
 CONTROL_DRAWS = 150  # exact ones that emulated ones are corrected by, at first
@@ -29,6 +30,9 @@ class Settings:
     training : {"emulated", "unfactored", "simulated"}
         What proposal, compressor and flow learn from: emulated spectra, made component by component where the model is
         linear in its norms; emulated whole; or XSPEC's simulations only (SIXSA III).
+    emulator : {"linear", "paired"}
+        What emulates spectra: principal components and kernels in closed form, component by component where the model
+        is linear in its norms; or networks, paired auto-encoders, always of whole spectra.
     exact_draws : float
         Effective exact draws that correct emulated ones, at first.
     exact : {"draws", "control"}
@@ -71,6 +75,7 @@ class Settings:
     budget: int = 20000
     compressor: str = "autoencoder"
     training: str = "emulated"
+    emulator: str = "linear"
     exact: str = "draws"
     exact_draws: float = CONTROL_DRAWS
     first: int = 0
@@ -91,6 +96,11 @@ class Settings:
     enough_to_refine: float = 0.2
     good_enough: float = 0.75
     teachers: float = 100
+
+    @property
+    def by_component(self) -> bool:
+        """Whether the model is to be emulated component by component, where it can be."""
+        return self.training == "emulated" and self.emulator == "linear"
 
     @property
     def exact_ess(self) -> float:

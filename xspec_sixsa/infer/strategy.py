@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from xspec_sixsa.infer.draws import FinalDraws, Frozen
-from xspec_sixsa.infer.emulator import Emulator
+from xspec_sixsa.infer.emulator import ReducedEmulator
 from xspec_sixsa.infer.estimate.npe import NeuralPosterior
 from xspec_sixsa.infer.factoredemulator import FactoredEmulator
 from xspec_sixsa.infer.refinement import Pilots
@@ -28,7 +28,7 @@ class Strategy(Protocol):
     pilots : Pilots
     network : NeuralPosterior or None
         The one that was trained on spectra of the whole prior.
-    emulator : Emulator, FactoredEmulator or None
+    emulator : ReducedEmulator, FactoredEmulator or None
     prior : Simulations
         Spectra of the whole prior, evaluated or emulated; made by `begin`.
     accuracy : float
@@ -49,7 +49,7 @@ class Strategy(Protocol):
     network: NeuralPosterior | None
 
     @property
-    def emulator(self) -> Emulator | FactoredEmulator | None:
+    def emulator(self) -> ReducedEmulator | FactoredEmulator | None:
         """As it is now."""
 
     def begin(self, first: Simulations) -> None:

@@ -20,7 +20,7 @@ import click
 from xspec_sixsa import __version__
 from xspec_sixsa.common.deadline import Stopped, ends_on_sigterm
 from xspec_sixsa.embedded.componenttype import OWN
-from xspec_sixsa.infer.settings import EXACT, TRAINING
+from xspec_sixsa.infer.settings import EMULATORS, EXACT, TRAINING
 from xspec_sixsa.interfaces.batch import check_session, fit_session, start_session
 from xspec_sixsa.interfaces.commands import (
     DASK,
@@ -117,6 +117,12 @@ def fit_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 help="Learn from emulated spectra, made by component where the model allows it; from spectra emulated "
                 "whole; or from simulations only (SIXSA III's rounds).",
                 show_default="emulated",
+            ),
+            click.option(
+                "--emulator",
+                type=click.Choice(EMULATORS),
+                help="What emulates spectra: principal components and kernels, or networks (paired auto-encoders).",
+                show_default="linear",
             ),
             click.option(
                 "--exact",

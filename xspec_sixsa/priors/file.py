@@ -29,6 +29,7 @@ FIT_OPTIONS: dict[str, type] = {
     "budget": int,
     "compressor": str,
     "training": str,
+    "emulator": str,
     "exact": str,
 }
 
@@ -104,7 +105,8 @@ def load_toml(path: str | os.PathLike[str]) -> tuple[list[Prior], dict[str, Any]
     Returns
     -------
     list of Prior, dict
-        The options of ``[fit]`` that are there: `target_ess`, `seed`, `budget`, `compressor`, `training`, `exact`.
+        The options of ``[fit]`` that are there: `target_ess`, `seed`, `budget`, `compressor`, `training`,
+        `emulator`, `exact`.
 
     Raises
     ------

@@ -31,7 +31,7 @@ def first_simulations(problem: Problem, model: RecordedModel) -> Simulations:
     session = model.session
     u = problem.prior_draws(problem.settings.first)
     first = model(u[:FEW], "round 1")
-    if problem.settings.training == "emulated":
+    if problem.settings.by_component:
         _check_usable(first, session)
         problem.factors, why = model.factors()
         if problem.factors is not None:

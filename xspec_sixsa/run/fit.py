@@ -32,6 +32,7 @@ def fit(
     budget: int | None = None,
     compressor: str | None = None,
     training: str | None = None,
+    emulator: str | None = None,
     exact: str | None = None,
     seed: int | None = None,
     workers: int | None = None,
@@ -63,6 +64,9 @@ def fit(
         What the proposal is learned from: spectra that an emulator of the model makes, component by component where the
         model is linear in its norms; the same with the model emulated as a whole, which takes a thousand evaluations
         more; or XSPEC's simulations only, in rounds (SIXSA III), which takes several times as many.
+    emulator : {"linear", "paired"}, default "linear"
+        Spectra are emulated by principal components and kernels, in closed form; or by networks, paired auto-encoders
+        (Chung et al., arXiv 2405.13220), which see whole spectra only and are trained anew at each step.
     exact : {"draws", "control"}, default "draws"
         Whether each draw of the result is an exact evaluation; or a few hundred exact ones, a control variate, correct
         as many emulated draws as are wanted. Where that correction is not small, all are made exact after all.
@@ -111,7 +115,7 @@ def fit(
     """
     given, options = normalise(priors)
     asked: dict[str, Any] = {"target_ess": target_ess, "budget": budget, "compressor": compressor}
-    asked |= {"training": training, "exact": exact, "seed": seed}
+    asked |= {"training": training, "emulator": emulator, "exact": exact, "seed": seed}
     options |= {key: value for key, value in asked.items() if value is not None}
     chosen = checked(options)
     cluster = None if dask is None else Cluster(dask)
@@ -121,6 +125,7 @@ def fit(
         "seed": options.get("seed"),
         "compressor": chosen.get("compressor", "autoencoder"),
         "training": chosen.get("training", "emulated"),
+        "emulator": chosen.get("emulator", "linear"),
         "settings": settings or {},
         "fingerprint": session.fingerprint() | {"priors": prior.to_dict()},
     }

@@ -35,7 +35,8 @@ def prepare(output: str | os.PathLike[str], run: dict[str, Any], *, resume: bool
     ----------
     output : path
     run : dict
-        ``seed`` (None: not asked for), ``fingerprint``, ``compressor``, ``training`` and ``settings`` of this run.
+        ``seed`` (None: not asked for), ``fingerprint``, ``compressor``, ``training``, ``emulator`` and ``settings`` of
+        this run.
     resume, clobber : bool
 
     Returns
@@ -67,11 +68,11 @@ def prepare(output: str | os.PathLike[str], run: dict[str, Any], *, resume: bool
         _claim(output)
     record = output / CHECKPOINT / RUN
     if resume and record.is_file():
-        old = json.loads(record.read_text(encoding="utf-8"))
+        old = {"emulator": "linear"} | json.loads(record.read_text(encoding="utf-8"))
         changed = difference(old["fingerprint"], run["fingerprint"])
         if run["seed"] not in (None, old["seed"]):
             changed.append(f"seed: {old['seed']}, now {run['seed']}")
-        for key in ("compressor", "training", "settings"):
+        for key in ("compressor", "training", "emulator", "settings"):
             if run[key] != old[key]:
                 changed.append(f"{key}: {old[key]}, now {run[key]}")
         if changed:
