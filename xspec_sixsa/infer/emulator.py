@@ -82,6 +82,22 @@ class SpectrumEmulator(ABC):
     def __call__(self, u: Points) -> Tensor:
         """Expected source counts (n, n_bins), float64, at points of the unit cube (n, d)."""
 
+    @abstractmethod
+    def differentiable(self, u: Tensor) -> Tensor:
+        """The same at points (n, d), float64, that gradients are wanted of."""
+
+    def jacobian(self, u: Points) -> tuple[Tensor, Tensor]:
+        """Expected source counts (n_bins,) at one point of the unit cube (d,), and their derivatives (n_bins, d).
+
+        Forward derivatives by two backward passes: there are many more bins than parameters.
+        """
+        point = torch.tensor(u, requires_grad=True)
+        counts = self.differentiable(point[None])[0]
+        weights = torch.zeros_like(counts, requires_grad=True)
+        (slope,) = torch.autograd.grad(counts, point, weights, create_graph=True)
+        columns = [torch.autograd.grad(one, weights, retain_graph=True)[0] for one in slope]
+        return counts.detach(), torch.stack(columns, dim=1)
+
     def given(self, noise: Noise) -> Self:
         """The same emulator, scored against another observation."""
         other = copy.copy(self)
@@ -165,6 +181,16 @@ class ReducedEmulator(SpectrumEmulator):
     def _predicted(self, u: Points) -> Tensor:
         """Principal components (n, k) of the spectra at points of the unit cube (n, d)."""
 
+    @abstractmethod
+    def _smooth(self, u: Tensor) -> Tensor:
+        """The same of points (n, d), float64, that gradients are wanted of."""
+
+    def differentiable(self, u: Tensor) -> Tensor:
+        """Expected source counts (n, n_bins) at points (n, d), float64, that gradients are wanted of."""
+        y = self._centre + self._smooth(u) @ self._basis.T
+        poisson = (0.25 * y.clamp(min=0).square() - (self._background + FLOOR)).clamp(min=0)
+        return torch.where(self._gaussian, y * self._sigma, poisson)
+
     # -- the inverse half ------------------------------------------------------------------------------------------
 
     @torch.no_grad()
@@ -228,6 +254,9 @@ class Emulator(ReducedEmulator):
 
     def _predicted(self, u: Points) -> Tensor:
         return self._forward(u)
+
+    def _smooth(self, u: Tensor) -> Tensor:
+        return self._forward.differentiable(u)
 
     def parameters(self, recorded: Tensor) -> Points:
         """Starting points (n, d) in the cube for recorded spectra (n, n_inputs): see `ReducedEmulator`."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,8 @@ from xspec_sixsa.infer.partmap import PartMap
 __all__ = ["FactoredEmulator"]
 
 Points = NDArray[np.float64]
+
+STEP = 1e-6  # of the unit cube: priors' quantile functions, which may be the user's own, are differenced
 
 
 class FactoredEmulator(SpectrumEmulator):
@@ -41,6 +44,19 @@ class FactoredEmulator(SpectrumEmulator):
     def __call__(self, u: Points) -> Tensor:
         """Expected source counts (n, n_bins), float64, at points of the unit cube (n, d)."""
         return self.of_norms(u)
+
+    def differentiable(self, u: Tensor) -> Tensor:
+        """The same at points (n, d), float64, that gradients are wanted of."""
+        factors, theta = self.factors, _physical(self.factors.transform, u)
+        counts = torch.zeros(len(u), self._noise.n_bins, dtype=torch.float64)
+        for numbers, curve in zip(factors.sharing, self.maps, strict=True):
+            for part in (factors.parts[number] for number in numbers):
+                shape = curve.differentiable(u[:, part.inputs])
+                counts = counts + (shape if part.norm is None else theta[:, part.norm, None] * shape)
+        multipliers: Any = factors.multipliers(theta)
+        for bins, multiplier in multipliers:
+            counts = torch.where(torch.as_tensor(bins), multiplier[:, None] * counts, counts)
+        return counts
 
     @torch.no_grad()
     def of_norms(self, u: Points, norms: Sequence[int] | None = None) -> Tensor:
@@ -76,3 +92,13 @@ class FactoredEmulator(SpectrumEmulator):
         Draws noise from torch's default generator.
         """
         return Emulator(u, self(u), np.ones(len(u)), self._noise).recovery(u)
+
+
+def _physical(transform: Callable[[Points], Points], u: Tensor) -> Any:
+    """Physical parameters (n, d) at points (n, d), with the transform's derivatives."""
+    at, d = u.detach().numpy(), u.shape[1]
+    slopes = np.empty((*at.shape, d))
+    for j, shift in enumerate(STEP * np.eye(d)):
+        high, low = np.clip(at + shift, 0, 1), np.clip(at - shift, 0, 1)
+        slopes[:, :, j] = (transform(high) - transform(low)) / (high - low)[:, j, None]
+    return torch.tensor(transform(at)) + torch.einsum("nij,nj->ni", torch.tensor(slopes), u - u.detach())

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from torch import Tensor, nn
 
-from xspec_sixsa.infer.coordinates import Whitening
+from xspec_sixsa.infer.coordinates import EDGE, Whitening
 from xspec_sixsa.infer.emulator import ReducedEmulator
 from xspec_sixsa.infer.noise import Noise
 from xspec_sixsa.infer.training import train
@@ -163,6 +163,11 @@ class PairedEmulator(ReducedEmulator):
 
     def _predicted(self, u: Points) -> Tensor:
         return self._pair.spectrum(self._q(u)) * self._scale
+
+    def _smooth(self, u: Tensor) -> Tensor:
+        z = torch.special.ndtri(u.clamp(EDGE, 1 - EDGE)) - torch.tensor(self._whitening.centre)
+        w = torch.linalg.solve_triangular(torch.tensor(self._whitening.factor), z.T, upper=False).T
+        return self._pair.spectrum(torch.asinh(w)) * self._scale
 
     # -- the inverse half ------------------------------------------------------------------------------------------
 

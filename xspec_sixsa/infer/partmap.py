@@ -162,3 +162,13 @@ class PartMap:
         y = torch.addmm(self._centre, self.regression(warped(x, self.warps)), self._decoder)
         raised = y.clamp_(max=60).exp_() if self.logarithmic else y.mul_(0.5).clamp_(min=0).square_()
         return raised.sub_(self._floor).clamp_(min=0).div_(self._amplitude)
+
+    def differentiable(self, x: Tensor) -> Tensor:
+        """The same for points x (n, p), float64, that gradients are wanted of."""
+        if self._constant is not None:
+            return self._constant.expand(len(x), -1)
+        warps = torch.tensor(self.warps)
+        bent = torch.expm1(warps * x) / torch.where(warps == 0, 1.0, torch.expm1(warps))
+        y = self._centre + self.regression.differentiable(torch.where(warps == 0, x, bent)) @ self._decoder
+        raised = y.clamp(max=60).exp() if self.logarithmic else (0.5 * y).clamp(min=0).square()
+        return (raised - self._floor).clamp(min=0) / self._amplitude

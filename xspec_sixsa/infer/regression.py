@@ -109,6 +109,12 @@ class KernelRegression:
         kernels = torch.cat([self._kernel(part) @ self._links for part in points.split(rows)])
         return self._trend(points) @ self._coefficients + kernels
 
+    def differentiable(self, x: Tensor) -> Tensor:
+        """The same for points x (n, d), float64, that gradients are wanted of."""
+        factor, centre = torch.tensor(self._factor), torch.tensor(self._centre)
+        points = torch.linalg.solve_triangular(factor, (x - centre).T, upper=False).T
+        return self._trend(points) @ self._coefficients + self._kernel(points) @ self._links
+
 
 def _length_scales(x: Tensor, y: Tensor, begin: Tensor | None, noiseless: bool) -> Tensor:
     """Logarithms of length scales and relative noise that maximise the marginal likelihood, one variance for all y.
