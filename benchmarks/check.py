@@ -128,6 +128,7 @@ def compare(result: Any, nested: dict[str, Any]) -> dict[str, Any]:
 @click.option("--budget", type=int, default=None)
 @click.option("--compressor", default=None)
 @click.option("--emulator", type=click.Choice(["linear", "paired"]), default=None)
+@click.option("--estimator", default=None)
 @click.option("--training", default=None)
 @click.option("--target-ess", type=int, default=1000)
 @click.option("--exact", type=click.Choice(["draws", "control"]), default="draws")
@@ -136,7 +137,8 @@ def compare(result: Any, nested: dict[str, Any]) -> dict[str, Any]:
 @click.option("--json", "path", type=click.Path(path_type=Path), default=None)
 def main(
     names: tuple[str, ...], seeds: tuple[int, ...], engine: str, live: int, nested_ess: int, budget: int | None,
-    compressor: str | None, emulator: str | None, training: str | None, target_ess: int, exact: str,
+    compressor: str | None, estimator: str | None, emulator: str | None, training: str | None,
+    target_ess: int, exact: str,
     folder: Path | None, no_nested: bool, path: Path | None,
 ) -> None:  # fmt: skip
     logging.basicConfig(level=logging.WARNING)
@@ -160,7 +162,8 @@ def main(
             load, began = os.getloadavg()[0], time.monotonic()
             result = sixsa.fit(
                 priors, seed=seed, xspec=xspec, progress=False, budget=budget, compressor=compressor,
-                emulator=emulator, training=training, target_ess=target_ess, exact=exact,
+                estimator=estimator, emulator=emulator, training=training,
+                target_ess=target_ess, exact=exact,
             )  # fmt: skip
             wall = time.monotonic() - began
             in_model = result.seconds.get("evaluation", 0.0) + result.seconds.get("polish", 0.0)

@@ -27,6 +27,7 @@ Written by `benchmarks/report.py` from the JSON of `benchmarks/check.py`, `bench
 parameter set through all loaded spectra, whatever for; all are counted.
 """
 QUIET = 2.5
+NETWORKS = Path(__file__).parent / "networks.md"  # what networks.py and bases.py gave, in words
 GOALS = tomllib.loads((Path(__file__).parent / "goals.toml").read_text())
 METHODS = """## Beside other methods
 
@@ -288,6 +289,7 @@ def main(
         if picture is not None and picture.resolve().parent != output.resolve().parent:
             shutil.copy(picture, output.parent / picture.name)
         parts.append(scaling(json.loads(scaling_path.read_text()), picture.name if picture else None) + "\n")
+    parts.append(NETWORKS.read_text())
     output.write_text("\n".join(parts))
     print(output)
 

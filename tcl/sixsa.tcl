@@ -84,7 +84,8 @@ proc ::sixsa::usage {} {
     puts "  sixsa start ?options?                where XSPEC's fit should begin, by one pass of the spectrum through networks trained"
     puts "                                       here, and the fit from there: sets the parameters. Options: -seed N  -workers N"
     puts "  sixsa run <dir> ?options?            fit; the results go to the folder <dir>. Options:"
-    puts "        -ess N (1000)  -seed N  -budget N (20000)  -compressor autoencoder|pca|bands|none  -workers N"
+    puts "        -ess N (1000)  -seed N  -budget N (20000)  -compressor autoencoder|pca|bands|score|none  -workers N"
+    puts "        -estimator npe|lbf|variational (what learns the posterior of compressed spectra)"
     puts "        -dask ADDRESS (a Dask scheduler, whose workers evaluate)"
     puts "        -training emulated|unfactored|simulated (simulated: on XSPEC's spectra only, in rounds)"
     puts "        -emulator linear|paired (paired: networks, of whole spectra)"
@@ -175,7 +176,7 @@ proc ::sixsa::do_start args {
 }
 
 proc ::sixsa::do_run args {
-    set job [options $args {-ess -seed -budget -compressor -training -emulator -exact -workers -dask} {-clobber -resume -replace}]
+    set job [options $args {-ess -seed -budget -compressor -estimator -training -emulator -exact -workers -dask} {-clobber -resume -replace}]
     if {![dict exists $job directory]} {
         return -code error "give a folder for the results, for example: sixsa run run1"
     }
@@ -232,7 +233,7 @@ proc ::sixsa::options {words valued flags} {
         } elseif {$word in $valued} {
             if {![llength $words]} {return -code error "$word needs a value."}
             set words [lassign $words value]
-            if {$word ni {-compressor -training -emulator -exact -dask} && (![string is wideinteger -strict $value] || $value < 0)} {
+            if {$word ni {-compressor -estimator -training -emulator -exact -dask} && (![string is wideinteger -strict $value] || $value < 0)} {
                 return -code error "$word is $value: it must be a whole number."
             }
             dict set job $word $value
@@ -280,7 +281,8 @@ proc ::sixsa::start job {
             "the folder [dict get $job directory] is not empty: -resume continues its run, -clobber replaces it, or give another."
     }
     set lines [option_lines $job {
-        -ess target_ess -seed seed -budget budget -compressor compressor -training training -emulator emulator -exact exact -workers workers
+        -ess target_ess -seed seed -budget budget -compressor compressor -estimator estimator -training training
+        -emulator emulator -exact exact -workers workers
         -dask dask
         -clobber clobber -resume resume
     }]

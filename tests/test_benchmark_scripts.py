@@ -84,6 +84,9 @@ def test_the_report_is_written_from_the_json(script: Any, tmp_path: Path) -> Non
     text = (tmp_path / "b.md").read_text()
     assert "| nautilus | 14,500 | 10,000 | 1,450 | 2.0 | 12.0 | 400 | -27.300 +- 0.010 | +0.020 +- 0.030 |" in text
     assert "for an effective sample: 0.7 times our evaluations" in text
+    # the part that is kept in words stands in both
+    kept = (BENCHMARKS / "networks.md").read_text()
+    assert kept in text and kept in (BENCHMARKS.parent / "docs" / "benchmarks.md").read_text()
 
 
 def test_a_busy_machine_is_set_beside_an_idle_one(script: Any) -> None:

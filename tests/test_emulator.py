@@ -111,6 +111,17 @@ def test_log_likelihood_is_the_statistic_of_the_emulated_spectrum(emulator: Emul
     )
 
 
+def test_derivatives_are_those_of_the_emulated_spectrum(emulator: Emulator) -> None:
+    at = np.array([0.45, 0.5])
+    counts, slopes = emulator.jacobian(at)
+    np.testing.assert_allclose(counts, emulator(at[None])[0], rtol=1e-9)
+    steps = 1e-5 * np.eye(2)
+    differences = torch.stack([emulator((at + s)[None])[0] - emulator((at - s)[None])[0] for s in steps], dim=1) / 2e-5
+    # the differences' own error: a third derivative of some hundred times 1e-10
+    np.testing.assert_allclose(slopes, differences, rtol=1e-4, atol=1e-4 * float(slopes.abs().max()))
+    np.testing.assert_allclose(slopes, toy.fiducial(at).slopes, rtol=0.1, atol=0.05 * float(slopes.abs().max()))
+
+
 def test_gaussian_spectra_are_emulated_too() -> None:
     sigma = np.sqrt(toy.OBSERVED + 1)
     noise = toy.noise(statistic="chi", sigma=sigma)
@@ -156,7 +167,7 @@ def test_networks_know_a_stranger(paired: PairedEmulator) -> None:
 
 def test_a_search_ends_with_an_emulator_that_is_right_over_the_posterior(noise: Noise) -> None:
     found = search(noise)
-    u = found.sample(1.0, np.random.default_rng(7))
+    u = found.sample(np.random.default_rng(7))
     assert np.std(found.emulator.log_likelihood(u) - toy.log_likelihood(u)) < 0.4
     assert found.error < 0.4
     again = search(noise)

@@ -228,6 +228,12 @@ def test_constants_multiply_emulated_counts_of_their_own_spectrum(engine: Module
     assert search.emulator.factors.scales
     # before any step: a smooth curve of one parameter
     np.testing.assert_allclose(search.emulator(u).numpy(), model(u, "check").counts.numpy(), rtol=0.01, atol=0.01)
+    counts, slopes = search.emulator.jacobian(u[0])
+    np.testing.assert_allclose(counts, search.emulator(u[:1])[0], rtol=1e-9)
+    for step, slope in zip(1e-4 * np.eye(3), slopes.T, strict=True):
+        difference = (search.emulator((u[0] + step)[None]) - search.emulator((u[0] - step)[None]))[0] / 2e-4
+        # norms over a decade: the third derivative is five times the first, and 1e-8 of that is missed
+        np.testing.assert_allclose(slope, difference, rtol=1e-4, atol=1e-4 * float(difference.abs().max()))
 
 
 def test_curves_are_measured_where_they_are_known_least(engine: ModuleType) -> None:

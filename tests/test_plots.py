@@ -14,7 +14,7 @@ from test_result import MEAN, SD, gaussian_result, spectrum_predictive
 
 from xspec_sixsa.products import plots
 from xspec_sixsa.products.plots.spectrum import residuals
-from xspec_sixsa.products.plots.style import ORANGE
+from xspec_sixsa.products.plots.style import ORANGE, PURPLE
 
 SIGNATURES = {"png": b"\x89PNG", "pdf": b"%PDF", "svg": b"<?xml"}
 
@@ -33,11 +33,14 @@ def test_corner_draws_truth_and_overlays(tmp_path: Path) -> None:
     result = gaussian_result()
     plain = result.corner(tmp_path / "plain.svg").read_text()
     overlay = MEAN + SD * np.random.default_rng(0).standard_normal((500, 3))
+    result.network_data = {"marginals_draws": overlay}
     full = result.corner(
         tmp_path / "full.svg", truth=dict(zip(result.names, MEAN, strict=True)), overlays={"BXA": (overlay, None)}
     ).read_text()
     assert ORANGE.lower() in full and ORANGE.lower() not in plain
     assert "<!-- truth -->" in full and "<!-- BXA -->" in full
+    # what a network learned is a dotted line in every marginal, and in the legend
+    assert full.count(f"stroke: {PURPLE.lower()}") == 3 + 1 and PURPLE.lower() not in plain
 
 
 def test_corner_of_few_surviving_draws_says_that_the_run_is_unreliable(tmp_path: Path) -> None:

@@ -86,7 +86,10 @@ def test_a_session_is_evaluated_over_its_prior_and_every_evaluation_counted(
 
     monkeypatch.chdir(tmp_path)
     run, priors = power_law_run(embedded, tmp_path, (1e-3, 1e-2))
-    found, evaluations = retrieve_for(run, "pca", n=400, steps=400, priors=priors, xspec=embedded)
+    # the score's fiducial is the posterior's mean
+    run.samples = np.array([1.8, 3e-3]) * (1 + 0.02 * np.random.default_rng(1).standard_normal((50, 2)))
+    run.weights = np.full(50, 0.02)
+    found, evaluations = retrieve_for(run, "score", n=400, steps=400, priors=priors, xspec=embedded)
     fresh(embedded)
     assert evaluations == 401  # and the probe of the model
     assert found.labels == run.labels

@@ -234,6 +234,8 @@ def test_a_model_that_gives_nan_is_named_before_anything_is_written(priors, tmp_
         ({"compressor": "zip"}, "autoencoder"),
         ({"emulator": "zip"}, "linear, paired"),
         ({"emulator": "paired", "training": "simulated"}, "no emulator: drop one"),
+        ({"estimator": "oracle"}, "npe, lbf, variational"),
+        ({"estimator": "lbf", "training": "simulated"}, "drop one"),
         ({"resume": True}, "output folder"),
     ],
 )

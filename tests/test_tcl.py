@@ -276,6 +276,7 @@ def test_mistakes_are_tcl_errors_that_say_what_to_do(folder: Path) -> None:
         "limits": ("sixsa prior 1 uniform -5 1\nsixsa prior 3 loguniform 1e-4 4e-4\n", "sixsa run r", "hard minimum"),
         "compressor": ("sixsa prior 1 uniform 0 1\n", "sixsa run r -compressor zip", "autoencoder"),
         "emulator": ("", "sixsa run r -emulator zip", "linear, paired"),
+        "estimator": ("sixsa prior 1 uniform 0 1\n", "sixsa run r -estimator oracle", "npe, lbf"),
         "brackets": ("", "sixsa run {r[exec touch pwned]}", "takes [ ] for commands"),
         "nothing": ("", "sixsa load r", "holds no result"),
         "words": ("", "method sixsa many", "no whole number"),

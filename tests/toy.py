@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from xspec_sixsa.common.observation import Observation, SpectrumData
+from xspec_sixsa.infer.compress.score import Fiducial
 from xspec_sixsa.infer.noise import Noise
 from xspec_sixsa.infer.simulations import Simulations
 
@@ -58,3 +59,10 @@ def observation(**changes: object) -> Observation:
 
 def noise(**changes: object) -> Noise:
     return Noise(observation(**changes))
+
+
+def fiducial(u: np.ndarray) -> Fiducial:
+    """Counts and their exact derivatives at a point (2,) of the unit square."""
+    counts = expected_counts(u[None])[0]
+    slopes = np.stack([-np.log(CENTRE) * (HIGH - LOW)[0], np.full(20, (HIGH - LOW)[1])], axis=1)
+    return Fiducial(torch.tensor(counts), torch.tensor(counts[:, None] * slopes))

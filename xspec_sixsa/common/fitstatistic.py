@@ -23,7 +23,17 @@ import torch
 
 from xspec_sixsa.common.observation import STATISTICS, Observation, SpectrumData
 
-__all__ = ["CHUNK", "FLOOR", "STATISTICS", "Bins", "ObservedStatistic", "bin_statistic", "safe_log", "wstat"]
+__all__ = [
+    "CHUNK",
+    "FLOOR",
+    "STATISTICS",
+    "Bins",
+    "ObservedStatistic",
+    "bin_statistic",
+    "safe_log",
+    "wstat",
+    "wstat_of",
+]
 
 # XSPEC never lets the model fall below this many counts in a group.
 FLOOR = 1e-5
@@ -128,13 +138,18 @@ def wstat(source: np.ndarray, background: np.ndarray, ratio: np.ndarray, expecte
     -------
     ndarray (..., n)
     """
-    shape = np.broadcast_shapes(np.shape(source), np.shape(expected))
-    s, b, m = (torch.tensor(np.broadcast_to(x, shape).astype(float)) for x in (source, background, expected))
+    given = (torch.tensor(np.asarray(x, dtype=float)) for x in (source, background, ratio, expected))
+    return np.asarray(wstat_of(*given).numpy())
+
+
+def wstat_of(
+    source: torch.Tensor, background: torch.Tensor, ratio: torch.Tensor, expected: torch.Tensor
+) -> torch.Tensor:
+    """The same of tensors, differentiable in what is expected."""
+    s, b, tb, m = torch.broadcast_tensors(source, background, 1.0 / ratio, expected)
     # W is in counts: any unit of time gives the same
-    one, tb = torch.ones_like(s), torch.tensor(1.0 / np.asarray(ratio, dtype=float)).expand(shape)
-    log_s, log_b = (torch.tensor(safe_log(x.numpy())) for x in (s, b))
-    bins = Bins(s, one, log_s, True, s, s, None, b, tb, log_b, b)
-    return np.asarray(2.0 * _wstat(bins, m).numpy())
+    log_s, log_b = (torch.log(torch.where(x > 0, x, 1.0)) for x in (s, b))
+    return 2.0 * _wstat(Bins(s, torch.ones_like(s), log_s, True, s, s, None, b, tb, log_b, b), m)
 
 
 class ObservedStatistic:

@@ -77,6 +77,8 @@ class Factored(Searching):
                 f"after {search.measured} curves the factored emulator is off by {search.error:.2g} in log L, with the "
                 f"likelihood to the power {search.steps[-1]['power']:.2g}"
             )
+        if self._explorer is None and s.estimator != "npe":  # one that was asked for
+            self._explorer = self._train_explorer(s.compressor)
         return self._freeze(search.proposal(), attempt, self._explorer)
 
     def learn(self, draws: FinalDraws) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["network_data"]
 
 PRIOR, ERRORS = 300, 1000  # spectra of the prior, and draws whose emulated log L is compared
+MARGINALS, DRAWS = ("lbf",), 4000  # estimators whose marginals are shown beside the weighted ones, and their draws
 MOST_BINS = 500  # of a spectrum that is drawn; finer ones are summed
 MOST_SUMMARIES = 64  # numbers of a compressed spectrum; more are no compression to look at
 
@@ -46,6 +47,7 @@ def network_data(inference: Inference, first: Simulations, result: Result, prior
         `latents_*`: compressed spectra of the ``prior`` (n, k), of the ``posterior`` (m, k), and the ``observed`` (k,).
         `reconstruction_*`: ``model`` and ``again`` (m,), the statistic of the posterior's spectra against model and
         reconstruction, and ``example`` (4 + 1, bins): energies from and to, counts, model, reconstruction.
+        `marginals_draws`: physical (n, d), of the network's posterior, where it is one of `MARGINALS`.
         `parameters_*`: ``true`` and ``read`` (n, d), physical; read by the neural posterior (its median).
         `emulator_*`: ``errors`` (n,), emulated minus exact ln L over the posterior, and the ``limit`` asked for.
     """
@@ -63,6 +65,8 @@ def network_data(inference: Inference, first: Simulations, result: Result, prior
             found |= _latents(network.compressor, recorded, again, noise.observed)
             if hasattr(network.compressor, "reconstruct"):
                 found |= _reconstruction(network.compressor, again, noise.expected(expected), noise, result)
+            if network.name in MARGINALS:
+                found["marginals_draws"] = prior.transform(network.proposal.draw(DRAWS))
             read = network.medians(recorded)
             found |= {"parameters_true": prior.transform(first.u[rows]), "parameters_read": prior.transform(read)}
     return {key: np.asarray(value, dtype=np.float32) for key, value in found.items()}

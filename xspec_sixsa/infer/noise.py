@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xspec_sixsa.common.fitstatistic import ObservedStatistic
+from xspec_sixsa.common.fitstatistic import ObservedStatistic, wstat_of
 from xspec_sixsa.common.observation import Observation
 
 __all__ = ["Noise"]
@@ -100,6 +100,34 @@ class Noise:
         source = counts.clone()
         source[:, self._has_background] += self._ratio[self._has_background] * intensity
         return torch.cat([source, intensity], dim=1)
+
+    def net(self, recorded: Tensor) -> Tensor:
+        """Recorded inputs (n, n_inputs) less the background that was recorded with them: (n, n_bins)."""
+        net, has = recorded[:, : self.n_bins].clone(), self._has_background
+        net[:, has] -= self._ratio[has] * recorded[:, self.n_bins :]
+        return net
+
+    def net_variance(self, counts: Tensor) -> Tensor:
+        """Variance of `net` for expected source counts, both of shape (..., n_bins)."""
+        ratio = torch.where(self._has_background, self._ratio, 0.0)
+        poisson = counts.clamp(min=LEAST_COUNTS) + (ratio + ratio**2) * (self._background + 0.5)
+        return torch.where(self._sigma > 0, self._sigma**2, poisson)
+
+    def log_likelihood(self, recorded: Tensor, counts: Tensor) -> Tensor:
+        """``-statistic/2``, (n,), of recorded inputs (n, n_inputs) for expected source counts (n, n_bins).
+
+        Cash's statistic, W where a background is recorded, chi-squared for Gaussian inputs: of any spectrum that `draw`
+        gives, where `statistics` has the observation's own.
+        """
+        x, m, has = recorded[:, : self.n_bins], counts.clamp(min=LEAST_COUNTS), self._has_background
+        value = 2 * (m - x + torch.xlogy(x, x.clamp(min=LEAST_COUNTS) / m))
+        if bool(has.any()):
+            w = wstat_of(x[:, has], recorded[:, self.n_bins :], self._ratio[has], m[:, has])
+            value = value.masked_scatter(has, w)
+        if bool(self.gaussian.any()):
+            chi = ((x - counts) / torch.where(self._sigma > 0, self._sigma, 1.0)) ** 2
+            value = torch.where(self._sigma > 0, chi, value)
+        return -0.5 * value.sum(dim=1)
 
     def statistic(self, recorded: Tensor, expected: Tensor) -> Tensor:
         """Cash statistic (chi-squared for Gaussian inputs) between recorded and expected inputs.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from xspec_sixsa.infer.importance import tempering_power
 from xspec_sixsa.infer.training import train
 
 __all__ = [
+    "Density",
     "FlowProposal",
     "KernelProposal",
     "Mixture",
@@ -45,17 +46,27 @@ class Proposal(Protocol):
         """Natural log density in unit-cube coordinates, shape (n,)."""
 
 
+class Density(Protocol):
+    """A density over whitened coordinates, one for each of a batch of contexts: what zuko's distributions give."""
+
+    def sample(self, shape: Any = ...) -> torch.Tensor:
+        """Points (*shape, *batch, d), from torch's default generator."""
+
+    def log_prob(self, value: torch.Tensor) -> torch.Tensor:
+        """Log density of points (..., d)."""
+
+
 class FlowProposal:
     """A normalizing flow in whitened coordinates.
 
     Parameters
     ----------
-    flow : zuko distribution
-        With ``sample`` and ``log_prob``, over whitened coordinates.
+    flow : Density
+        With ``sample`` and ``log_prob``, over whitened coordinates; a zuko distribution, for example.
     whitening : Whitening
     """
 
-    def __init__(self, flow: torch.distributions.Distribution, whitening: Whitening) -> None:
+    def __init__(self, flow: Density, whitening: Whitening) -> None:
         self.flow, self.whitening = flow, whitening
 
     @torch.no_grad()

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from xspec_sixsa.infer.compress import Compressor
 from xspec_sixsa.infer.compress import compressor as make_compressor
-from xspec_sixsa.infer.estimate.npe import NeuralPosterior
+from xspec_sixsa.infer.compress.score import Score
+from xspec_sixsa.infer.emulator import SpectrumEmulator
+from xspec_sixsa.infer.estimate import Amortised
+from xspec_sixsa.infer.estimate import estimator as make_estimator
+from xspec_sixsa.infer.fiducials import Slopes, modes
 from xspec_sixsa.infer.problem import Problem
 from xspec_sixsa.infer.simulations import Simulations
 
 __all__ = ["Rounds"]
 
+log = logging.getLogger(__name__)
+
+Points = NDArray[np.float64]
+
+FALLBACKS = 3  # points of the posterior that stand for a mean where the model fails
 OTHER_COMPRESSOR = {"autoencoder": "pca"}  # tried where final draws do not pass; the auto-encoder after any other
 
 
@@ -34,28 +49,70 @@ class Rounds:
     def __len__(self) -> int:
         return len(self.records)
 
-    def train(self, spectra: Simulations, steps: int, compressor: str) -> tuple[NeuralPosterior, dict[str, Any]]:
+    def train(
+        self,
+        spectra: Simulations,
+        steps: int,
+        compressor: str,
+        posterior: Callable[[], Points],
+        emulator: SpectrumEmulator | None,
+    ) -> tuple[Amortised, dict[str, Any]]:
         """Train the next round's networks; the flow is trained for so many steps.
+
+        Parameters
+        ----------
+        spectra : Simulations
+        steps : int
+        compressor : str
+        posterior : callable
+            Equally weighted points (n, d) of the posterior, as far as it is known.
+        emulator : SpectrumEmulator or None
+            What else knows the model's derivatives, which the score compressor needs.
 
         Returns
         -------
-        NeuralPosterior
+        Amortised
+            The settings' estimator, trained.
         dict
             The beginning of the round's record, to be completed and added to `records`.
         """
-        number, n = len(self) + 1, len(spectra.u)
-        compress, posterior = make_compressor(compressor), NeuralPosterior(steps=steps)
-        steps = getattr(compress, "steps", 0) + posterior.steps
-        problem = self._problem
+        problem, number, n, s = self._problem, len(self) + 1, len(spectra.u), self._problem.settings
+        slopes = Slopes(problem, emulator)
+        record: dict[str, Any] = {"round": number, "compressor": compressor, "estimator": s.estimator}
+        compress: Compressor
+        if compressor == "score":
+            with problem.streams.torch("fiducials", number):
+                points = posterior()
+            # the mean of a bent posterior may lie where a model fails
+            compress = Score(slopes(modes(points)) or slopes(points[:FALLBACKS]))
+        else:
+            compress = make_compressor(compressor)
+        network = self._estimator(steps, emulator)
+        steps = getattr(compress, "steps", 0) + network.steps
         with (
             problem.streams.torch("round", number),
             problem.progress.task(f"round {number}: training on {n} spectra", steps) as tick,
         ):
             compress.fit(spectra.counts, problem.noise, tick)
-            posterior.fit(spectra.u, spectra.counts, problem.noise, compress, tick)
-        curves = {"compressor": compress.curve, "flow": posterior.curve}
-        record = {"round": number, "compressor": compressor, "training": {k: v for k, v in curves.items() if v}}
-        return posterior, record
+            network.fit(spectra.u, spectra.counts, problem.noise, compress, tick)
+        if isinstance(compress, Score):
+            kept = compress.information_kept(slopes(points[:: max(len(points) // slopes.affordable, 1)]))
+            record |= {"fiducials": len(compress.fiducials), "information_kept": kept.tolist()}
+            log.info(
+                "score at %d fiducial point(s): %.0f-%.0f %% of the Fisher information on each parameter is kept over "
+                "the posterior", len(compress.fiducials), 100 * kept.min(), 100 * kept.max(),
+            )  # fmt: skip
+        curves = {"compressor": compress.curve, network.name: network.curve}
+        return network, record | {"training": {k: v for k, v in curves.items() if v}}
+
+    def _estimator(self, steps: int, emulator: SpectrumEmulator | None) -> Amortised:
+        s = self._problem.settings
+        options: dict[str, dict[str, Any]] = {
+            "npe": {"steps": steps},
+            "lbf": {"basis": s.basis},
+            "variational": {"emulator": emulator, "guide": s.guide},
+        }
+        return make_estimator(s.estimator, **options[s.estimator])
 
     def other_compressor(self) -> str:
         """What one compressor hides from the flow, another may show: which to try instead of the settings' own."""

@@ -133,7 +133,7 @@ class Search:
         rng = self._problem.streams.numpy("search", number)
         with self._problem.progress.task(f"search {number}: sampling the emulator", 1, "ensemble"):
             exploring = int(settings.explore * settings.batch)
-            near = self.sample(self.power, rng)[: settings.batch - exploring]
+            near = self.sample(rng, self.power)[: settings.batch - exploring]
         parts = [near, rng.random((exploring - exploring // 2, near.shape[1]))]
         if self.explorer is not None:
             with self._problem.streams.torch("explore", number):
@@ -162,7 +162,7 @@ class Search:
             number, self.power, self.simulations.log_likelihood.max(), self.spread,
         )  # fmt: skip
 
-    def sample(self, power: float, rng: np.random.Generator) -> Points:
+    def sample(self, rng: np.random.Generator, power: float = 1.0) -> Points:
         """Points (KEPT, d) of the posterior whose emulated likelihood is raised to `power`, about equally weighted.
 
         Stretch moves find where the density is; one importance resampling from kernels on the walkers then fills tails
@@ -204,7 +204,7 @@ class Search:
 
     def recovery(self, n: int = 300) -> Recovery:
         """`Emulator.recovery`, against `n` spectra of the emulated posterior."""
-        points = self.sample(1.0, self._problem.streams.numpy("recovery", len(self.steps)))[:n]
+        points = self.sample(self._problem.streams.numpy("recovery", len(self.steps)))[:n]
         with self._problem.streams.torch("recovery", len(self.steps)):
             return self.emulator.recovery(points)
 
@@ -213,7 +213,7 @@ class Search:
         number, streams = len(self.steps), self._problem.streams
         task = self._problem.progress.task("covering the emulated posterior", 1, "ensemble")
         with streams.torch("cover", number), task:
-            return cover(self.sample(1.0, streams.numpy("cover", number)), self.emulator.log_likelihood)
+            return cover(self.sample(streams.numpy("cover", number)), self.emulator.log_likelihood)
 
 
 def teaching_weights(log_likelihood: Points) -> tuple[Points, float]:

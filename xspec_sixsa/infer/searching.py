@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,9 @@ import numpy as np
 from xspec_sixsa.infer.coordinates import Whitening
 from xspec_sixsa.infer.draws import FinalDraws, Frozen
 from xspec_sixsa.infer.emulatedproposal import EmulatedProposal
-from xspec_sixsa.infer.estimate.npe import NeuralPosterior
+from xspec_sixsa.infer.estimate import Amortised
 from xspec_sixsa.infer.factoredsearch import FactoredSearch
+from xspec_sixsa.infer.importance import effective_sample_size
 from xspec_sixsa.infer.problem import Problem
 from xspec_sixsa.infer.proposal import FlowProposal, Mixture, Proposal, StudentProposal
 from xspec_sixsa.infer.refinement import BROAD, KERNELS, Pilots
@@ -19,6 +21,8 @@ from xspec_sixsa.infer.search import Search
 from xspec_sixsa.infer.simulations import Simulations
 
 __all__ = ["Searching"]
+
+log = logging.getLogger(__name__)
 
 
 class Searching:
@@ -40,7 +44,7 @@ class Searching:
     def __init__(self, problem: Problem) -> None:
         self._problem = problem
         self.rounds, self.pilots = Rounds(problem), Pilots(problem)
-        self.network: NeuralPosterior | None = None
+        self.network: Amortised | None = None
 
     @property
     def accuracy(self) -> float:
@@ -53,12 +57,19 @@ class Searching:
         u = problem.streams.numpy("emulated", earlier).random((s.emulated, problem.dimension))
         spectra = Simulations(u, self.search.emulator.spectra(u), np.zeros(len(u)))
         self.network, record = self.rounds.train(
-            spectra if more is None else spectra + more, s.explorer_steps, compressor
+            spectra if more is None else spectra + more,
+            s.explorer_steps,
+            compressor,
+            lambda: self.search.sample(problem.streams.numpy("posterior", earlier)),
+            self.search.emulator,
         )
-        flow = FlowProposal(self.network.flow, self.network.whitening)
+        flow = self.network.proposal
         with problem.streams.torch("explorer", earlier):
             samples = flow.draw(s.pilot)
-        self.rounds.records.append(record | {"evaluations": new, "samples": samples})
+        log_weights = self.search.emulator.log_likelihood(samples) - flow.log_density(samples)
+        share = effective_sample_size(log_weights) / len(samples)
+        log.info("%s: its draws of the emulated posterior are %.2g %% effective", self.network.name, 100 * share)
+        self.rounds.records.append(record | {"evaluations": new, "samples": samples, "emulated_efficiency": share})
         return flow
 
     def _search_on(self, reserve: float) -> None:

@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-__all__ = ["COMPRESSORS", "EMULATORS", "EXACT", "TRAINING", "Settings"]
+__all__ = ["COMPRESSORS", "EMULATORS", "ESTIMATORS", "EXACT", "TRAINING", "Settings"]
 
-COMPRESSORS = ("autoencoder", "pca", "bands", "none")
+COMPRESSORS = ("autoencoder", "pca", "bands", "score", "none")
+ESTIMATORS = ("npe", "lbf", "variational")
 EMULATORS = ("linear", "paired")
 TRAINING = ("emulated", "unfactored", "simulated")
 EXACT = ("draws", "control")
@@ -26,7 +27,14 @@ class Settings:
     budget : int
         Evaluations that may be spent in all.
     compressor : str
-        "autoencoder", "pca", "bands" or "none".
+        "autoencoder", "pca", "bands", "score" or "none".
+    estimator : str
+        "npe", "lbf" or "variational": what learns the posterior of compressed spectra. "npe" does where draws do not
+        pass the verdict, and wherever the model is not emulated in parts; another one always.
+    basis : {"splines", "adaptive"}
+        Of "lbf".
+    guide : {"flow", "gaussian"}
+        Of "variational".
     training : {"emulated", "unfactored", "simulated"}
         What proposal, compressor and flow learn from: emulated spectra, made component by component where the model is
         linear in its norms; emulated whole; or XSPEC's simulations only (SIXSA III).
@@ -74,6 +82,9 @@ class Settings:
     target_ess: float = 1000
     budget: int = 20000
     compressor: str = "autoencoder"
+    estimator: str = "npe"
+    basis: str = "splines"
+    guide: str = "flow"
     training: str = "emulated"
     emulator: str = "linear"
     exact: str = "draws"

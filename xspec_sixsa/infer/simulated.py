@@ -10,10 +10,15 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from xspec_sixsa.infer.draws import FinalDraws, Frozen
+from xspec_sixsa.infer.emulatedproposal import chosen
+from xspec_sixsa.infer.estimate import Amortised
 from xspec_sixsa.infer.estimate.npe import NeuralPosterior
 from xspec_sixsa.infer.problem import Problem
-from xspec_sixsa.infer.proposal import FlowProposal
+from xspec_sixsa.infer.proposal import FlowProposal, temper
 from xspec_sixsa.infer.refinement import KERNELS, Pilots, smoothed
 from xspec_sixsa.infer.region import Region
 from xspec_sixsa.infer.rounds import Rounds
@@ -22,6 +27,10 @@ from xspec_sixsa.infer.simulations import Simulations
 __all__ = ["Simulated"]
 
 log = logging.getLogger(__name__)
+
+Points = NDArray[np.float64]
+
+KNOWN = 30.0  # effective points that a fiducial's mean is taken of
 
 
 class Simulated:
@@ -39,7 +48,7 @@ class Simulated:
     def __init__(self, problem: Problem) -> None:
         self._problem = problem
         self.rounds, self.pilots = Rounds(problem), Pilots(problem)
-        self.network: NeuralPosterior | None = None
+        self.network: Amortised | None = None
         self.step = problem.settings.batch
 
     def begin(self, first: Simulations) -> None:
@@ -71,7 +80,11 @@ class Simulated:
     def _round(self, compressor: str, new: int = 0) -> NeuralPosterior:
         """Train compressor and flow, and judge the flow by a pilot; `new` evaluations were made for it."""
         problem = self._problem
-        posterior, record = self.rounds.train(self._training, problem.settings.flow_steps, compressor)
+        posterior, record = self.rounds.train(
+            self._training, problem.settings.flow_steps, compressor, self._posterior, None
+        )
+        if not isinstance(posterior, NeuralPosterior):
+            raise TypeError(f"Rounds are drawn from within a flow, and {posterior.name} is none.")
         number = record["round"]
         self.network = self.network or posterior
         flow = FlowProposal(posterior.flow, posterior.whitening)
@@ -85,6 +98,13 @@ class Simulated:
             number, compressor, len(self._training.u), 100 * record["efficiency"],
         )  # fmt: skip
         return posterior
+
+    def _posterior(self) -> Points:
+        """Points of the posterior, as far as the best pilot's exact weights tell, or the simulations' of the prior."""
+        if not self.pilots.tried:
+            return chosen(self._training.u, temper(self._training.log_likelihood, KNOWN), KERNELS)
+        pilot = self.pilots.best
+        return chosen(pilot.u, temper(pilot.log_likelihood - pilot.log_density, KNOWN), KERNELS)
 
     def propose(self, attempt: int, *, last_resort: bool) -> Frozen:
         """Rounds, then refinements; freeze the best proposal tried."""

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from xspec_sixsa.infer.draws import FinalDraws, Frozen
 from xspec_sixsa.infer.emulator import ReducedEmulator
-from xspec_sixsa.infer.estimate.npe import NeuralPosterior
+from xspec_sixsa.infer.estimate import Amortised
 from xspec_sixsa.infer.factoredemulator import FactoredEmulator
 from xspec_sixsa.infer.refinement import Pilots
 from xspec_sixsa.infer.rounds import Rounds
@@ -26,7 +26,7 @@ class Strategy(Protocol):
     ----------
     rounds : Rounds
     pilots : Pilots
-    network : NeuralPosterior or None
+    network : Amortised or None
         The one that was trained on spectra of the whole prior.
     emulator : ReducedEmulator, FactoredEmulator or None
     prior : Simulations
@@ -46,7 +46,7 @@ class Strategy(Protocol):
 
     rounds: Rounds
     pilots: Pilots
-    network: NeuralPosterior | None
+    network: Amortised | None
 
     @property
     def emulator(self) -> ReducedEmulator | FactoredEmulator | None:

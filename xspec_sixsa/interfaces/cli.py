@@ -20,7 +20,7 @@ import click
 from xspec_sixsa import __version__
 from xspec_sixsa.common.deadline import Stopped, ends_on_sigterm
 from xspec_sixsa.embedded.componenttype import OWN
-from xspec_sixsa.infer.settings import EMULATORS, EXACT, TRAINING
+from xspec_sixsa.infer.settings import EMULATORS, ESTIMATORS, EXACT, TRAINING
 from xspec_sixsa.interfaces.batch import check_session, fit_session, start_session
 from xspec_sixsa.interfaces.commands import (
     DASK,
@@ -111,6 +111,12 @@ def fit_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option("--target-ess", type=POSITIVE, help="Effective sample size wanted.", show_default="1000"),
             click.option("--budget", type=POSITIVE, help="Most evaluations of the model.", show_default="20000"),
             compressor_option("How spectra are summarised for the network.", show_default="autoencoder"),
+            click.option(
+                "--estimator",
+                type=click.Choice(ESTIMATORS),
+                help="What learns the posterior of compressed spectra: a flow, basis functions, a variational guide.",
+                show_default="npe",
+            ),
             click.option(
                 "--training",
                 type=click.Choice(TRAINING),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from xspec_sixsa.infer.settings import EXACT
+from xspec_sixsa.infer.settings import COMPRESSORS, EXACT
 from xspec_sixsa.interfaces.batch import survey_list
 from xspec_sixsa.products.calibration import calibrate as run_calibration
 from xspec_sixsa.products.plots.goodness import plot_qq
@@ -95,7 +95,7 @@ def opened_options(about: str = "What evaluates the model; the same as in the ru
 
 def compressor_option(about: str, **more: Any) -> Callable[..., Any]:
     """`--compressor`."""
-    return click.option("--compressor", type=click.Choice(["autoencoder", "pca", "bands", "none"]), help=about, **more)
+    return click.option("--compressor", type=click.Choice(COMPRESSORS), help=about, **more)
 
 
 def derived_options(command: Callable[..., Any]) -> Callable[..., Any]:

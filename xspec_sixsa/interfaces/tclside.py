@@ -102,7 +102,7 @@ class Job:
         The folder; ``Path()`` where none is given.
     options : dict
         For `check`: `draws`, `seed`, `workers`; for `start` the last two. For `fit`: `target_ess`, `seed`, `budget`,
-        `compressor`, `training`, `emulator`, `exact`, `workers`, `dask`, `clobber`, `resume`.
+        `compressor`, `estimator`, `training`, `emulator`, `exact`, `workers`, `dask`, `clobber`, `resume`.
     priors : list of (model name, global index, kind, numbers)
     """
 
@@ -126,7 +126,9 @@ class Job:
             elif key in ("clobber", "resume"):
                 job.options[key] = True
             else:
-                job.options[key] = rest if key in ("compressor", "training", "emulator", "exact") else int(rest)
+                job.options[key] = (
+                    rest if key in ("compressor", "estimator", "training", "emulator", "exact") else int(rest)
+                )
         return job
 
     def for_fit(self) -> list[Prior]:

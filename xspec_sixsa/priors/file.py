@@ -28,6 +28,7 @@ FIT_OPTIONS: dict[str, type] = {
     "seed": int,
     "budget": int,
     "compressor": str,
+    "estimator": str,
     "training": str,
     "emulator": str,
     "exact": str,
@@ -105,8 +106,8 @@ def load_toml(path: str | os.PathLike[str]) -> tuple[list[Prior], dict[str, Any]
     Returns
     -------
     list of Prior, dict
-        The options of ``[fit]`` that are there: `target_ess`, `seed`, `budget`, `compressor`, `training`,
-        `emulator`, `exact`.
+        The options of ``[fit]`` that are there: `target_ess`, `seed`, `budget`, `compressor`, `estimator`,
+        `training`, `emulator`, `exact`.
 
     Raises
     ------

@@ -22,7 +22,9 @@ from torch import Tensor, nn
 from xspec_sixsa.common.cores import one_thread
 from xspec_sixsa.common.seeding import Streams
 from xspec_sixsa.infer.compress import Compressor, compressor
+from xspec_sixsa.infer.compress.score import Fiducial
 from xspec_sixsa.infer.emulator import Emulator
+from xspec_sixsa.infer.fiducials import modes
 from xspec_sixsa.infer.noise import Noise
 from xspec_sixsa.infer.training import train
 from xspec_sixsa.priors import PriorsLike
@@ -117,7 +119,7 @@ def retrieve_for(
     ----------
     result : Result
         Of the session that XSPEC holds now.
-    compress : {"autoencoder", "pca", "bands", "none"}
+    compress : {"autoencoder", "pca", "bands", "score", "none"}
         The compressor that is judged.
     n : int, default 3000
         Evaluations.
@@ -135,15 +137,26 @@ def retrieve_for(
         Made here, the probe of the model included.
     """
     box = Box.of(result, priors, np.tile([0.0, 1.0], (len(result.names), 1)), xspec)
-    streams, noise, chosen = Streams(seed), Noise(box.session.observation), compressor(compress)
+    streams, noise = Streams(seed), Noise(box.session.observation)
     u = streams.numpy("retriever").random((n, len(result.names)))
     counts, _ = box.evaluate(u, "retriever")
     good = np.isfinite(counts).all(axis=1)
     expected = torch.tensor(counts[good], dtype=torch.float32)
+    options = {}
+    if compress == "score":
+        emulator = Emulator(u[good], expected.double(), np.ones(good.sum()), noise)
+        options["fiducials"] = [Fiducial(*emulator.jacobian(point)) for point in _fiducial_points(result, box)]
+    chosen = compressor(compress, **options)
     with streams.torch("retriever"), one_thread():
         chosen.fit(expected, noise)
         found = retrieve(u[good], expected, noise, chosen, box.session.labels, steps=steps)
     return found, sum(box.session.evaluations.values())
+
+
+def _fiducial_points(result: Result, box: Box) -> Points:
+    """Means of the posterior's modes, (k, d), in the unit cube."""
+    rows = np.random.default_rng(0).choice(len(result.samples), 1000, p=result.weights)
+    return modes(box.prior.cdf(result.samples[rows]))
 
 
 def retrieve(

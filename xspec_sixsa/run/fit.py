@@ -31,6 +31,7 @@ def fit(
     target_ess: int | None = None,
     budget: int | None = None,
     compressor: str | None = None,
+    estimator: str | None = None,
     training: str | None = None,
     emulator: str | None = None,
     exact: str | None = None,
@@ -59,7 +60,11 @@ def fit(
         Effective samples wanted.
     budget : int, default 20000
         Most evaluations of the model.
-    compressor : {"autoencoder", "pca", "bands", "none"}, default "autoencoder"
+    compressor : {"autoencoder", "pca", "bands", "score", "none"}, default "autoencoder"
+    estimator : {"npe", "lbf", "variational"}, default "npe"
+        What learns the posterior of compressed spectra, as a second finder of modes: a neural spline flow; a sum of
+        basis functions for the log density; or a guide that is moved to where the emulated likelihood is (the last two
+        not with "simulated" training).
     training : {"emulated", "unfactored", "simulated"}, default "emulated"
         What the proposal is learned from: spectra that an emulator of the model makes, component by component where the
         model is linear in its norms; the same with the model emulated as a whole, which takes a thousand evaluations
@@ -115,7 +120,7 @@ def fit(
     """
     given, options = normalise(priors)
     asked: dict[str, Any] = {"target_ess": target_ess, "budget": budget, "compressor": compressor}
-    asked |= {"training": training, "emulator": emulator, "exact": exact, "seed": seed}
+    asked |= {"estimator": estimator, "training": training, "emulator": emulator, "exact": exact, "seed": seed}
     options |= {key: value for key, value in asked.items() if value is not None}
     chosen = checked(options)
     cluster = None if dask is None else Cluster(dask)
@@ -124,6 +129,7 @@ def fit(
     record = {
         "seed": options.get("seed"),
         "compressor": chosen.get("compressor", "autoencoder"),
+        "estimator": chosen.get("estimator", "npe"),
         "training": chosen.get("training", "emulated"),
         "emulator": chosen.get("emulator", "linear"),
         "settings": settings or {},

@@ -35,8 +35,8 @@ def prepare(output: str | os.PathLike[str], run: dict[str, Any], *, resume: bool
     ----------
     output : path
     run : dict
-        ``seed`` (None: not asked for), ``fingerprint``, ``compressor``, ``training``, ``emulator`` and ``settings`` of
-        this run.
+        ``seed`` (None: not asked for), ``fingerprint``, ``compressor``, ``estimator``, ``training``,
+        ``emulator`` and ``settings`` of this run.
     resume, clobber : bool
 
     Returns
@@ -72,8 +72,8 @@ def prepare(output: str | os.PathLike[str], run: dict[str, Any], *, resume: bool
         changed = difference(old["fingerprint"], run["fingerprint"])
         if run["seed"] not in (None, old["seed"]):
             changed.append(f"seed: {old['seed']}, now {run['seed']}")
-        for key in ("compressor", "training", "emulator", "settings"):
-            if run[key] != old[key]:
+        for key in ("compressor", "estimator", "training", "emulator", "settings"):
+            if key in old and run[key] != old[key]:
                 changed.append(f"{key}: {old[key]}, now {run[key]}")
         if changed:
             raise ValueError(

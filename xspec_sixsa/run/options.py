@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from xspec_sixsa.infer.settings import COMPRESSORS, EMULATORS, EXACT, TRAINING
+from xspec_sixsa.infer.settings import COMPRESSORS, EMULATORS, ESTIMATORS, EXACT, TRAINING
 
 __all__ = ["SETTINGS", "checked"]
 
 SMALL_BUDGET = 2000  # below it, and unless more are asked for, half as many effective samples are wanted
 POSITIVE = ("target_ess", "budget")
-SETTINGS = (*POSITIVE, "compressor", "training", "emulator", "exact")
+SETTINGS = (*POSITIVE, "compressor", "estimator", "training", "emulator", "exact")
 """Options that are fields of `infer.settings.Settings`."""
 
 
@@ -35,6 +35,13 @@ def checked(options: dict[str, Any]) -> dict[str, Any]:
         raise ValueError(f"Unknown training {chosen['training']!r}: type one of {', '.join(TRAINING)}.")
     if chosen.get("compressor", "autoencoder") not in COMPRESSORS:
         raise ValueError(f"Unknown compressor {chosen['compressor']!r}: type one of {', '.join(COMPRESSORS)}.")
+    if chosen.get("estimator", "npe") not in ESTIMATORS:
+        raise ValueError(f"Unknown estimator {chosen['estimator']!r}: type one of {', '.join(ESTIMATORS)}.")
+    if chosen.get("estimator", "npe") != "npe" and chosen.get("training") == "simulated":
+        raise ValueError(
+            f'training = "simulated" draws its rounds from within a flow, and estimator = "{chosen["estimator"]}" is '
+            "none: drop one."
+        )
     if chosen.get("emulator", "linear") not in EMULATORS:
         raise ValueError(f"Unknown emulator {chosen['emulator']!r}: type one of {', '.join(EMULATORS)}.")
     if chosen.get("emulator") == "paired" and chosen.get("training") == "simulated":

@@ -26,9 +26,13 @@ from xspec_sixsa.result import weighted_quantile
 from xspec_sixsa.result.summary import format_value
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from xspec_sixsa.result import Result
 
 __all__ = ["corner_plot"]
+
+LEARNED = "latent basis functions, unweighted"
 
 
 def corner_plot(
@@ -39,6 +43,8 @@ def corner_plot(
     overlays: Mapping[str, tuple[np.ndarray, np.ndarray | None]] | None = None,
 ) -> Path:
     """Draw one- and two-dimensional posteriors with 68 and 95 % contours.
+
+    Where a run trained latent basis functions (``estimator="lbf"``), the marginals have these beside the weighted ones.
 
     Parameters
     ----------
@@ -70,6 +76,7 @@ def corner_plot(
     marks.append(("best fit", result.best_fit / unit, VERMILION, "-"))
     if truth is not None:
         marks.append(("truth", np.array([truth.get(name, np.nan) for name in result.names]) / unit, "black", "--"))
+    learned = result.network_data.get("marginals_draws")
     limits = _limits(sets, [values for _, values, _, _ in marks])
     labels = [axis_label(*parts) for parts in zip(result.labels, result.units, power, strict=True)]
 
@@ -101,6 +108,9 @@ def corner_plot(
         grid = np.array(figure.axes[: width * width]).reshape(width, width)
         for _, values, colour, line in marks:
             _mark(grid, values, colour, line)
+        if learned is not None:
+            for i in range(width):
+                _marginal(grid[i, i], learned[:, i] / unit[i], limits[i])
         for i in range(width):
             inside = [h.get_ydata() if hasattr(h, "get_ydata") else h.get_xy()[:, 1] for h in grid[i, i].patches]
             top = max((float(np.max(y)) for y in inside if len(y)), default=1.0)
@@ -108,6 +118,7 @@ def corner_plot(
             low, mid, high = weighted_quantile(sets[0][1][:, i], [0.16, 0.5, 0.84], weights)
             grid[i, i].set_title(_value_with_errors(low, mid, high), fontsize=10)
         handles = [Line2D([], [], color=colours[i % 4], label=sets[i][0]) for i in range(len(sets))]
+        handles += [Line2D([], [], color=PURPLE, linestyle=":", label=LEARNED)] if learned is not None else []
         handles += [Line2D([], [], color=colour, linestyle=line, label=name) for name, _, colour, line in marks]
         # Upper right: the corner that a corner plot leaves empty; below the first title where there is one panel only.
         figure.legend(handles=handles, loc="upper right", bbox_to_anchor=(0.98, 0.98), fontsize=11)
@@ -125,6 +136,13 @@ def _mark(grid: np.ndarray, values: np.ndarray, colour: str, line: str) -> None:
                 axis.axvline(values[j], color=colour, linestyle=line, linewidth=0.9)
             if i != j and np.isfinite(values[i]):
                 axis.axhline(values[i], color=colour, linestyle=line, linewidth=0.9)
+
+
+def _marginal(axis: Axes, values: np.ndarray, limits: tuple[float, float]) -> None:
+    """A network's marginal, in the panel's range: what lies beyond is not shown, but counts."""
+    height, edges = np.histogram(values, bins=60, range=limits)
+    density = np.append(height, 0) / (len(values) * (edges[1] - edges[0]))
+    axis.step(edges, density, where="post", color=PURPLE, linestyle=":", linewidth=1.2)
 
 
 def _limits(sets: list[tuple[str, np.ndarray, np.ndarray]], marks: list[np.ndarray]) -> list[tuple[float, float]]:
