@@ -87,7 +87,7 @@ def fit() -> None:
     theta = np.array([state.value for state in compiled.free])
     limit = session.fit_iterations if session.query == "no" else max(session.fit_iterations, 200)
     found = refit(compiled, theta, limit)
-    if not found.converged:
+    if not found.converged and session.chatter > 0:
         logger.warning("The fit stopped after %d iterations without convergence (statistic %.6g).",
                        found.iterations, found.statistic)  # fmt: skip
 

@@ -39,6 +39,7 @@ Points = NDArray[np.float64]
 FIRST = 8  # space-filling points of a part, for each of its shape parameters and one
 STEP = 6  # curves measured a step, for each shape parameter of each part
 GROWTH = 1.5  # of a step's curves over the last's, where the last has not raised the likelihood's power
+LESSON = 2  # times a step's curves, where final draws teach: these are many more than a step's checks
 CHECKS = 16  # whole spectra evaluated a step
 TRUSTED = 0.5  # of them, that are effective with the power that the emulator's errors allow
 POOL = 400  # points of the emulated posterior among which those to be measured are chosen
@@ -222,7 +223,7 @@ class FactoredSearch:
     def learn(self, draws: FinalDraws) -> None:
         """Measure curves where final draws, exact ones, show the emulator to be off most."""
         self._compare(draws.u, draws.log_likelihood)
-        self._teach(self._curves_of_a_step())
+        self._teach(LESSON * self._curves_of_a_step())
         self._taught = len(self.steps)
 
     def _compare(self, u: Points, log_likelihood: Points) -> Points:

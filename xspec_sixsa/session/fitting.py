@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 
 NO_FIT = "no fit in XSPEC: "
 """How the reason begins why XSPEC is left without a valid fit."""
+AT_ONCE, GAIN = 10, 0.1  # iterations of a fit, and what they must gain in statistic to be followed by more
 AT_LIMIT = 1e-6  # of the limit: a fit that ends closer to it was held there
 
 Trial = Callable[[np.ndarray, Measure, int, Callable[[], None]], Values]
@@ -124,7 +125,8 @@ def native_fit(
     evaluator : Evaluator
     theta : ndarray (d,)
     iterations : int
-        Where a fit stops at the latest; Fit.nIterations is restored afterwards.
+        Where a fit stops at the latest: along a valley it would creep on for next to nothing, so it stops before where
+        ten iterations gain no more than 0.1. Fit.nIterations is restored afterwards.
 
     Returns
     -------
@@ -136,7 +138,7 @@ def native_fit(
         changed, so this counts less than the model calls and as much as the work.
     """
     fit = module.Fit
-    saved = fit.nIterations
+    saved, chatter = fit.nIterations, module.Xset.chatter
     embedded = hasattr(module, "evaluate_batch")
     before = _count(module)
     _, start, reason = evaluator(theta)
@@ -146,13 +148,25 @@ def native_fit(
     unit = 0.0 if embedded else _seconds(evaluator, theta)
     begin = time.perf_counter()
     try:
-        fit.nIterations = int(iterations)
-        fit.perform()
+        if embedded:
+            module.Xset.chatter = 0  # or each part would warn that it is not the last
+        for done in range(0, iterations, AT_ONCE):
+            fit.nIterations = min(AT_ONCE, iterations - done)
+            reached = float(fit.statistic)
+            fit.perform()
+            if not reached - float(fit.statistic) > GAIN:
+                break
+        else:
+            log.warning(
+                "XSPEC's own fit has not converged after %d iterations (statistic %.6g).", iterations, fit.statistic
+            )
     except Exception as error:  # PyXspec raises plain Exception, e.g. for more parameters than bins
         log.warning("XSPEC's own fit failed (%s): the best point found so far is kept, without a valid fit.", error)
     finally:
         if fit.nIterations != saved:
             fit.nIterations = saved
+        if embedded:
+            module.Xset.chatter = chatter
     spent = time.perf_counter() - begin
     best, statistic = evaluator.get(), float(fit.statistic)
     if not np.isfinite(statistic) or statistic > start or not np.isfinite(best).all():
