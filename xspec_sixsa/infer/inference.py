@@ -31,7 +31,7 @@ ENOUGH = 0.95  # of the wanted effective samples, of corrected draws: their own 
 MOST_EXACT = 0.5  # exact draws to a wanted effective sample from which all draws may as well be exact
 FIRST_DRAWS = 2  # times what learning from them costs: draws of a proposal that has not been tried
 HOPELESS = 0.05  # effective samples per draw below which a better proposal is sought at once
-CHEAPER = 1.5  # times less than going on, that learning from draws must cost: what it is worth is a hope
+GROWTH = 2  # times as many draws as there are, at most, of a proposal that may turn out to be worth little
 LEARNED = 0.85  # effective samples per draw of an emulator that has learned from draws of its own posterior
 RELEARNED = 5  # most sets of final draws that are given up because learning from them is cheaper than going on
 
@@ -132,10 +132,11 @@ class Inference:
                 return True
             if len(draws) and gives_up is not None and gives_up(draws):
                 return False
-            rate = max(ess / len(draws), 0.01) if len(draws) else 1.0
-            size = int(
-                np.clip(1.05 * missing / rate, 100, 1000 if len(draws) else FIRST_DRAWS * max(self.strategy.step, 50))
-            )
+            if len(draws):
+                rate, most = max(ess / len(draws), 0.01), 1000 if gives_up is None else GROWTH * len(draws)
+            else:
+                rate, most = 1.0, FIRST_DRAWS * max(self.strategy.step, 50)
+            size = int(np.clip(1.05 * missing / rate, 100, min(most, 1000)))
             draws.extend(self.problem, stage, size)
 
     def _hopeless(self, draws: FinalDraws) -> bool:
@@ -145,7 +146,7 @@ class Inference:
         """Whether a new set of draws, after a step in which these teach the emulator, is cheaper than going on."""
         s, rate = self.problem.settings, max(draws.weights.efficiency, 1e-3)
         again = s.exact_ess / LEARNED + self.strategy.step
-        return s.exact_ess / rate - len(draws) > CHEAPER * again and self.problem.left > 2 * again
+        return s.exact_ess / rate - len(draws) > again and self.problem.left > 2 * again
 
     def verdict(self) -> list[str]:
         """Reasons not to trust the final draws; empty for a reliable posterior."""
