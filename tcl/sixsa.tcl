@@ -86,7 +86,7 @@ proc ::sixsa::usage {} {
     puts "  sixsa run <dir> ?options?            fit; the results go to the folder <dir>. Options:"
     puts "        -ess N (1000)  -seed N  -budget N (20000)  -compressor autoencoder|pca|bands|score|none  -workers N"
     puts "        -estimator npe|lbf|variational (what learns the posterior of compressed spectra)"
-    puts "        -dask ADDRESS (a Dask scheduler, whose workers evaluate)"
+    puts "        -dask ADDRESS (a Dask scheduler, whose workers evaluate)  -network DIR (a run of this model, to learn from it)"
     puts "        -training emulated|unfactored|simulated (simulated: on XSPEC's spectra only, in rounds)"
     puts "        -emulator linear|paired (paired: networks, of whole spectra)"
     puts "        -exact draws|control (control: many emulated draws, corrected by a few exact ones)"
@@ -176,7 +176,7 @@ proc ::sixsa::do_start args {
 }
 
 proc ::sixsa::do_run args {
-    set job [options $args {-ess -seed -budget -compressor -estimator -training -emulator -exact -workers -dask} {-clobber -resume -replace}]
+    set job [options $args {-ess -seed -budget -compressor -estimator -training -emulator -exact -workers -dask -network} {-clobber -resume -replace}]
     if {![dict exists $job directory]} {
         return -code error "give a folder for the results, for example: sixsa run run1"
     }
@@ -233,7 +233,7 @@ proc ::sixsa::options {words valued flags} {
         } elseif {$word in $valued} {
             if {![llength $words]} {return -code error "$word needs a value."}
             set words [lassign $words value]
-            if {$word ni {-compressor -estimator -training -emulator -exact -dask} && (![string is wideinteger -strict $value] || $value < 0)} {
+            if {$word ni {-compressor -estimator -training -emulator -exact -dask -network} && (![string is wideinteger -strict $value] || $value < 0)} {
                 return -code error "$word is $value: it must be a whole number."
             }
             dict set job $word $value
@@ -283,7 +283,7 @@ proc ::sixsa::start job {
     set lines [option_lines $job {
         -ess target_ess -seed seed -budget budget -compressor compressor -estimator estimator -training training
         -emulator emulator -exact exact -workers workers
-        -dask dask
+        -dask dask -network network
         -clobber clobber -resume resume
     }]
     set found [compute run [concat $lines [prior_lines]]]

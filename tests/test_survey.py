@@ -217,6 +217,32 @@ def test_a_resumed_survey_evaluates_nothing_twice(folder: Path, monkeypatch: pyt
         survey(embedded, folder / "trained", ("faint",), resume=True)
 
 
+def test_a_time_limit_ends_a_survey_that_can_be_resumed(folder: Path) -> None:
+    from xspec_sixsa import embedded
+
+    with pytest.raises(KeyboardInterrupt, match=r"the time limit of 0.01 s: what is evaluated is kept .*--resume"):
+        survey(embedded, folder / "limited", ("faint",), time_limit=0.01)
+
+
+def test_what_a_survey_has_learned_serves_a_later_one(
+    folder: Path, finished: sixsa.Survey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from xspec_sixsa import embedded
+
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(running.SharedDraws, "run", stop)  # when it is trained
+    with pytest.raises(KeyboardInterrupt):
+        survey(embedded, folder / "later", ("faint",), network=finished.output)
+    batches = [np.load(path) for path in (folder / "later").rglob("batch_*.npz")]
+    # the structure's; a survey that begins with nothing measures sixteen more over the prior
+    assert sum(len(batch["u"]) for batch in batches if batch["stage"] == "curves") <= 6
+    priors = [load_template(embedded)[0], sixsa.loguniform(embedded.AllModels(1).powerlaw.norm, 1e-3, 1e-1)]
+    with pytest.raises(ValueError, match="of another model or priors"):
+        sixsa.fit_many(["faint.pha"], priors, output=folder / "other", network=finished.output, xspec=embedded)
+
+
 @pytest.mark.parametrize(
     ("spectra", "message"),
     [
@@ -262,6 +288,7 @@ def listed(folder: Path) -> Path:
     path = folder / "list.toml"
     path.write_text(
         'session = "template.xcm"\npriors = "priors.toml"\nspectra = ["fai*.pha"]\n'
+        "flux = [[1.0, 5.0], [0.5, 10]]\n"
         '[[spectrum]]\nfile = "broken.pha"\ntime = 3.5\n'
     )
     return path
@@ -285,6 +312,23 @@ def test_the_shell_takes_a_list_and_leaves_a_page(shelled: Path) -> None:
     assert page.count("data:image/png;base64,") == 1
 
 
+def test_the_catalogue_has_the_fluxes_that_the_list_asks_for(shelled: Path) -> None:
+    found = sixsa.Survey.load(shelled)
+    row = found.catalogue[0]
+    result, module = open_run(shelled / "spectra" / "faint", "embedded")
+    for low, high in ((1.0, 5.0), (0.5, 10.0)):
+        alone = result.flux(low, high, draws=200, xspec=module)
+        name = f"flux_{low:g}_{high:g}"
+        assert row[f"{name}_median"] == pytest.approx(alone.quantile(0.5)[0], rel=1e-6)
+        interval = row[f"{name}_low68"], row[f"{name}_high68"]
+        assert interval == pytest.approx(tuple(alone.interval(0.68)[0]), rel=1e-6)
+    # one evaluation of a draw serves both bands
+    assert found.evaluations["flux"] == alone.evaluations <= 200
+    assert (
+        np.isnan(found.catalogue["flux_1_5_median"][1]) and found.catalogue["flux_1_5_median"].unit == "erg / (cm2 s)"
+    )
+
+
 def test_a_stopped_survey_goes_on_to_the_same_answer(
     folder: Path, shelled: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -294,7 +338,7 @@ def test_a_stopped_survey_goes_on_to_the_same_answer(
         raise KeyboardInterrupt
 
     names, output = ("faint", BROKEN), folder / "stopped"
-    options = {"target_ess": 200, "workers": 1}
+    options = {"target_ess": 200, "workers": 1, "flux": [(1, 5), (0.5, 10)]}
     with monkeypatch.context() as patch:
         patch.setattr(running._Survey, "_hand_over", stop)
         with pytest.raises(KeyboardInterrupt):

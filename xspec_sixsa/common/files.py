@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import math
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-__all__ = ["atomic_path", "plain", "working_directory", "write_json"]
+from xspec_sixsa.common.fitsfile import split_name
+
+__all__ = ["atomic_path", "content_digest", "plain", "working_directory", "write_json"]
 
 
 @contextlib.contextmanager
@@ -80,3 +84,24 @@ def plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
+
+
+def content_digest(name: str) -> str:
+    """SHA-256 of a file's content, and which part of it is named (``pn.rmf[2]``); the name itself where there is none.
+
+    Copies of one response have one digest.
+    """
+    file, extension, row = split_name(name)
+    if not os.path.exists(file):
+        return name
+    state = os.stat(file)
+    return f"{_content(file, state.st_size, state.st_mtime_ns)}{extension}{row or ''}"
+
+
+@lru_cache(maxsize=1024)
+def _content(file: str, size: int, changed: int) -> str:
+    found = hashlib.sha256()
+    with open(file, "rb") as stream:
+        while chunk := stream.read(1 << 20):
+            found.update(chunk)
+    return found.hexdigest()

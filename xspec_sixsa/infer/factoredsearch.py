@@ -140,6 +140,12 @@ class FactoredSearch:
         """Curves that the emulator has learned from."""
         return sum(len(curve.x) for curve in self._curves)
 
+    @property
+    def known(self) -> list[tuple[list[int], Points, Points]]:
+        """By curve: columns of the cube that shape it, where it was measured (n, inputs), and what was (n, n_bins)."""
+        parts = self._factors.parts
+        return [(list(parts[curve.parts[0]].inputs), curve.x, curve.curves) for curve in self._curves]
+
     def _measure(self, curve: _Curve, x: Points) -> None:
         if len(x):
             curve.add(x, self._factors.curves(curve.parts[0], x))
@@ -213,12 +219,16 @@ class FactoredSearch:
             return f"the likelihood's power has not risen in {HOPE} steps"
         return ""
 
-    def locate(self) -> None:
-        """Find the emulated posterior with the curves that are known, and learn from them anew where it is."""
+    def locate(self, *, trusted: bool = True) -> None:
+        """Find the emulated posterior with the curves that are known, and learn from them anew where it is.
+
+        Unless `trusted`, the likelihood's power is at first what the maps' own errors allow, as in every other search.
+        """
         conditioned = ConditionedNorms(self.emulator, self._problem.noise)
         self._population = self._sought(conditioned, self._problem.streams.numpy("search"), WALKERS, MOVES)
         self._learn(self._population.u)
-        self._trusted = 1.0  # others' spectra have taught it: the first whole ones of this say whether that is enough
+        # others' spectra have taught it: the first whole ones of this say whether that is enough
+        self._trusted = 1.0 if trusted else self._power_of_maps
 
     def learn(self, draws: FinalDraws) -> None:
         """Measure curves where final draws, exact ones, show the emulator to be off most."""
@@ -242,6 +252,10 @@ class FactoredSearch:
         self._worst = self._compared_u[np.argsort(-off, kind="stable")[: (off > self.accuracy).sum()]]
         return differences[new]
 
+    @property
+    def _power_of_maps(self) -> float:
+        return min(1.0, 1 / max(max(m.error for m in self.emulator.maps), 1e-3))
+
     def _curves_of_a_step(self) -> int:
         powers = [*(step["power"] for step in self.steps), self._trusted]
         stalled = sum(after <= before for before, after in itertools.pairwise(powers))
@@ -255,7 +269,7 @@ class FactoredSearch:
         if known:
             power = self._trusted
         else:
-            power = min(1.0, 1 / max(max(m.error for m in self.emulator.maps), 1e-3))
+            power = self._power_of_maps
         rng = problem.streams.numpy("search", number)
         conditioned = ConditionedNorms(self.emulator, problem.noise, power)
         with problem.progress.task(f"search {number}: sampling the emulator", 1, "ensemble"):

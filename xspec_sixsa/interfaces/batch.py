@@ -17,7 +17,7 @@ from xspec_sixsa.survey import fit_many
 from xspec_sixsa.survey.listing import read_list
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from types import ModuleType
 
     from xspec_sixsa.priors import PriorsLike
@@ -86,6 +86,7 @@ def survey_list(
     priors: str | os.PathLike[str] | None = None,
     words: Iterable[str] = (),
     ignore: str | None = None,
+    flux: Iterable[Sequence[float]] = (),
     engine: str = "auto",
     data: str | os.PathLike[str] | None = None,
     xspec: Callable[[], ModuleType] | None = None,
@@ -97,7 +98,7 @@ def survey_list(
     ----------
     path : path
         See `survey.listing.read_list`.
-    session, priors, ignore : optional
+    session, priors, ignore, flux : optional
         In place of the list's.
     words : iterable of str
         Priors as they are typed at XSPEC's prompt: ``3 uniform 0 0.5``.
@@ -130,10 +131,8 @@ def survey_list(
             module.Xset.chatter = 0
         restore_session(module, chosen, folder, text)
     asked = {key: value for key, value in options.items() if value is not None}
-    ignore = listing.ignore if ignore is None else ignore
-    return fit_many(
-        [vars(entry) for entry in listing.entries], given, output=output, ignore=ignore, xspec=module, **asked
-    )
+    asked |= {"ignore": listing.ignore if ignore is None else ignore, "flux": list(flux) or listing.flux}
+    return fit_many([vars(entry) for entry in listing.entries], given, output=output, xspec=module, **asked)
 
 
 def _place(number: str) -> tuple[str, int]:

@@ -163,6 +163,7 @@ for finished in runs.commands.values():
 @click.option("--output", "-o", type=PATH, required=True, help="Folder for the result.")
 @fit_options
 @DASK
+@click.option("--network", type=PATH, help="Folder of a run with this model and response, to learn from it.")
 @click.option("--resume", is_flag=True, help="Continue the run that the output folder holds.")
 @click.option("--time-limit", type=float, help="Seconds after which the run ends with what it has, resumable.")
 @click.option("--clobber", is_flag=True, help="Replace the run that the output folder holds (only our own files).")

@@ -312,15 +312,18 @@ def rank(directories: tuple[Path, ...], output: Path | None) -> Answer:
 @click.option("--priors", type=PATH, help="TOML file of priors.", show_default="the list's")
 @click.option("--prior", "words", multiple=True, hidden=True, help="One parameter's, as the prompt has it.")
 @click.option("--ignore", help="What XSPEC's ignore is told for each spectrum.", show_default="the list's")
+@click.option("--flux", nargs=2, type=float, multiple=True, help="Band (keV) whose flux is wanted; several times.")
 @click.option("--target-ess", type=POSITIVE, help="Effective samples of each spectrum.", show_default="1000")
 @click.option("--budget", type=POSITIVE, help="Most evaluations for each spectrum.", show_default="2000")
 @click.option("--exact", type=click.Choice(EXACT), help="As for fit.", show_default="control")
 @click.option("--seed", type=SEED, help="Same seed, same answer.", show_default="drawn")
 @click.option("--batch", type=POSITIVE, default=100, show_default=True, help="Spectra inferred together.")
 @click.option("--resume", is_flag=True, help="Continue the survey that the output folder holds.")
+@click.option("--time-limit", type=float, help="Seconds after which the survey ends, resumable.")
 @click.option("--clobber", is_flag=True, help="Replace the survey that the output folder holds (only our own files).")
 @click.option("--workers", help="Processes.", **WORKERS)
 @DASK
+@click.option("--network", type=PATH, help="Folder of a survey with this model and these priors, to learn from it.")
 @opened_options("The real XSPEC, the embedded engine, or the first of them that there is.")
 @QUIET
 def survey(spectra: Path, output: Path, quiet: bool = False, **options: Any) -> Answer:

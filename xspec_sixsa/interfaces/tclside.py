@@ -102,7 +102,8 @@ class Job:
         The folder; ``Path()`` where none is given.
     options : dict
         For `check`: `draws`, `seed`, `workers`; for `start` the last two. For `fit`: `target_ess`, `seed`, `budget`,
-        `compressor`, `estimator`, `training`, `emulator`, `exact`, `workers`, `dask`, `clobber`, `resume`.
+        `compressor`, `estimator`, `training`, `emulator`, `exact`, `workers`, `dask`, `network`,
+        `clobber`, `resume`.
     priors : list of (model name, global index, kind, numbers)
     """
 
@@ -118,7 +119,7 @@ class Job:
             key, _, rest = line.partition(" ")
             if key == "output":
                 job.output = Path(_tcl_word(rest))
-            elif key == "dask":
+            elif key in ("dask", "network"):
                 job.options[key] = _tcl_word(rest)
             elif key == "prior":
                 model, index, kind, *numbers = rest.split()

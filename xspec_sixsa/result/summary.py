@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from xspec_sixsa.result.result import Result
@@ -101,7 +101,7 @@ def _verdict(result: Result) -> str:
     return "UNRELIABLE: " + "\n  ".join(result.reasons or ["no reason was recorded"])
 
 
-def _emulator(emulator: Mapping[str, float]) -> list[tuple[str, str]]:
+def _emulator(emulator: Mapping[str, Any]) -> list[tuple[str, str]]:
     if not emulator:
         return []
     looks = "like" if emulator["inside"] else "NOT like"
@@ -111,11 +111,25 @@ def _emulator(emulator: Mapping[str, float]) -> list[tuple[str, str]]:
             f"{_parts(emulator)}off by {emulator['error']:.2g} in log L; the observation looks {looks} a simulated one "
             f"(RRE {emulator['rre']:.3g}, limit {emulator['rre_limit']:.3g}; RMA {emulator['rma']:.3g}, limit "
             f"{emulator['rma_limit']:.3g})",
+        ),
+        *_reused(emulator),
+    ]
+
+
+def _reused(emulator: Mapping[str, Any]) -> list[tuple[str, str]]:
+    if "reused" not in emulator:
+        return []
+    what = "curves" if emulator["reused_kind"] == "factored" else "spectra"
+    return [
+        (
+            "Reused network",
+            f"{emulator['reused']} {what} of {emulator['reused_from']}, not counted here; off by "
+            f"{emulator['reused_error']:.2g} in log L when first checked; {emulator['measured']} measured here",
         )
     ]
 
 
-def _parts(emulator: Mapping[str, float]) -> str:
+def _parts(emulator: Mapping[str, Any]) -> str:
     parts = int(emulator.get("parts", 0))
     return f"of {parts} part{'s' * (parts > 1)}; " if parts else ""
 

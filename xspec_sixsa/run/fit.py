@@ -12,6 +12,7 @@ from xspec_sixsa.common.deadline import Stopped, interrupted_after
 from xspec_sixsa.priors import PriorsLike, bind, normalise
 from xspec_sixsa.result import Result
 from xspec_sixsa.run.folder import in_words, prepare, release, run_began, what_is_kept
+from xspec_sixsa.run.network import Network
 from xspec_sixsa.run.options import checked
 from xspec_sixsa.session import Session
 from xspec_sixsa.session.cluster import Cluster
@@ -38,6 +39,7 @@ def fit(
     seed: int | None = None,
     workers: int | None = None,
     dask: str | os.PathLike[str] | Client | None = None,
+    network: str | os.PathLike[str] | None = None,
     output: str | os.PathLike[str] | None = None,
     resume: bool = False,
     clobber: bool = False,
@@ -83,6 +85,10 @@ def fit(
     dask : str, path or distributed.Client, optional
         Dask workers evaluate the model instead (`session.cluster`): a scheduler's address or file, or a client. The
         answer is the same.
+    network : path, optional
+        Folder of an earlier run with this model and response, whose curves or spectra are known from the start:
+        exposure, background, counts and priors may be others, groups coarser (`run.network`). Their evaluations are
+        that run's, and not counted here.
     output : path, optional
         Folder for the result's files (DESIGN: summary.json, posterior.npz, chain.fits, pictures ...). Without one
         nothing is written, and no chain is loaded into XSPEC.
@@ -123,9 +129,18 @@ def fit(
     asked |= {"estimator": estimator, "training": training, "emulator": emulator, "exact": exact, "seed": seed}
     options |= {key: value for key, value in asked.items() if value is not None}
     chosen = checked(options)
+    if network is not None and chosen.get("training") == "simulated":
+        raise ValueError('network= is what an emulator has learned, and training = "simulated" has none: drop one.')
     cluster = None if dask is None else Cluster(dask)
     session = Session(xspec, workers=workers, cluster=cluster)
     prior = bind(given, session)
+    learned = None if network is None else Network.load(network, session, prior)
+    if learned is not None and learned.is_factored:
+        if chosen.get("training") == "unfactored" or chosen.get("emulator") == "paired":
+            raise ValueError(
+                f"The network in {learned.folder} knows curves of components, which an emulator of whole spectra "
+                '(training = "unfactored", emulator = "paired") has no use for: drop one.'
+            )
     record = {
         "seed": options.get("seed"),
         "compressor": chosen.get("compressor", "autoencoder"),
@@ -133,6 +148,7 @@ def fit(
         "training": chosen.get("training", "emulated"),
         "emulator": chosen.get("emulator", "linear"),
         "settings": settings or {},
+        "network": None if learned is None else learned.digest,
         "fingerprint": session.fingerprint() | {"priors": prior.to_dict()},
     }
     folder = None if output is None else Path(output)
@@ -154,7 +170,7 @@ def fit(
             # torch takes seconds to load: bad input has been refused by now
             from xspec_sixsa.run.run import Run
 
-            run = Run(session, prior, record, chosen, settings or {}, folder, resume=resume, progress=progress)
+            run = Run(session, prior, record, chosen, settings or {}, folder, learned, resume=resume, progress=progress)
             return run.result(polish=polish, replace_chains=replace_chains)
     except KeyboardInterrupt as stop:
         raise Stopped.of(stop, what_is_kept(folder)) from None

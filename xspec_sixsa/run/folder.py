@@ -24,7 +24,8 @@ FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 OURS = (
     "summary.json", "posterior.npz", "predictive.npz", "rounds.npz", "chain.fits", "corner.png", "predictive.png",
     "rounds.png", "weights.png", "cost.png", "networks.npz", "coverage.png", "emulator.png", "parameters.png",
-    "latents.png", "reconstruction.png", "report.html", "session.xcm", "priors.toml", "log.txt",
+    "latents.png", "reconstruction.png", "network.npz", "network.json", "report.html", "session.xcm",
+    "priors.toml", "log.txt",
 )  # fmt: skip
 
 
@@ -36,7 +37,7 @@ def prepare(output: str | os.PathLike[str], run: dict[str, Any], *, resume: bool
     output : path
     run : dict
         ``seed`` (None: not asked for), ``fingerprint``, ``compressor``, ``estimator``, ``training``,
-        ``emulator`` and ``settings`` of this run.
+        ``emulator`` and ``settings`` of this run, and the digest of a ``network`` that it begins with (None: of none).
     resume, clobber : bool
 
     Returns
@@ -72,7 +73,7 @@ def prepare(output: str | os.PathLike[str], run: dict[str, Any], *, resume: bool
         changed = difference(old["fingerprint"], run["fingerprint"])
         if run["seed"] not in (None, old["seed"]):
             changed.append(f"seed: {old['seed']}, now {run['seed']}")
-        for key in ("compressor", "estimator", "training", "emulator", "settings"):
+        for key in ("compressor", "estimator", "training", "emulator", "settings", "network"):
             if key in old and run[key] != old[key]:
                 changed.append(f"{key}: {old[key]}, now {run[key]}")
         if changed:

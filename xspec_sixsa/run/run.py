@@ -14,10 +14,12 @@ from xspec_sixsa.common.progress import Progress
 from xspec_sixsa.common.seeding import Streams
 from xspec_sixsa.infer.checkpoint import Checkpoint
 from xspec_sixsa.infer.coverage import check_coverage
+from xspec_sixsa.infer.factored import Factored
 from xspec_sixsa.infer.inference import Inference
 from xspec_sixsa.infer.noise import Noise
 from xspec_sixsa.infer.optimum import optimum
 from xspec_sixsa.infer.problem import Problem
+from xspec_sixsa.infer.searching import Searching
 from xspec_sixsa.infer.settings import Settings
 from xspec_sixsa.infer.simulations import Simulations
 from xspec_sixsa.priors import JointPrior, save_toml
@@ -26,7 +28,9 @@ from xspec_sixsa.result import Result
 from xspec_sixsa.run.assemble import assemble
 from xspec_sixsa.run.first import first_simulations
 from xspec_sixsa.run.folder import CHECKPOINT, begin
+from xspec_sixsa.run.learned import save_network
 from xspec_sixsa.run.model import RecordedModel
+from xspec_sixsa.run.network import Network
 from xspec_sixsa.session import Session
 
 __all__ = ["Run"]
@@ -47,6 +51,8 @@ class Run:
         Fields of `infer.settings.Settings`: the user's, and further ones for studies.
     folder : Path or None
         Where its files go.
+    network : Network or None
+        What an earlier run has learned.
     resume : bool
         Whether the folder holds a stopped run to go on with.
     progress : bool
@@ -61,6 +67,7 @@ class Run:
         options: dict[str, Any],
         settings: dict[str, Any],
         folder: Path | None,
+        network: Network | None,
         *,
         resume: bool,
         progress: bool,
@@ -68,6 +75,7 @@ class Run:
         streams = Streams(record["seed"])
         self.record = record | {"seed": streams.seed}
         self.options, self.folder = options, folder
+        self.network = network
         self.progress = Progress(progress)
         # nothing is written before the first evaluations have shown that the problem is one
         checkpoint = Checkpoint(folder / CHECKPOINT if resume and folder is not None else None, resume)
@@ -86,9 +94,11 @@ class Run:
         """Do it; parameters as for `fit`."""
         began = time.monotonic()
         with self.model.session:
-            first = first_simulations(self._problem, self.model)
+            first = first_simulations(self._problem, self.model, self.network)
             inference = self._begin(first)
             result = assemble(inference, self.model, first, self.record, self._infer(inference))
+            if self.network is not None and result.emulator:
+                result.emulator |= self._what_was_reused(self.network, inference)
             if self.folder is not None:
                 # the posterior first: neither a native fit nor a picture may cost it
                 result.save(self.folder)
@@ -100,7 +110,25 @@ class Run:
             result.seconds = seconds | {"other": time.monotonic() - began - sum(seconds.values())}
             if self.folder is not None:
                 self._write(result, self.folder)
+                save_network(self.folder, inference, self.model.session, self.model.prior, result.emulator)
         return result
+
+    def _what_was_reused(self, network: Network, inference: Inference) -> dict[str, Any]:
+        """How many curves or spectra were known, and how well they did when first checked; how many were measured."""
+        strategy = inference.strategy
+        if not isinstance(strategy, Searching) or not network.taught:
+            return {}
+        errors = [step["effective_error"] for step in strategy.search.steps[:1]]
+        if errors and errors[0] > strategy.accuracy:
+            log.warning(
+                "The network from %s did not hold here: its emulator was off by %.2g in log L. It was trained on.",
+                network.folder, errors[0],
+            )  # fmt: skip
+        new = max(strategy.search.measured - network.taught, 0)
+        return {
+            "reused": network.taught, "reused_from": str(network.folder), "reused_kind": network.about["kind"],
+            "measured": new, "reused_error": errors[0] if errors else np.nan,
+        }  # fmt: skip
 
     def _begin(self, first: Simulations) -> Inference:
         """An inference that knows the prior's spectra, which the observation must be one of."""
@@ -108,6 +136,8 @@ class Run:
         inference.begin(first)
         prior = inference.strategy.prior
         check_coverage(prior.counts.numpy()[prior.usable], self.model.session.observation)
+        if isinstance(inference.strategy, Factored) and self.network is not None and self.network.taught:
+            inference.strategy.search.locate(trusted=False)
         if self.folder is not None:
             begin(self.folder, self.record)
             self.model.checkpoint.keep(self.folder / CHECKPOINT)

@@ -33,6 +33,8 @@ _WORDS = {
     "weight": "the chi-squared weighting",
     "model_strings": "the xset strings",
     "spectra": "spectrum",
+    "responses": "the file of",
+    "energies": "the energies of",
 }
 
 

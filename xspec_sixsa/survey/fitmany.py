@@ -5,20 +5,22 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from xspec_sixsa.common.deadline import Stopped, interrupted_after
 from xspec_sixsa.priors import PriorsLike, bind, normalise
 from xspec_sixsa.run.options import checked
 from xspec_sixsa.session import Session
 from xspec_sixsa.session.cluster import Cluster
 from xspec_sixsa.session.files import refuse_folder
 from xspec_sixsa.survey.entries import Spectra, entries_of
-from xspec_sixsa.survey.folder import prepare
+from xspec_sixsa.survey.fluxes import checked_bands
+from xspec_sixsa.survey.folder import check_network, prepare
 from xspec_sixsa.survey.survey import Survey
 from xspec_sixsa.survey.template import Template
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from distributed import Client
 
@@ -37,14 +39,17 @@ def fit_many(
     budget: int | None = None,
     exact: str | None = None,
     ignore: str | None = None,
+    flux: Iterable[Sequence[float]] = (),
     seed: int | None = None,
     workers: int | None = None,
     dask: str | os.PathLike[str] | Client | None = None,
+    network: str | os.PathLike[str] | None = None,
     batch: int = 100,
     pictures: Sequence[str] = PICTURES,
     resume: bool = False,
     clobber: bool = False,
     progress: bool = True,
+    time_limit: float | None = None,
     xspec: ModuleType | None = None,
 ) -> Survey:
     """Posterior of each of many spectra, under the model that XSPEC holds.
@@ -72,12 +77,18 @@ def fit_many(
     ignore : str, optional
         What XSPEC's `ignore` is told for each spectrum (``"**-0.5 10.0-**"``); default: what is noticed in the spectrum
         that XSPEC holds, by energy. Channels of bad quality are ignored always.
+    flux : list of (low, high), optional
+        Bands, keV, in which the model's flux goes into the catalogue: XSPEC's own at 200 draws of each posterior, an
+        evaluation each for all bands together (counted under "flux"). Absorption is included, as in XSPEC's `flux`.
     seed : int, optional
         Same seed and machine, same answer; drawn and reported when not given.
     workers : int, optional
         Processes that evaluate, and that infer; default: all cores.
     dask : str, path or distributed.Client, optional
         As for `fit`.
+    network : path, optional
+        Folder of a survey of this model and these priors: what it measured through the same response is known from the
+        start. Its evaluations are that survey's, and not counted here.
     batch : int, default 100
         Spectra that are inferred, and held in memory, together. Later ones begin with the curves of those before.
     pictures : sequence of str, default ("predictive",)
@@ -85,6 +96,8 @@ def fit_many(
     resume, clobber : bool, default False
         Continue the survey that `output` holds, or replace it.
     progress : bool, default True
+    time_limit : float, optional
+        Seconds after which the survey ends as after Ctrl-C: with what is finished, resumable.
     xspec : module, optional
         As for `fit`.
 
@@ -111,20 +124,31 @@ def fit_many(
     template = Template(session, bind(given, session), ignore)
     folder = Path(output).absolute()
     refuse_folder(session.module, folder)
-    record = {
+    record: dict[str, Any] = {
         "seed": options.get("seed"),
         "batch": batch,
         "options": {key: value for key, value in chosen.items() if key != "seed"},
+        "flux": [list(band) for band in checked_bands(flux)],
+        "network": None if network is None else str(Path(network).absolute()),
         "fingerprint": template.fingerprint | {"priors": template.prior.to_dict()},
         "spectra": [entry.as_dict() for entry in entries],
     }
+    if network is not None:
+        check_network(Path(network).absolute(), record["fingerprint"])
     if cluster is not None:
         cluster.connect()
         cluster.close()  # the process that does the survey has a client of its own
+    if time_limit is not None and not time_limit > 0:
+        raise ValueError(f"A time limit of {time_limit:g} s leaves no time: give seconds above zero.")
     record = prepare(folder, record, resume=resume, clobber=clobber)
     # torch takes seconds to load: bad input has been refused by now
     from xspec_sixsa.compare.child import in_child
     from xspec_sixsa.survey.run import run
 
-    in_child(run, template, entries, record, folder, tuple(pictures), progress)
+    try:
+        with interrupted_after(time_limit):
+            in_child(run, template, entries, record, folder, tuple(pictures), progress)
+    except KeyboardInterrupt as stop:
+        kept = f"what is evaluated is kept in {folder}, and resume=True (--resume) goes on with it"
+        raise Stopped.of(stop, kept) from None
     return Survey.load(folder)

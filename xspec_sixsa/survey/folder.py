@@ -11,7 +11,7 @@ from xspec_sixsa.common.files import plain, write_json
 from xspec_sixsa.common.seeding import Streams
 from xspec_sixsa.session.fingerprint import difference
 
-__all__ = ["CHECKPOINT", "SETUP", "SPECTRA", "prepare"]
+__all__ = ["CHECKPOINT", "SETUP", "SPECTRA", "check_network", "prepare"]
 
 SETUP, SPECTRA, CHECKPOINT = "survey.json", "spectra", "checkpoint"
 OURS = ("catalogue.fits", "catalogue.csv", "overview.html", "overview.png", "totals.json", "priors.toml", SETUP)
@@ -24,7 +24,7 @@ def prepare(folder: Path, record: dict[str, Any], *, resume: bool, clobber: bool
     ----------
     folder : Path
     record : dict
-        ``seed`` (None: not asked for), ``batch``, ``options``, ``fingerprint``, ``spectra``.
+        ``seed`` (None: not asked for), ``batch``, ``options``, ``network``, ``flux``, ``fingerprint``, ``spectra``.
     resume, clobber : bool
 
     Returns
@@ -68,11 +68,38 @@ def prepare(folder: Path, record: dict[str, Any], *, resume: bool, clobber: bool
     return record
 
 
+def check_network(folder: Path, fingerprint: dict[str, Any]) -> None:
+    """See that the curves of another survey are this one's: of its model, over its priors.
+
+    Raises
+    ------
+    FileNotFoundError
+        Where there is no survey.
+    ValueError
+        With what differs.
+    """
+    if not (folder / SETUP).is_file():
+        raise FileNotFoundError(f"{folder} holds no survey ({SETUP} is missing): give the folder of one as network.")
+    then = json.loads((folder / SETUP).read_text(encoding="utf-8"))["fingerprint"]
+    own = ("statistic", "noticed")
+    before, now = ({k: v for k, v in found.items() if k not in own} for found in (then, plain(fingerprint)))
+    changed = difference(before, now)
+    if changed:
+        raise ValueError(
+            f"The survey in {folder} was of another model or priors: {'; '.join(changed)}. Undo that, or leave network "
+            "out."
+        )
+
+
 def _refuse_others(folder: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
     changed = difference(old["fingerprint"], new["fingerprint"])
     if new["seed"] not in (None, old["seed"]):
         changed.append(f"the seed was {old['seed']} and is {new['seed']}")
-    changed += [f"the {key} were {old[key]} and are {new[key]}" for key in ("options", "batch") if old[key] != new[key]]
+    changed += [
+        f"the {key} was {old.get(key)} and is {new.get(key)}"
+        for key in ("options", "batch", "network", "flux")
+        if (old.get(key) or None) != (new.get(key) or None)
+    ]
     if old["spectra"] != new["spectra"]:
         changed.append(f"the list of {len(old['spectra'])} spectra is another one of {len(new['spectra'])}")
     if changed:

@@ -11,7 +11,7 @@ from xspec_sixsa.survey.entries import Entry, entries_of
 
 __all__ = ["Listing", "read_list"]
 
-KEYS = ("session", "priors", "ignore", "spectra", "spectrum")
+KEYS = ("session", "priors", "ignore", "flux", "spectra", "spectrum")
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,15 @@ class Listing:
         A saved session with the model, and a TOML file of priors.
     ignore : str or None
         What XSPEC's `ignore` is told for each spectrum.
+    flux : list of list of float
+        Bands, keV, whose fluxes are wanted.
     """
 
     entries: list[Entry] = field(default_factory=list)
     session: Path | None = None
     priors: Path | None = None
     ignore: str | None = None
+    flux: list[list[float]] = field(default_factory=list)
 
 
 def read_list(path: str | os.PathLike[str]) -> Listing:
@@ -41,6 +44,7 @@ def read_list(path: str | os.PathLike[str]) -> Listing:
         session = "burst.xcm"
         priors = "priors.toml"
         ignore = "**-0.5 10.0-**"
+        flux = [[0.5, 2.0], [2.0, 10.0]]
         spectra = ["slices/*.pha"]
 
         [[spectrum]]
@@ -76,4 +80,7 @@ def read_list(path: str | os.PathLike[str]) -> Listing:
     if isinstance(given, str):
         given = [given]
     files = {key: folder / content[key] if key in content else None for key in ("session", "priors")}
-    return Listing(entries_of([*given, *content.get("spectrum", [])], folder), ignore=content.get("ignore"), **files)
+    return Listing(
+        entries_of([*given, *content.get("spectrum", [])], folder), ignore=content.get("ignore"),
+        flux=content.get("flux", []), **files,
+    )  # fmt: skip

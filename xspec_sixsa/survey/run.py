@@ -24,10 +24,12 @@ from xspec_sixsa.infer.factors import Factors
 from xspec_sixsa.infer.settings import Settings
 from xspec_sixsa.infer.sharedcurves import CurveLibrary
 from xspec_sixsa.priors import save_toml
+from xspec_sixsa.result import Result
 from xspec_sixsa.run.model import RecordedModel
 from xspec_sixsa.survey.catalogue import Row, failed_row, make_table, row_of, write_table
 from xspec_sixsa.survey.crew import Crew, Failure
 from xspec_sixsa.survey.entries import Entry
+from xspec_sixsa.survey.fluxes import flux_name, flux_row
 from xspec_sixsa.survey.folder import CHECKPOINT, SPECTRA
 from xspec_sixsa.survey.member import Plan
 from xspec_sixsa.survey.overview import write_overview
@@ -78,6 +80,7 @@ class _Survey:
     ) -> None:
         self._template, self._record, self._folder, self._progress = template, record, folder, progress
         self._pictures = pictures
+        self._bands = [(low, high) for low, high in record.get("flux") or ()]
         self._settings = Settings(**record["options"], exact_draws=EXACT_DRAWS)
         save_toml(folder / "priors.toml", template.prior, record["options"] | {"seed": record["seed"]})
 
@@ -133,7 +136,7 @@ class _Survey:
                 except ValueError as error:
                     rows[one.entry.name] = _failed(one.entry, error)
             library = CurveLibrary(_factors(model))
-            known = self._known_curves(response)
+            known = self._known_curves(response) or self._earlier_curves(response)
             if known is not None:
                 library.take(known)
             plan = Plan(
@@ -152,9 +155,8 @@ class _Survey:
                 finished = self._draw(plan, sharing, library, evaluate, streams, number, began)
                 rows |= finished
         library.save(folder.parent / _curves_name(response))
-        if sharing:
-            self._hand_over(sharing, rows)
-        return rows, Counter(model.evaluations) + Counter({"check": len(sharing)})
+        spent = Counter({"check": len(sharing), "flux": self._hand_over(sharing, rows) if sharing else 0})
+        return rows, Counter(model.evaluations) + spent
 
     def _known_curves(self, response: Response) -> Path | None:
         """Curves through a response that the latest finished batch has left."""
@@ -163,6 +165,18 @@ class _Survey:
         for path in finished[:-1]:  # the last has them all
             path.unlink()
         return finished[-1] if finished else None
+
+    def _earlier_curves(self, response: Response) -> Path | None:
+        """Curves through a response that another survey has left, where it is to be learned from."""
+        if not self._record.get("network"):
+            return None
+        earlier = Path(self._record["network"])
+        found = sorted((earlier / CHECKPOINT).glob(f"batch_*/{_curves_name(response)}"))
+        if found:
+            log.info("network: curves are known from %s", earlier)
+            return found[-1]
+        log.warning("network: %s knows no curves through %s: they are measured.", earlier, Path(response.rmf).name)
+        return None
 
     def _draw(
         self,
@@ -209,8 +223,12 @@ class _Survey:
                 rows[entry.name] = row_of(entry.name, str(entry.file), entry.time, answer)
         return rows
 
-    def _hand_over(self, observed: Sequence[Observed], rows: dict[str, Row]) -> None:
-        """Load each spectrum once more: save its session, and see that XSPEC's own statistic is what its draws have."""
+    def _hand_over(self, observed: Sequence[Observed], rows: dict[str, Row]) -> int:
+        """Load each spectrum once more: save its session, and see that XSPEC's own statistic is what its draws have.
+
+        Fluxes are computed then, too; returns how many evaluations they took.
+        """
+        spent, bands = 0, self._bands
         with self._progress.task("saving sessions", len(observed), "reading") as tick:
             for one in observed:
                 tick()
@@ -229,10 +247,20 @@ class _Survey:
                     reason = f"XSPEC's statistic at the best fit is {theirs:.9g}, where the draws have {ours:.9g}"
                     log.warning("%s: %s", one.entry.name, reason)
                     row |= {"status": "unreliable", "reasons": "; ".join(filter(None, [row["reasons"], reason]))}
+                if bands:
+                    try:
+                        fluxes, evaluations = flux_row(Result.load(folder), bands, self._template.module)
+                    except Exception as error:  # a flux must not cost a posterior
+                        log.warning("%s: no flux: %s", one.entry.name, error)
+                        continue
+                    row |= fluxes | {"evaluations": row["evaluations"] + evaluations}
+                    spent += evaluations
+        return spent
 
     def catalogue(self, rows: Sequence[Row]) -> None:
         """Write the catalogue of the rows so far."""
         units = dict(zip(self._template.session.names, self._template.session.units, strict=True))
+        units |= {flux_name(band): "erg / (s cm2)" for band in self._bands}
         write_table(make_table(rows, units), self._folder)
 
 

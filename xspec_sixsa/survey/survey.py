@@ -35,6 +35,8 @@ class Survey:
     seconds : float
         Wall clock.
     seed : int
+    network : str
+        The survey that it has learned from; empty where there is none.
     """
 
     output: Path
@@ -42,6 +44,7 @@ class Survey:
     evaluations: dict[str, int]
     seconds: float
     seed: int
+    network: str = ""
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> Survey:
@@ -62,7 +65,7 @@ class Survey:
         table = Table.read(folder / "catalogue.fits", character_as_bytes=False, mask_invalid=False)
         totals = json.loads((folder / TOTALS).read_text(encoding="utf-8"))
         setup = json.loads((folder / SETUP).read_text(encoding="utf-8"))
-        return cls(folder, table, totals["evaluations"], totals["seconds"], setup["seed"])
+        return cls(folder, table, totals["evaluations"], totals["seconds"], setup["seed"], setup.get("network") or "")
 
     def __len__(self) -> int:
         return len(self.catalogue)
@@ -105,6 +108,8 @@ class Survey:
             f"{total / max(len(self), 1):.0f} a spectrum",
             f"Seconds {self.seconds:.0f}",
         ]
+        if self.network:
+            lines.append(f"Learned from {self.network}, whose evaluations are not counted here")
         others = [row for row in self.catalogue if row["status"] != "reliable"]
         lines += [f"  {row['name']}: {row['status']}: {row['reasons']}" for row in others[:10]]
         if len(others) > 10:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xspec_sixsa.common.files import working_directory
+from xspec_sixsa.common.files import content_digest, working_directory
 from xspec_sixsa.common.fitsfile import split_name
 from xspec_sixsa.common.observation import Observation
 from xspec_sixsa.embedded.grouping import make_grouping
@@ -241,22 +238,5 @@ def _response(spectrum: Any, pha: PHA, folder: Path) -> Response:
         arf = str((folder / spectrum.response.arf).absolute())
     except Exception:  # PyXspec raises plain Exception where there is none
         arf = ""
-    digest = "-".join(_digest(name) for name in (rmf, arf) if name)
+    digest = "-".join(content_digest(name) for name in (rmf, arf) if name)
     return Response(rmf, arf, pha.first_channel, pha.detchans or len(pha.values), digest)
-
-
-def _digest(name: str) -> str:
-    file, extension, row = split_name(name)
-    if not os.path.exists(file):
-        return name
-    state = os.stat(file)
-    return f"{_content(file, state.st_size, state.st_mtime_ns)}{extension}{row or ''}"
-
-
-@lru_cache(maxsize=1024)
-def _content(file: str, size: int, changed: int) -> str:
-    found = hashlib.sha256()
-    with open(file, "rb") as stream:
-        while chunk := stream.read(1 << 20):
-            found.update(chunk)
-    return found.hexdigest()

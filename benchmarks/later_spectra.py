@@ -1,0 +1,64 @@
+"""What a later spectrum costs with and without the curves that an earlier run has left; embedded engine, `epic_pn`.
+
+    python benchmarks/later_spectra.py OUTPUT [--exact draws] [--only hotter]
+
+The later spectra are faked through the same response, in the same groups.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import problems
+
+import xspec_sixsa as sixsa
+from xspec_sixsa import embedded as xspec
+
+LATER = {
+    "others": ([0.15, 0.6, 0.25, 1.8, 4e-4], 1e4),
+    "faint": ([0.096, 0.744, 0.1956, 2.03, 2.618e-4], 200.0),
+    "hotter": ([0.3, 1.2, 0.05, 2.6, 8e-4], 4e4),
+}
+"""Parameters that spectra are faked at, and exposures."""
+
+
+def fake(name: str, folder: Path) -> list[sixsa.Prior]:
+    """Load a later spectrum, and its priors."""
+    truth, exposure = LATER[name]
+    problem = problems.definition("epic_pn_faint")
+    problem["fake"] = {"truth": truth, "exposure": exposure, "fake_seed": 5}
+    folder.mkdir(parents=True, exist_ok=True)
+    files = problems.fake("epic_pn_faint", problem, xspec, folder)
+    return problems.set_up("epic_pn_faint", problem, xspec, files)
+
+
+def show(label: str, result: sixsa.Result) -> None:
+    stages = {stage: result.evaluations.get(stage, 0) for stage in ("curves", "search", "final", "polish")}
+    text = "  ".join(f"{stage} {n}" for stage, n in stages.items())
+    print(
+        f"{label:<24} {sum(result.evaluations.values()):5d}  {text}  log Z {result.log_z:.3f}  {result.status}",
+        flush=True,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--exact", default="draws", choices=("draws", "control"))
+    parser.add_argument("--only", choices=tuple(LATER))
+    arguments = parser.parse_args()
+    output = arguments.output.absolute()
+    xspec.Xset.chatter = 0
+    options = {"seed": 1, "exact": arguments.exact, "progress": False, "xspec": xspec}
+    show("first", sixsa.fit(problems.load("epic_pn", xspec, output), output=output / "first", **options))
+    for name in [arguments.only] if arguments.only else LATER:
+        priors = fake(name, output / "faked" / name)
+        counts = float(sixsa.Session(xspec).observation.counts.sum())
+        show(f"{name} ({counts:.0f} counts)", sixsa.fit(priors, **options))
+        priors = fake(name, output / "faked" / name)
+        show("  with --network", sixsa.fit(priors, network=output / "first", **options))
+
+
+if __name__ == "__main__":
+    main()

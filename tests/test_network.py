@@ -1,0 +1,120 @@
+"""What a run has learned serves the next spectrum: same curves, fewer evaluations, and a clear word where it cannot."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_session import N_CHANNELS, fake_spectra, fresh
+
+import xspec_sixsa as sixsa
+from xspec_sixsa import embedded
+from xspec_sixsa.common.files import working_directory
+from xspec_sixsa.common.progress import Progress
+from xspec_sixsa.embedded.ogip import read_pha, write_pha
+from xspec_sixsa.infer.checkpoint import Checkpoint
+from xspec_sixsa.priors import bind
+from xspec_sixsa.run.first import first_simulations
+from xspec_sixsa.run.learned import save_network
+from xspec_sixsa.run.model import RecordedModel
+from xspec_sixsa.run.network import Network
+from xspec_sixsa.run.run import Run
+from xspec_sixsa.session import Session
+
+OPTIONS = {"target_ess": 50, "seed": 1, "progress": False, "xspec": embedded, "polish": False}
+
+
+def load(file: str, index: tuple[float, float] = (1.0, 3.0), expression: str = "TBabs*powerlaw") -> list[sixsa.Prior]:
+    fresh(embedded).AllData(file)
+    embedded.AllData(1).ignore("1-2")
+    model = embedded.Model(expression, setPars={1: 0.1})
+    model(1).frozen = True
+    return [sixsa.uniform(model(2), *index), sixsa.loguniform(model(3), 1e-4, 1e-1)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A spectrum, and one of a fifth of its exposure in pairs of channels."""
+    folder = tmp_path_factory.mktemp("network")
+    with working_directory(folder):
+        fake_spectra(fresh(embedded), folder, ("b.pha",), exposure=400.0)
+        pha = read_pha("b.pha")
+        pha.grouping = np.where(np.arange(N_CHANNELS) % 2 == 0, 1, -1)
+        write_pha("b.pha", pha)
+        fake_spectra(fresh(embedded), folder)
+        yield folder
+    fresh(embedded)
+
+
+@pytest.fixture(scope="module")
+def first(folder: Path) -> Path:
+    """What a run on the first spectrum has learned when it begins to search: curves of the whole prior."""
+    priors, session = load("a.pha"), Session(embedded)
+    prior, record = bind(priors, session), {"seed": 1, "fingerprint": {}}
+    run = Run(session, prior, record, {}, {}, None, None, resume=False, progress=False)
+    (folder / "first").mkdir()
+    with session:
+        inference = run._begin(first_simulations(run._problem, run.model))
+        save_network(folder / "first", inference, session, prior, {})
+    return folder / "first"
+
+
+def network(first: Path, priors: list[sixsa.Prior]) -> tuple[Session, Network]:
+    session = Session(embedded)
+    return session, Network.load(first, session, bind(priors, session))
+
+
+def test_the_next_spectrum_needs_no_curves_but_those_that_tell_the_structure(folder: Path, first: Path) -> None:
+    result = sixsa.fit(load("b.pha"), network=first, output=folder / "second", **OPTIONS)
+    assert result.reliable
+    about = json.loads((first / "network.json").read_text())
+    assert result.emulator["reused"] == about["known"] and result.emulator["reused_error"] < 0.05
+    # the first run measured 16 over the prior; here one sees that what is known holds
+    assert result.evaluations["search"] == 16
+    assert result.evaluations["curves"] == about["evaluations"]["curves"] - 16 + 1
+    assert f"{about['known']} curves of {first}, not counted here" in result.summary()
+    again = json.loads((folder / "second" / "network.json").read_text())
+    assert again["known"] == about["known"] + result.emulator["measured"]
+    exact = Session(embedded).evaluate(result.samples, "test").log_likelihood
+    np.testing.assert_allclose(result.log_likelihood, exact, rtol=1e-10)
+
+
+@pytest.mark.parametrize("index", [(1.0, 3.0), (1.5, 2.5)])
+def test_known_curves_are_those_of_the_new_spectrum(folder: Path, first: Path, index: tuple[float, float]) -> None:
+    session, known = network(first, load("b.pha", index))
+    assert known.same_prior == (index == (1.0, 3.0)) and not known.beyond
+    model = RecordedModel(session, known.prior, Checkpoint(), Progress(False))
+    factors, _ = model.factors()
+    assert factors is not None
+    before = len(factors.known[0][0])
+    known.teach(factors)
+    x, curves = factors.known[0]
+    assert factors.surveyed and known.taught == len(x) - before > 5
+    # what was measured is kept in single precision
+    np.testing.assert_allclose(curves, factors.curves(0, x), rtol=1e-5, atol=1e-5 * curves.max())
+
+
+def test_priors_that_reach_beyond_are_named(folder: Path, first: Path) -> None:
+    _, known = network(first, load("b.pha", (1.0, 4.0)))
+    assert known.beyond == ["PhoIndex__2 1.003 to 3.997 (trained for 1.002 to 2.998)"]
+    assert "reach beyond it: PhoIndex__2 1.003 to 3.997" in str(known)
+
+
+def test_another_model_or_groups_are_refused_before_anything_is_spent(folder: Path, first: Path) -> None:
+    before = embedded.evaluate.evaluations()
+    with pytest.raises(ValueError, match=r"the model was TBabs\*powerlaw and is phabs\*powerlaw"):
+        network(first, load("b.pha", expression="phabs*powerlaw"))
+    priors = load("b.pha")
+    embedded.AllModels(1)(1).values = 0.2
+    with pytest.raises(ValueError, match=r"the frozen value nH__1 was 0.1 and is 0.2"):
+        network(first, priors)
+    priors = load("b.pha")
+    embedded.AllData(1).notice("1")
+    with pytest.raises(ValueError, match=r"is none of them, nor made of some: group it as that run's"):
+        network(first, priors)
+    with pytest.raises(FileNotFoundError, match="holds no network"):
+        sixsa.fit(priors, network=folder, **OPTIONS)
+    assert embedded.evaluate.evaluations() - before < 20  # what XSPEC shows of its present values
