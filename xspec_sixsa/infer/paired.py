@@ -190,6 +190,7 @@ class PairedEmulator(ReducedEmulator):
         """
         guess = self._pair.back(self._pair.encode_b(self._b(self._encode(self._noise.observed[None]))))[0]
 
+        @torch.enable_grad()
         def misfit(values: Points) -> tuple[float, Points]:
             away = torch.tensor(values, requires_grad=True)
             q = self._pair.decode_q(guess + self._scatter * away)[None]

@@ -24,7 +24,7 @@ from xspec_sixsa.run.first import first_simulations
 from xspec_sixsa.run.model import RecordedModel
 from xspec_sixsa.session import Session
 
-__all__ = ["Inverse", "invert"]
+__all__ = ["JUDGED", "STEPS", "Inverse", "Taught", "invert", "taught"]
 
 SPECTRA, MOST_NUMBERS = 3000, 30_000_000  # emulated spectra, and counts in them all
 STEPS = 300  # of the training: a start need not be exact
@@ -53,8 +53,32 @@ class Inverse:
     evaluations: dict[str, int]
 
 
-def invert(session: Session, prior: JointPrior, streams: Streams, progress: Progress) -> Inverse:
-    """Train paired auto-encoders on spectra of the prior, and send the observation through them.
+@dataclass(frozen=True)
+class Taught:
+    """What an inverse can be learned from.
+
+    Attributes
+    ----------
+    spectra : Simulations
+        Of the whole prior.
+    made : str
+        ``"emulated"`` or ``"evaluated"``.
+    weights : ndarray (n,)
+        Where it must be right.
+    noise : Noise
+    evaluations : dict of str to int
+        That it took, by stage.
+    """
+
+    spectra: Simulations
+    made: str
+    weights: Points
+    noise: Noise
+    evaluations: dict[str, int]
+
+
+def taught(session: Session, prior: JointPrior, streams: Streams, progress: Progress) -> Taught:
+    """Spectra of the whole prior: emulated ones where the model is linear in its norms, else evaluated ones.
 
     Raises
     ------
@@ -70,14 +94,26 @@ def invert(session: Session, prior: JointPrior, streams: Streams, progress: Prog
         u = problem.prior_draws(max(min(SPECTRA, MOST_NUMBERS // noise.n_bins), 10 * JUDGED // 3))
         spectra = Simulations(u, emulator.spectra(u), emulator.log_likelihood(u))
     check_coverage(spectra.counts.numpy(), session.observation)
-    weights, _ = teaching_weights(spectra.log_likelihood)
-    n = len(spectra.u)
+    return Taught(spectra, made, teaching_weights(spectra.log_likelihood)[0], noise, model.evaluations)
+
+
+def invert(session: Session, prior: JointPrior, streams: Streams, progress: Progress) -> Inverse:
+    """Train paired auto-encoders on spectra of the prior, and send the observation through them.
+
+    Raises
+    ------
+    ValueError
+        As `taught`.
+    """
+    known = taught(session, prior, streams, progress)
+    spectra, n = known.spectra, len(known.spectra.u)
     with progress.task(f"paired auto-encoders: {n} spectra", STEPS) as tick, streams.torch("paired"):
-        paired = PairedEmulator(spectra.u, spectra.counts, weights, noise, steps=STEPS, tick=tick)
+        paired = PairedEmulator(spectra.u, spectra.counts, known.weights, known.noise, steps=STEPS, tick=tick)
     with progress.task("latent-space inversion", 1, "inversion"), streams.torch("recovery"):
         found = paired.starts()
         recovery = paired.recovery(np.repeat(found[1:], JUDGED, axis=0))
-    return Inverse(prior.transform(found), f"{n} {made} spectra of the prior", _in_words(recovery), model.evaluations)
+    trained_on = f"{n} {known.made} spectra of the prior"
+    return Inverse(prior.transform(found), trained_on, _in_words(recovery), known.evaluations)
 
 
 def _in_words(recovery: Recovery) -> str:
