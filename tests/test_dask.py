@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from distributed import Client, LocalCluster
-from small_session import fresh, power_law_run
+from small_session import fresh, power_law_run, write_fixed_spectra
 
 import xspec_sixsa as sixsa
 from xspec_sixsa.common.files import working_directory
@@ -98,6 +98,18 @@ def test_a_copy_that_is_another_session_is_refused(
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(ImportError, match=r"pip install 'xspec_sixsa\[dask\]'"):
         Cluster("tcp://127.0.0.1:9")
+
+
+def test_a_background_that_was_taken_away_stays_away_elsewhere(engine: ModuleType, tmp_path: Path) -> None:
+    write_fixed_spectra(tmp_path)
+    fresh(engine).AllData("one.pha")
+    engine.AllData(1).background = None
+    engine.Model("powerlaw", setPars=(1.8, 1e-2))
+    with Session(engine) as session:
+        saved = session._written_down()
+    (tmp_path / "elsewhere").mkdir()
+    with working_directory(tmp_path / "elsewhere"):  # where nothing of that name is found
+        assert remote.restored(saved).observation.spectra[0].background is None
 
 
 # one engine: copies of the embedded one load torch, which costs more than all else here; the slow test has both

@@ -47,7 +47,7 @@ def restored(saved: SavedSession) -> Session:
         module.Fit.weight = saved.weight
         take_exact_values(module, saved.values)
         statistic = float(module.Fit.statistic)
-    session = Session(module, workers=1, time_limit=saved.time_limit)
+    session = Session(module, workers=1, time_limit=saved.time_limit, commands=saved.text.splitlines())
     session.in_process = False
     changes = difference(without_folders(saved.fingerprint), without_folders(session.fingerprint()))
     if not changes and abs(statistic - saved.statistic) > SAME * max(1.0, abs(saved.statistic)):

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
@@ -56,6 +56,9 @@ class Session:
         Seconds that one evaluation may take in a worker.
     cluster : Cluster, optional
         Dask workers that evaluate parameter sets; what else XSPEC computes (components, fluxes, fits) stays here.
+    commands : iterable of str, optional
+        The session's, where they are known: what is to be attached to spectra, and what was taken away. Default: as
+        XSPEC saves them, which does not name as taken away what it has never found.
 
     Attributes
     ----------
@@ -81,6 +84,7 @@ class Session:
         workers: int | None = None,
         time_limit: float = 300.0,
         cluster: Cluster | None = None,
+        commands: Iterable[str] | None = None,
     ) -> None:
         if xspec_module is None:
             xspec_module = pick()
@@ -95,7 +99,7 @@ class Session:
         self.evaluations: Counter[str] = Counter()
         self.failures: list[tuple[str, np.ndarray, str]] = []
         with Silence(self.module):
-            check_attached(self.module, saved_lines(self.module))
+            check_attached(self.module, saved_lines(self.module) if commands is None else commands)
             self.parameters: list[FreeParameter] = free_parameters(self.module)
             self.observation: Observation = observe(self.module)
             self._make_handles()
