@@ -46,7 +46,7 @@ def emulator(noise: Noise) -> Emulator:
 @pytest.fixture(scope="module")
 def paired(noise: Noise) -> PairedEmulator:
     with one_thread(), Streams(1).torch("paired"):
-        return PairedEmulator(U, toy.simulate(U).counts, np.ones(len(U)), noise, steps=300)
+        return PairedEmulator(U, toy.simulate(U).counts, np.ones(len(U)), noise, steps=200)
 
 
 def search(noise: Noise, seed: int = 1, begin: PairedEmulator | None = None) -> Search:
@@ -176,7 +176,7 @@ def test_a_search_ends_with_an_emulator_that_is_right_over_the_posterior(noise: 
 
 
 def test_networks_search_too(paired: PairedEmulator, noise: Noise, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("xspec_sixsa.infer.search.STEPS", 60)
+    monkeypatch.setattr("xspec_sixsa.infer.search.STEPS", 25)
     found = search(noise, begin=paired)
     # the step found the posterior by the first networks, and others have learned from it
     assert found.power == 1 and found.error < 0.4

@@ -34,7 +34,7 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.chdir(tmp_path)
     # two parameters are learned from few spectra
     monkeypatch.setattr(inverse, "SPECTRA", 1000)
-    monkeypatch.setattr(inverse, "STEPS", 150)
+    monkeypatch.setattr(inverse, "STEPS", 60)
     yield from fresh(request.param, tmp_path)
 
 
