@@ -67,8 +67,8 @@ def test_the_score_at_its_fiducial_has_the_fisher_information_and_further_off_le
 
 
 def test_a_background_that_is_recorded_is_taken_off_with_its_own_noise() -> None:
-    noise = toy.noise(background=np.arange(20.0), background_ratio=np.full(20, 0.2))
-    counts = toy.simulate(np.array([[0.45, 0.9]])).counts.double()
+    noise = toy.noise(background=np.arange(20.0), background_ratio=np.ones(20))
+    counts = toy.simulate(np.array([[0.45, 0.3]])).counts.double()
     with Streams(1).torch("net"):
         net = noise.net(noise.draw(counts.expand(20000, -1)))
     assert (net.mean(dim=0) - counts[0]).abs().max() < 5 * net.std(dim=0).max() / 20000**0.5

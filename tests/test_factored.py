@@ -298,9 +298,14 @@ def test_a_run_without_factors_says_so_and_is_right_all_the_same(
 
 def test_every_evaluation_of_a_run_is_counted(engine: ModuleType) -> None:
     result = sixsa.fit(
-        two_components(engine), xspec=engine, seed=3, target_ess=300, output="run", progress=False, polish=False
-    )
+        two_components(engine), xspec=engine, seed=3, target_ess=300, output="run", progress=False, polish=False,
+        compressor="score", estimator="variational", settings={"explorer_steps": 5, "emulated": 200},
+    )  # fmt: skip
     assert result.status == "reliable", result.reasons
+    # an estimator that was asked for is trained, and the score knows what the posterior's spectra tell
+    (trained,) = [entry for entry in result.rounds if "estimator" in entry]
+    assert (trained["compressor"], trained["estimator"]) == ("score", "variational")
+    assert min(trained["information_kept"]) > 0.9
     kept = {stage: 0 for stage in ("round 1", "curves", "search", "final")}
     for path in Path("run/checkpoint").glob("*.npz"):
         with np.load(path) as batch:

@@ -363,6 +363,11 @@ class FactoredSearch:
             covariance[row, row] = 0.0
         return [x[rows] for x, rows in zip(inputs, chosen, strict=True)]
 
+    @property
+    def points(self) -> Points:
+        """Points (n, d) of the emulated posterior, as the last step of the search had it."""
+        return self._population.u
+
     def sample(self, rng: np.random.Generator) -> Points:
         """Points (n, d) of the emulated posterior, sought in the whole prior."""
         return self._sought(ConditionedNorms(self.emulator, self._problem.noise), rng).u

@@ -57,7 +57,7 @@ class Rounds:
         posterior: Callable[[], Points],
         emulator: SpectrumEmulator | None,
     ) -> tuple[Amortised, dict[str, Any]]:
-        """Train the next round's networks; the flow is trained for so many steps.
+        """Train the next round's networks; a flow is trained for so many steps, other estimators for more.
 
         Parameters
         ----------
@@ -109,8 +109,8 @@ class Rounds:
         s = self._problem.settings
         options: dict[str, dict[str, Any]] = {
             "npe": {"steps": steps},
-            "lbf": {"basis": s.basis},
-            "variational": {"emulator": emulator, "guide": s.guide},
+            "lbf": {"steps": 2 * steps, "basis": s.basis},
+            "variational": {"steps": 3 * steps, "emulator": emulator, "guide": s.guide},
         }
         return make_estimator(s.estimator, **options[s.estimator])
 

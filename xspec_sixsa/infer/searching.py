@@ -6,6 +6,7 @@ import logging
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from xspec_sixsa.infer.coordinates import Whitening
 from xspec_sixsa.infer.draws import FinalDraws, Frozen
@@ -23,6 +24,8 @@ from xspec_sixsa.infer.simulations import Simulations
 __all__ = ["Searching"]
 
 log = logging.getLogger(__name__)
+
+Points = NDArray[np.float64]
 
 
 class Searching:
@@ -60,7 +63,7 @@ class Searching:
             spectra if more is None else spectra + more,
             s.explorer_steps,
             compressor,
-            lambda: self.search.sample(problem.streams.numpy("posterior", earlier)),
+            lambda: self._points(earlier),
             self.search.emulator,
         )
         flow = self.network.proposal
@@ -71,6 +74,12 @@ class Searching:
         log.info("%s: its draws of the emulated posterior are %.2g %% effective", self.network.name, 100 * share)
         self.rounds.records.append(record | {"evaluations": new, "samples": samples, "emulated_efficiency": share})
         return flow
+
+    def _points(self, earlier: int) -> Points:
+        """Equally weighted points (n, d) of the emulated posterior, as far as it is known."""
+        if isinstance(self.search, FactoredSearch):
+            return self.search.points
+        return self.search.sample(self._problem.streams.numpy("posterior", earlier))
 
     def _search_on(self, reserve: float) -> None:
         """Search, and record the steps; `reserve` evaluations are left for draws, for each one wanted."""
