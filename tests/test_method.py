@@ -139,6 +139,17 @@ def test_a_parameter_without_prior_is_named(xspec: ModuleType) -> None:
     assert not list(Path.cwd().glob("sixsa_run_*"))
 
 
+def test_a_fit_within_a_session_is_a_native_one(xspec: ModuleType) -> None:
+    power_law(xspec)
+    sixsa.install(xspec=xspec)
+    xspec.Fit.method = "sixsa"
+    with Session(xspec, workers=1) as session:
+        assert xspec.Fit.method == "leven"
+        session.native_fit([2.0, 1.2e-2])
+    assert xspec.Fit.method == "sixsa"
+    assert not list(Path().glob("sixsa_run_*"))
+
+
 # ---------------------------------------------------------------------------------------------------- a whole run
 
 

@@ -82,13 +82,6 @@ def test_what_cannot_be_started_is_refused_and_the_session_stays(engine: ModuleT
     with pytest.raises(sixsa.CoverageError, match="outside the prior's reach"):
         sixsa.start(far, seed=1, workers=1, progress=False, xspec=engine)
     assert state(engine) == before
-    sixsa.install(xspec=engine)
-    try:
-        engine.Fit.method = "sixsa"
-        with pytest.raises(RuntimeError, match='Fit.method = "leven"'):
-            sixsa.start(power_law(engine), workers=1, xspec=engine)
-    finally:
-        sixsa.uninstall(xspec=engine)
 
 
 @pytest.mark.parametrize("engine", ["xspec_sixsa.embedded"], indirect=True)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from xspec_sixsa.embedded import pick
 from xspec_sixsa.priors import PriorsLike, from_words, normalise
 from xspec_sixsa.run.fit import fit
+from xspec_sixsa.session import is_entered
 
 if TYPE_CHECKING:
     from xspec_sixsa.priors import Prior
@@ -53,7 +54,6 @@ class _Installed:
     words: dict[str, int] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
     priors: list[Prior] = field(default_factory=list)
-    running: bool = False
 
 
 _installed: dict[type, _Installed] = {}
@@ -180,7 +180,7 @@ def _replace(module: ModuleType) -> _Installed:
 
     def get(self: Any) -> Any:
         # the native fit that ends a run must find a native method
-        return NAME if state.selected and not state.running else read(self)
+        return NAME if state.selected and not is_entered(module) else read(self)
 
     def put(self: Any, value: Any) -> None:
         words = _words(value)
@@ -194,13 +194,9 @@ def _replace(module: ModuleType) -> _Installed:
 
     @functools.wraps(perform)
     def run(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if not state.selected or state.running:
+        if not state.selected or is_entered(module):
             return perform(self, *args, **kwargs)
-        state.running = True
-        try:
-            return _run(state)
-        finally:
-            state.running = False
+        return _run(state)
 
     state.ours = {"method": property(get, put, method.fdel, method.__doc__), "perform": run}
     for name, value in state.ours.items():

@@ -20,7 +20,6 @@ __all__ = ["Start", "start"]
 
 log = logging.getLogger(__name__)
 
-METHOD = "sixsa"
 POINTS = ("before", "one pass", "inversion", "fit")
 
 Points = NDArray[np.float64]
@@ -145,8 +144,6 @@ def start(
     ValueError
         For priors or sessions that cannot work, as `fit` does, before anything is spent; for an observation outside
         the prior's reach (`coverage.CoverageError`), and for models that fail everywhere, after the first evaluations.
-    RuntimeError
-        While ``Fit.method`` is "sixsa".
 
     References
     ----------
@@ -154,11 +151,6 @@ def start(
     """
     given, _ = normalise(priors)
     session = Session(xspec, workers=workers)
-    if session.module.Fit.method == METHOD:
-        raise RuntimeError(
-            'Fit.method is "sixsa": the fit after the pass would be a whole run. Choose one of XSPEC\'s own first: '
-            'Fit.method = "leven".'
-        )
     prior = bind(given, session)
     streams, clock, began = Streams(seed), Progress(progress), time.monotonic()
     for line in prior.describe():

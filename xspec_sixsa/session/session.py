@@ -32,11 +32,19 @@ from xspec_sixsa.session.parameters import find, free_parameters
 from xspec_sixsa.session.saved import SavedSession
 from xspec_sixsa.session.settings import Silence, interruptible
 
-__all__ = ["Session"]
+__all__ = ["Session", "is_entered"]
 
 log = logging.getLogger(__name__)
 
 Evaluate = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, list[str]]]
+
+
+_entered: list[ModuleType] = []
+
+
+def is_entered(module: ModuleType) -> bool:
+    """Whether a `Session` of a PyXspec is entered: whatever fits then is a part of that."""
+    return any(one is module for one in _entered)
 
 
 class Session:
@@ -180,6 +188,7 @@ class Session:
                 self._check_unchanged()
                 self._start = self._evaluator.get()
                 self._settings = settings.pop_all()
+            _entered.append(self.module)
             self._keep = False
         self._depth += 1
         return self
@@ -192,6 +201,7 @@ class Session:
             return
         settings, self._settings = self._settings, contextlib.ExitStack()
         with settings:
+            _entered.remove(self.module)
             self._backend.close()
             if not self._keep and self._start is not None and not np.array_equal(self._start, self._evaluator.get()):
                 # Nothing is set where nothing changed: setting a parameter would end the validity of the user's fit.
