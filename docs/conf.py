@@ -39,8 +39,8 @@ html_theme_options = {"navigation_with_keys": True}
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
 
-# Notebooks hold no outputs: each build runs them, on the embedded engine, in a folder of their own.
-nb_execution_mode = "cache"
+# Notebooks hold no outputs: a build runs them, on the embedded engine, in a folder of their own.
+nb_execution_mode = os.environ.get("SIXSA_NOTEBOOKS", "cache")  # or "off"
 nb_execution_in_temp = True
 nb_execution_raise_on_error = True
 nb_execution_timeout = 600

@@ -97,6 +97,7 @@ def ctrl_c(*_: Any) -> None:
     raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_ranks_are_those_of_the_exact_posterior_and_a_stopped_calibration_goes_on(
     problem: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -73,6 +73,11 @@ def state(module: ModuleType) -> dict[str, Any]:
     }
 
 
+@pytest.mark.parametrize(
+    "xspec",
+    [pytest.param("embedded", marks=pytest.mark.slow), pytest.param("xspec", marks=pytest.mark.xspec)],
+    indirect=True,
+)
 def test_all_methods_agree_and_the_session_stays(xspec: ModuleType) -> None:
     result = weighted_result(xspec)
     before, random = state(xspec), np.random.get_state()[1].copy()
@@ -111,6 +116,7 @@ def test_a_prior_that_xspec_has_not_weights_its_chain(embedded: ModuleType) -> N
     assert "weighted by a prior" in str(found)
 
 
+@pytest.mark.slow
 def test_a_missed_part_is_found_and_its_finder_believed(embedded: ModuleType) -> None:
     result = weighted_result(embedded)
     others = result.compare("nautilus", "mcmc", xspec=embedded, live=200, length=40_000, progress=False)

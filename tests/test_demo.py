@@ -25,10 +25,11 @@ FILES = {
     ("options", "ess"),
     [
         (["--target-ess", "200", "--compressor", "pca"], 200),
-        pytest.param([], 1000, marks=pytest.mark.slow),  # `.ci/release` runs it from the wheel
+        ([], 1000),
     ],
     ids=["quick", "as it is"],
 )
+@pytest.mark.slow  # `.ci/release` runs the demo from the wheel
 def test_demo_is_reliable_and_recovers_the_truth(options: list[str], ess: int, tmp_path: Path) -> None:
     run = subprocess.run(
         [sys.executable, "-m", "xspec_sixsa.interfaces.cli", "demo", "--quiet", *options],

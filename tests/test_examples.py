@@ -53,7 +53,7 @@ def evidence(output: str) -> tuple[float, float]:
     return float(found[1]), float(found[2])
 
 
-@pytest.mark.parametrize("name", ["pyxspec_fit", "pyxspec_method"])
+@pytest.mark.parametrize("name", ["pyxspec_fit", pytest.param("pyxspec_method", marks=pytest.mark.slow)])
 def test_pyxspec_examples(name: str, shared_data: Path, tmp_path: Path, evidences: dict) -> None:
     output = run(name, shared_data, tmp_path)
     assert "Errors calculated from chains" in output
@@ -62,6 +62,7 @@ def test_pyxspec_examples(name: str, shared_data: Path, tmp_path: Path, evidence
     evidences[name] = evidence(output)
 
 
+@pytest.mark.slow
 def test_both_ways_in_give_the_same_for_the_same_seed(evidences: dict) -> None:
     if len(evidences) < 2:
         pytest.skip("the examples did not run")
@@ -69,6 +70,7 @@ def test_both_ways_in_give_the_same_for_the_same_seed(evidences: dict) -> None:
     assert evidences["pyxspec_fit"] == pytest.approx(evidences["pyxspec_method"], abs=0.006)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("bxa") is None, reason="BXA is not installed: pip install bxa")
 def test_moving_from_bxa_keeps_the_answer(shared_data: Path, tmp_path: Path) -> None:
     found = {}

@@ -109,7 +109,7 @@ def test_draws_that_are_worth_little_teach_instead_of_going_on(monkeypatch: pyte
     assert abs(w.log_z - toy.log_evidence_by_quadrature()) < 4 * w.log_z_err
 
 
-@pytest.mark.parametrize("training", ["emulated", "simulated"])
+@pytest.mark.parametrize("training", [pytest.param("emulated", marks=pytest.mark.slow), "simulated"])
 def test_final_draws_that_do_not_pass_are_followed_by_another_compressor(training: str) -> None:
     # a posterior of some twenty stripes, which sixty evaluations and barely trained networks cannot know
     def folded(u: np.ndarray) -> np.ndarray:

@@ -174,6 +174,7 @@ def test_a_users_chain_and_an_occupied_folder_are_refused(script: Ended) -> None
     assert code == 1 and "not empty" in message and "-resume" in message
 
 
+@pytest.mark.slow
 @pytest.mark.xspec
 def test_the_best_fit_at_the_prompt_stays_within_the_priors(folder: Path, tmp_path: Path) -> None:
     for file in folder.glob("3c273*"):
@@ -189,6 +190,7 @@ def test_the_best_fit_at_the_prompt_stays_within_the_priors(folder: Path, tmp_pa
     assert float(ended.attempts["stat"][1]) == pytest.approx(float(ended.attempts["best"][1]), rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.xspec
 def test_pyxspec_gives_the_same_posterior_for_the_same_seed(script: Ended, folder: Path) -> None:
     code = """

@@ -96,8 +96,9 @@ def _with_attached(module: ModuleType, lines: list[str], folders: dict[int, Path
 
 def _absolute(line: str, folder: Path) -> str:
     if line.startswith("model"):
+        places = (folder, Path.cwd())  # XSPEC may end with a `cd` to where it once began
         return _TABLE.sub(
-            lambda m: f"{m[1]}{(folder / m[2]).resolve() if (folder / m[2]).exists() else m[2]}{m[3]}", line
+            lambda m: m[1] + str(next(((p / m[2]).resolve() for p in places if (p / m[2]).exists()), m[2])) + m[3], line
         )
     match = _FILE_LINE.match(line)
     if match is None:

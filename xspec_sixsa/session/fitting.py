@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 NO_FIT = "no fit in XSPEC: "
 """How the reason begins why XSPEC is left without a valid fit."""
 AT_ONCE, GAIN = 5, 0.1  # iterations of a fit, and what they must gain in statistic to be followed by more
+ROUNDING = 1e-9  # of a statistic: a fit that begins at the best may end there by other sums
 AT_LIMIT = 1e-6  # of the limit: a fit that ends closer to it was held there
 
 Trial = Callable[[np.ndarray, Measure, int, Callable[[], None]], Values]
@@ -169,7 +170,7 @@ def native_fit(
             module.Xset.chatter = chatter
     spent = time.perf_counter() - begin
     best, statistic = evaluator.get(), float(fit.statistic)
-    if not np.isfinite(statistic) or statistic > start or not np.isfinite(best).all():
+    if not np.isfinite(statistic) or statistic > start + ROUNDING * max(abs(start), 1.0) or not np.isfinite(best).all():
         log.warning(
             "XSPEC's own fit ended at a statistic of %.6g, worse than its start %.6g: the start is kept, without "
             "a valid fit.", statistic, start,
