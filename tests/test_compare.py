@@ -73,11 +73,7 @@ def state(module: ModuleType) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize(
-    "xspec",
-    [pytest.param("embedded", marks=pytest.mark.slow), pytest.param("xspec", marks=pytest.mark.xspec)],
-    indirect=True,
-)
+@pytest.mark.slow
 def test_all_methods_agree_and_the_session_stays(xspec: ModuleType) -> None:
     result = weighted_result(xspec)
     before, random = state(xspec), np.random.get_state()[1].copy()

@@ -323,6 +323,7 @@ def test_every_evaluation_of_a_run_is_counted(engine: ModuleType) -> None:
     assert np.median(np.linalg.norm(off, axis=1)) < 2 * 0.3 and np.abs(off).max() < 0.5
 
 
+@pytest.mark.slow
 def test_emulated_draws_are_corrected_by_exact_ones(engine: ModuleType) -> None:
     options: dict[str, Any] = {"xspec": engine, "seed": 3, "output": None, "progress": False, "polish": False}
     priors = two_components(engine)
