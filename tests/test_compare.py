@@ -207,6 +207,7 @@ def _bxa_run(session: Session, prior: Any, folder: str) -> None:
         solver.run(n_live_points=100)
 
 
+@pytest.mark.slow
 def test_finished_runs_are_read(embedded: ModuleType, tmp_path: Path) -> None:
     result = weighted_result(embedded)
     session = Session(embedded, workers=1)

@@ -308,6 +308,7 @@ def test_a_run_changes_only_values_and_chains(real: ModuleType) -> None:
     assert real.AllChains(1).totalLength > 0
 
 
+@pytest.mark.slow
 @pytest.mark.xspec
 def test_the_best_fit_can_be_declined(real: ModuleType) -> None:
     unusual(real)

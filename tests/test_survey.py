@@ -379,6 +379,7 @@ def test_lists_that_cannot_work_end_in_a_message(folder: Path, text: str, messag
     assert not (folder / "bad").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.xspec
 def test_the_prompt_surveys_with_its_own_model_and_priors(tmp_path: Path) -> None:
     write_spectra(tmp_path)
