@@ -133,3 +133,9 @@ def chain_in_xspec(session: Session, result: Result, path: Path) -> None:
     with session:
         session.load_chain(result.save_chain(path))
         session.native_fit(result.best_fit)
+
+
+def write_priors(file: Path, index: tuple[float, float], norm: tuple[float, float]) -> None:
+    """Priors of a power law alone, for the shell."""
+    ranges = {"PhoIndex__1": ("uniform", *index), "norm__2": ("loguniform", *norm)}
+    file.write_text("".join(f'["{n}"]\nkind = "{kind}"\nlow = {a}\nhigh = {b}\n' for n, (kind, a, b) in ranges.items()))

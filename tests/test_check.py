@@ -9,22 +9,11 @@ from types import ModuleType
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from live import fresh, state
+from live import fresh, state, write_priors
 
 import xspec_sixsa as sixsa
 from xspec_sixsa.interfaces.cli import main
 from xspec_sixsa.priors import loguniform, uniform
-
-PRIORS = """["PhoIndex__1"]
-kind = "uniform"
-low = 1
-high = 3
-
-["norm__2"]
-kind = "loguniform"
-low = {low}
-high = {high}
-"""
 
 
 @pytest.fixture(params=["xspec_sixsa.embedded", pytest.param("xspec", marks=pytest.mark.xspec)])
@@ -54,7 +43,7 @@ def test_it_counts_what_the_prior_expects_and_leaves_the_session(engine: ModuleT
 
 
 def run(tmp_path: Path, low: float, high: float, session: str = "session.xcm") -> Result:
-    (tmp_path / "priors.toml").write_text(PRIORS.format(low=low, high=high))
+    write_priors(tmp_path / "priors.toml", (1, 3), (low, high))
     words = ["check", session, "--priors", "priors.toml", "--draws", "30", "--seed", "1", "--engine", "embedded"]
     return CliRunner().invoke(main, words)
 

@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 from click.testing import CliRunner
-from live import fresh, state
+from live import fresh, state, write_priors
 
 import xspec_sixsa as sixsa
 from xspec_sixsa import embedded
@@ -16,17 +16,6 @@ from xspec_sixsa.interfaces.cli import main
 from xspec_sixsa.priors import Prior, loguniform, uniform
 from xspec_sixsa.run import inverse
 from xspec_sixsa.session import Session
-
-PRIORS = """["PhoIndex__1"]
-kind = "uniform"
-low = 0
-high = 4
-
-["norm__2"]
-kind = "loguniform"
-low = {low}
-high = {high}
-"""
 
 
 @pytest.fixture(params=["xspec_sixsa.embedded", pytest.param("xspec", marks=pytest.mark.xspec)])
@@ -88,7 +77,7 @@ def test_what_cannot_be_started_is_refused_and_the_session_stays(engine: ModuleT
 @pytest.mark.usefixtures("engine")
 def test_the_shell_writes_a_session_that_is_at_the_fit(tmp_path: Path) -> None:
     (tmp_path / "session.xcm").write_text("statistic cstat\ndata two.pha\nmodel powerlaw & 3.5 & 0.5\n")
-    (tmp_path / "priors.toml").write_text(PRIORS.format(low=1e-4, high=1.0))
+    write_priors(tmp_path / "priors.toml", (0, 4), (1e-4, 1.0))
     words = ["start", "session.xcm", "--priors", "priors.toml", "--seed", "1", "--engine", "embedded", "-o", "at.xcm"]
     run = CliRunner().invoke(main, words)
     assert run.exit_code == 0, run.output
