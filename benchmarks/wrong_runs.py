@@ -39,7 +39,6 @@ from xspec_sixsa.infer.estimate.npe import NeuralPosterior
 from xspec_sixsa.infer.importance import Weights
 from xspec_sixsa.infer.inference import HOPELESS
 from xspec_sixsa.infer.noise import Noise
-from xspec_sixsa.infer.proposal import FlowProposal
 from xspec_sixsa.priors import Prior, bind
 from xspec_sixsa.products.calibration import uniform_rank
 from xspec_sixsa.products.calibration.observations import simulated_observation
@@ -221,7 +220,7 @@ def under_trained(
             compress, network = compressor("autoencoder"), NeuralPosterior(steps=FLOW_STEPS)
             compress.fit(expected, noise)
             network.fit(u, expected, noise, compress)
-            flow = FlowProposal(network.flow, network.whitening)
+            flow = network.proposal
             draws = flow.draw(FLOW_DRAWS)
             exact = session.evaluate(prior.transform(draws), "weights")
             found = _calibration(session, prior, network, streams, ranks) if ranks else {}
@@ -260,7 +259,7 @@ def _calibration(session: Session, prior: Any, network: Any, streams: Streams, n
     ranks, coverage = np.empty_like(truth), np.empty(n)
     for k in range(n):
         given = network.given(Noise(simulated_observation(session.observation, recorded[k])))
-        v = FlowProposal(given.flow, given.whitening).draw(500)
+        v = given.proposal.draw(500)
         weights = np.full(len(v), 1 / len(v))
         ranks[k] = [uniform_rank(below, weights, rng.random()) for below in (v < truth[k]).T]
         reference = rng.random(session.n_free)

@@ -18,7 +18,7 @@ from xspec_sixsa.infer.emulatedproposal import chosen
 from xspec_sixsa.infer.estimate import Amortised
 from xspec_sixsa.infer.estimate.npe import NeuralPosterior
 from xspec_sixsa.infer.problem import Problem
-from xspec_sixsa.infer.proposal import FlowProposal, temper
+from xspec_sixsa.infer.proposal import temper
 from xspec_sixsa.infer.refinement import KERNELS, Pilots, smoothed
 from xspec_sixsa.infer.region import Region
 from xspec_sixsa.infer.rounds import Rounds
@@ -87,7 +87,7 @@ class Simulated:
             raise TypeError(f"Rounds are drawn from within a flow, and {posterior.name} is none.")
         number = record["round"]
         self.network = self.network or posterior
-        flow = FlowProposal(posterior.flow, posterior.whitening)
+        flow = posterior.proposal
         with problem.streams.torch("defensive", number):
             proposal = smoothed(flow, flow.draw(KERNELS))
         pilot = self.pilots.judge(proposal, f"pilot {number}", number)
@@ -104,7 +104,7 @@ class Simulated:
         if not self.pilots.tried:
             return chosen(self._training.u, temper(self._training.log_likelihood, KNOWN), KERNELS)
         pilot = self.pilots.best
-        return chosen(pilot.u, temper(pilot.log_likelihood - pilot.log_density, KNOWN), KERNELS)
+        return chosen(pilot.u, temper(pilot.log_weights, KNOWN), KERNELS)
 
     def propose(self, attempt: int, *, last_resort: bool) -> Frozen:
         """Rounds, then refinements; freeze the best proposal tried."""

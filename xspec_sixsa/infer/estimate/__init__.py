@@ -1,4 +1,4 @@
-"""Summary to posterior: density estimators behind one protocol.
+"""Summary to posterior: density estimators behind one base class.
 
 An estimator is trained once a round, on parameters and their noiseless spectra, and gives the posterior of the
 observation as a density over the unit cube.
@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from xspec_sixsa.infer.estimate.estimator import Amortised, Estimator
+from xspec_sixsa.infer.estimate.estimator import Amortised
 from xspec_sixsa.infer.estimate.lbf import LatentBasis
 from xspec_sixsa.infer.estimate.npe import NeuralPosterior
 from xspec_sixsa.infer.estimate.variational import Variational
 from xspec_sixsa.infer.settings import ESTIMATORS
 
-__all__ = ["ESTIMATORS", "Amortised", "Estimator", "estimator"]
+__all__ = ["ESTIMATORS", "Amortised", "estimator"]
 
 _MADE_BY: dict[str, type[Amortised]] = dict(zip(ESTIMATORS, (NeuralPosterior, LatentBasis, Variational), strict=True))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,12 +15,12 @@ from torch import Tensor
 from xspec_sixsa.infer.compress import Compressor, summarise
 from xspec_sixsa.infer.coordinates import Whitening
 from xspec_sixsa.infer.noise import Noise
-from xspec_sixsa.infer.proposal import Density, FlowProposal, Proposal
+from xspec_sixsa.infer.proposal import Density, FlowProposal
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["Amortised", "Estimator"]
+__all__ = ["Amortised"]
 
 HELD_OUT = 0.1
 MANY_INPUTS = 1000  # from which drawing noise costs more than a flow's steps
@@ -28,8 +28,8 @@ LEAST_SIGNAL = 0.05  # variance between simulations, in units of the noise's
 REPLICAS = 8  # noise realisations of each simulation, compressed once and reused: the flow's steps stay cheap
 
 
-class Estimator(Protocol):
-    """What the pipeline asks of an estimator.
+class Amortised(ABC):
+    """What the pipeline asks of an estimator; in whitened probit coordinates of the cube, on informative summaries.
 
     Attributes
     ----------
@@ -40,39 +40,6 @@ class Estimator(Protocol):
         Of the training (`training.train`).
     compressor : Compressor
         What makes summaries of spectra; set by `fit`.
-    """
-
-    name: str
-    steps: int
-    curve: dict[str, list[float]]
-    compressor: Compressor
-
-    def fit(
-        self,
-        u: NDArray[np.float64],
-        expected: Tensor,
-        noise: Noise,
-        compressor: Compressor,
-        tick: Callable[[int], None] = ...,
-    ) -> None:
-        """Learn from noiseless spectra (n, n_bins) of points u (n, d), drawn from the prior within some region."""
-
-    def given(self, noise: Noise) -> Estimator:
-        """The same, conditioned on another observation."""
-
-    def medians(self, recorded: Tensor, draws: int = ...) -> NDArray[np.float64]:
-        """Medians (n, d), in the cube, of what recorded spectra (n, n_inputs) say."""
-
-    @property
-    def proposal(self) -> Proposal:
-        """The posterior given the observation, as a density over the cube."""
-
-
-class Amortised(ABC):
-    """An `Estimator` that works in whitened probit coordinates of the unit cube, on informative summaries.
-
-    Attributes
-    ----------
     whitening : Whitening
         Of the training's parameters; set by `fit`.
     """

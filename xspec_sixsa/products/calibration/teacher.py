@@ -101,7 +101,7 @@ class Teacher:
     def flow_given(self, noise: Noise) -> FlowProposal:
         """The network's posterior given another observation."""
         network = self.network.given(noise)
-        return FlowProposal(network.flow, network.whitening)
+        return network.proposal
 
 
 def _load(path: Path) -> dict[str, Any]:
