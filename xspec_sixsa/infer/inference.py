@@ -33,6 +33,8 @@ FIRST_DRAWS = 2  # times what learning from them costs: draws of a proposal that
 HOPELESS = 0.05  # effective samples per draw below which a better proposal is sought at once
 GROWTH = 2  # times as many draws as there are, at most, of a proposal that may turn out to be worth little
 LEARNED = 0.85  # effective samples per draw of an emulator that has learned from draws of its own posterior
+BETTER = 1.1  # times as many effective per draw as before, from which a lesson has helped
+LESSON = 2  # steps that a lesson takes, with those that judge it
 RELEARNED = 5  # most sets of final draws that are given up because learning from them is cheaper than going on
 
 
@@ -58,6 +60,7 @@ class Inference:
         self.strategy = strategy or _strategy(problem)
         self.draws: FinalDraws | None = None
         self.control: ControlVariate | None = None
+        self._rates: list[float] = []  # effective samples per draw of the sets that were given up to be learned from
 
     def begin(self, first: Simulations) -> None:
         """Learn from prior-wide simulations."""
@@ -86,6 +89,7 @@ class Inference:
                 if judged == 1:
                     self.strategy.change_compressor()
             else:
+                self._rates.append(draws.weights.efficiency)
                 log.info(
                     "%.0f %% of the first draws are effective: they now teach a better proposal",
                     100 * draws.weights.efficiency,
@@ -144,8 +148,9 @@ class Inference:
 
     def _worth_learning(self, draws: FinalDraws) -> bool:
         """Whether a new set of draws, after a step in which these teach the emulator, is cheaper than going on."""
-        s, rate = self.problem.settings, max(draws.weights.efficiency, 1e-3)
-        again = s.exact_ess / LEARNED + self.strategy.step
+        s, rate, best = self.problem.settings, max(draws.weights.efficiency, 1e-3), max(self._rates, default=0.0)
+        expected = LEARNED if rate > BETTER * best else best
+        again = s.exact_ess / expected + LESSON * self.strategy.step
         return s.exact_ess / rate - len(draws) > again and self.problem.left > 2 * again
 
     def verdict(self) -> list[str]:

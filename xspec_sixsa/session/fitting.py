@@ -83,7 +83,7 @@ def best_fit(
     best, statistic, spent = values[0, :-2], float(values[0, -2]), int(values[0, -1])
     held = _held(evaluator, best, low, high)
     if not held:
-        found, reached, more = native_fit(module, evaluator, best, iterations)
+        found, reached, more = native_fit(module, evaluator, best, 1)  # it was fitted: this leaves a valid fit in XSPEC
         spent += more
         held = _beyond(evaluator, found, low, high)
         if not held:
