@@ -32,6 +32,7 @@ TABLE = 1025  # of a norm over its prior, from -REACH - 1 to REACH + 1 in probit
 GROUPS = 50  # of bins, in which norms are scored: a rough answer is as good
 WIDER = 1.3  # than Fisher's covariance
 BEND = 0.7  # of the tails: sinh(BEND s) / BEND standard deviations lie s off in the new coordinates
+KEPT = 1 << 23  # counts of parts that are kept at once
 LEAST_COUNTS = 1e-3  # expected in a group, in its variance
 
 
@@ -63,38 +64,14 @@ class ConditionedNorms:
         z, self._spacing = np.linspace(-REACH - 1, REACH + 1, TABLE, retstep=True)
         u = np.full((TABLE, factors.dimension), 0.5)
         u[:, self._norms] = ndtr(z)[:, None]
-        self._table = torch.tensor(factors.transform(u)[:, self._norms].T.copy())
+        norms = factors.transform(u)[:, self._norms] / emulator.reference[self._parts]
+        self._table = torch.tensor(norms.T.copy())
         self._slopes = self._table.diff(dim=1) / self._spacing
 
     def forward(self, u: Points) -> tuple[Points, Points]:
         """Conditioned points (n, d) of points u (n, d) of the cube, and ``log |du/dv|`` (n,)."""
-        found = [self._forward(np.clip(part, EDGE, 1 - EDGE)) for part in self._in_parts(u)]
-        return np.concatenate([v for v, _ in found]), np.concatenate([volume for _, volume in found])
-
-    def inverse(self, v: Points) -> tuple[Points, Points]:
-        """Points (n, d) of the cube for conditioned points v (n, d), and ``log |du/dv|`` (n,)."""
-        found = [self._inverse(part) for part in self._in_parts(v)]
-        return np.concatenate([u for u, *_ in found]), np.concatenate([volume for _, volume, _ in found])
-
-    def log_likelihood(self, u: Points) -> Points:
-        """Emulated log likelihood to the power, (n,), of points (n, d) of the cube."""
-        return self.power * self.emulator.log_likelihood(u)
-
-    def log_density(self, v: Points) -> Points:
-        """Emulated likelihood to the power, as a density of conditioned points (n, d): logarithm (n,)."""
-        factors, found = self.emulator.factors, []
-        for part in self._in_parts(v):
-            u, volume, curves = self._inverse(part)
-            amplitudes = torch.tensor(factors.amplitudes(factors.transform(u)))
-            counts = torch.bmm(amplitudes[:, None], curves)[:, 0]
-            found.append(self.power * self._noise.statistics.log_likelihood(counts).numpy() + volume)
-        return np.concatenate(found)
-
-    def _in_parts(self, points: Points) -> list[Points]:
-        return np.array_split(points, -(-len(points) // max(16, CHUNK // self._noise.n_bins)))
-
-    def _forward(self, u: Points) -> tuple[Points, Points]:
-        conditional = self._conditional(self.emulator.of_parts(u))
+        u = np.clip(u, EDGE, 1 - EDGE)
+        conditional = self._conditional(self._groups(u))
         z = torch.tensor(ndtri(u[:, self._norms]))
         w = conditional.standard(z)
         s = torch.asinh(BEND * w) / BEND
@@ -102,21 +79,51 @@ class ConditionedNorms:
         v[:, self._norms] = ndtr(s.numpy()).clip(EDGE, 1 - EDGE)
         return v, conditional.log_volume(z, w, s)
 
-    def _inverse(self, v: Points) -> tuple[Points, Points, Tensor]:
-        """And the parts' curves (n, parts, n_bins)."""
+    def inverse(self, v: Points) -> tuple[Points, Points]:
+        """Points (n, d) of the cube for conditioned points v (n, d), and ``log |du/dv|`` (n,)."""
         v = np.clip(v, EDGE, 1 - EDGE)
-        curves = self.emulator.of_parts(v)
-        conditional = self._conditional(curves)
+        return self._placed(v, self._groups(v))
+
+    def log_likelihood(self, u: Points) -> Points:
+        """Emulated log likelihood to the power, (n,), of points (n, d) of the cube."""
+        return self.power * self.emulator.log_likelihood(u)
+
+    def log_density(self, v: Points) -> Points:
+        """Emulated likelihood to the power, as a density of conditioned points (n, d): logarithm (n,)."""
+        v = np.clip(v, EDGE, 1 - EDGE)
+        most = max(16, KEPT // (len(self.emulator.factors.parts) * self._noise.n_bins))
+        return np.concatenate([self._log_density(part) for part in np.array_split(v, -(-len(v) // most))])
+
+    def _log_density(self, v: Points) -> Points:
+        parts = self._in_parts(v)
+        curves = [self.emulator.of_parts(part) for part in parts]
+        u, volume = self._placed(v, torch.cat([self._grouped(found) for found in curves]).double())
+        amplitudes = torch.tensor(self.emulator.amplitudes(u), dtype=torch.float32).split([len(part) for part in parts])
+        scored = [
+            self._noise.statistics.log_likelihood(torch.bmm(norms[:, None], part)[:, 0])
+            for norms, part in zip(amplitudes, curves, strict=True)
+        ]
+        return np.asarray(self.power * torch.cat(scored).numpy() + volume)
+
+    def _in_parts(self, points: Points) -> list[Points]:
+        return np.array_split(points, -(-len(points) // max(16, CHUNK // self._noise.n_bins)))
+
+    def _groups(self, u: Points) -> Tensor:
+        """Curves of the parts in groups of bins, (n, parts, groups)."""
+        return torch.cat([self._grouped(self.emulator.of_parts(part)) for part in self._in_parts(u)]).double()
+
+    def _placed(self, v: Points, groups: Tensor) -> tuple[Points, Points]:
+        """What `inverse` gives, for curves in groups."""
+        conditional = self._conditional(groups)
         s = torch.tensor(ndtri(v[:, self._norms]))
         w = torch.sinh(BEND * s) / BEND
         z = conditional.probits(w)
         u = v.copy()
         u[:, self._norms] = ndtr(z.numpy()).clip(EDGE, 1 - EDGE)
-        return u, conditional.log_volume(z, w, s), curves
+        return u, conditional.log_volume(z, w, s)
 
     def _conditional(self, curves: Tensor) -> _Conditional:
-        """What the observation allows the norms of curves (n, parts, n_bins): Fisher scoring from their medians."""
-        curves = self._grouped(curves)
+        """What the observation allows the norms of curves (n, parts, groups): Fisher scoring from their medians."""
         units, rest = curves[:, self._parts], self._background + curves[:, self._others].sum(dim=1)
         z = torch.zeros(units.shape[:2], dtype=torch.float64)
         prior = torch.eye(z.shape[1], dtype=torch.float64)

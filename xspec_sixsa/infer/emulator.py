@@ -80,11 +80,11 @@ class SpectrumEmulator(ABC):
 
     @abstractmethod
     def __call__(self, u: Points) -> Tensor:
-        """Expected source counts (n, n_bins), float64, at points of the unit cube (n, d)."""
+        """Expected source counts (n, n_bins) at points of the unit cube (n, d)."""
 
     @abstractmethod
     def differentiable(self, u: Tensor) -> Tensor:
-        """The same at points (n, d), float64, that gradients are wanted of."""
+        """The same in float64 at points (n, d), float64, that gradients are wanted of."""
 
     def jacobian(self, u: Points) -> tuple[Tensor, Tensor]:
         """Expected source counts (n_bins,) at one point of the unit cube (d,), and their derivatives (n_bins, d).
@@ -110,11 +110,16 @@ class SpectrumEmulator(ABC):
         return torch.cat([self(part).float() for part in np.array_split(u, -(-len(u) // rows))])
 
     @torch.no_grad()
+    def smooth_log_likelihood(self, u: Points) -> Points:
+        """`log_likelihood` without the rounding of single precision, which differences over short steps would show."""
+        return self._noise.statistics.log_likelihood(self.differentiable(torch.tensor(u))).numpy()
+
+    @torch.no_grad()
     def log_likelihood(self, u: Points) -> Points:
-        """Emulated ``-statistic/2`` of the observation, shape (n,)."""
-        rows = max(16, CHUNK // self._noise.n_bins)
-        parts = [self._noise.statistics.log_likelihood(self(part)) for part in np.array_split(u, -(-len(u) // rows))]
-        return torch.cat(parts).numpy()
+        """Emulated ``-statistic/2`` of the observation, shape (n,), to 0.001 or better near the posterior."""
+        rows, statistics = max(16, CHUNK // self._noise.n_bins), self._noise.statistics
+        parts = np.array_split(u, -(-len(u) // rows))
+        return torch.cat([statistics.log_likelihood(self(part)) for part in parts]).numpy()
 
 
 class ReducedEmulator(SpectrumEmulator):

@@ -42,16 +42,16 @@ class FactoredEmulator(SpectrumEmulator):
         return sum(m.components for m in self.maps)
 
     def __call__(self, u: Points) -> Tensor:
-        """Expected source counts (n, n_bins), float64, at points of the unit cube (n, d)."""
+        """Expected source counts (n, n_bins), float32, at points of the unit cube (n, d)."""
         return self.of_norms(u)
 
     def differentiable(self, u: Tensor) -> Tensor:
-        """The same at points (n, d), float64, that gradients are wanted of."""
+        """The same in float64 at points (n, d), float64, that gradients are wanted of."""
         factors, theta = self.factors, _physical(self.factors.transform, u)
         counts = torch.zeros(len(u), self._noise.n_bins, dtype=torch.float64)
         for numbers, curve in zip(factors.sharing, self.maps, strict=True):
             for part in (factors.parts[number] for number in numbers):
-                shape = curve.differentiable(u[:, part.inputs])
+                shape = curve.differentiable(u[:, part.inputs]) / curve.amplitude
                 counts = counts + (shape if part.norm is None else theta[:, part.norm, None] * shape)
         multipliers: Any = factors.multipliers(theta)
         for bins, multiplier in multipliers:
@@ -61,24 +61,38 @@ class FactoredEmulator(SpectrumEmulator):
     @torch.no_grad()
     def of_norms(self, u: Points, norms: Sequence[int] | None = None) -> Tensor:
         """The same, of the parts that belong to some of the norms; None: of all parts."""
-        theta = self.factors.transform(u)
-        amplitudes = torch.tensor(self.factors.amplitudes(theta))
-        counts = torch.zeros(len(u), self._noise.n_bins, dtype=torch.float64)
+        amplitudes = torch.tensor(self.amplitudes(u), dtype=torch.float32)
+        counts = torch.zeros(len(u), self._noise.n_bins)
         for number, curve in self._curves(u):
             if norms is None or self.factors.parts[number].norm in norms:
                 counts.addcmul_(curve, amplitudes[:, number, None])
-        for bins, multiplier in self.factors.multipliers(theta):
-            counts[:, torch.as_tensor(bins)] *= torch.tensor(multiplier)[:, None]
-        return counts
+        return self._multiplied(counts, u)
 
     @torch.no_grad()
     def of_parts(self, u: Points) -> Tensor:
-        """Counts of every part for a norm of one, (n, parts, n_bins), float64, at points of the unit cube (n, d)."""
-        counts = torch.empty(len(u), len(self.factors.parts), self._noise.n_bins, dtype=torch.float64)
+        """Counts (n, parts, n_bins), float32, of every part for its norm `reference`, at points (n, d) of the cube."""
+        counts = torch.empty(len(u), len(self.factors.parts), self._noise.n_bins)
         for number, curve in self._curves(u):
             counts[:, number] = curve
+        return self._multiplied(counts, u)
+
+    @property
+    def reference(self) -> Points:
+        """The norms (parts,) for which parts are emulated."""
+        found = np.ones(len(self.factors.parts))
+        for numbers, curve in zip(self.factors.sharing, self.maps, strict=True):
+            found[numbers] = curve.amplitude
+        return found
+
+    def amplitudes(self, u: Points) -> Points:
+        """What multiplies the parts (n, parts) that `of_parts` gives, at points (n, d) of the cube."""
+        return self.factors.amplitudes(self.factors.transform(u)) / self.reference
+
+    def _multiplied(self, counts: Tensor, u: Points) -> Tensor:
+        """Counts (n, ..., n_bins) with the constants that multiply some spectra, at points (n, d)."""
         for bins, multiplier in self.factors.multipliers(self.factors.transform(u)):
-            counts[:, :, torch.as_tensor(bins)] *= torch.tensor(multiplier)[:, None, None]
+            shape = (len(u), *[1] * (counts.dim() - 1))
+            counts[..., torch.as_tensor(bins)] *= torch.tensor(multiplier, dtype=counts.dtype).reshape(shape)
         return counts
 
     def _curves(self, u: Points) -> Iterator[tuple[int, Tensor]]:
@@ -91,7 +105,7 @@ class FactoredEmulator(SpectrumEmulator):
 
         Draws noise from torch's default generator.
         """
-        return Emulator(u, self(u), np.ones(len(u)), self._noise).recovery(u)
+        return Emulator(u, self(u).double(), np.ones(len(u)), self._noise).recovery(u)
 
 
 def _physical(transform: Callable[[Points], Points], u: Tensor) -> Any:

@@ -20,7 +20,7 @@ ITERATIONS = 60
 
 
 def optimum(log_likelihood: Callable[[Points], Points], u: Points) -> Points:
-    """A point of the unit cube (d,) where an emulated likelihood is largest, sought from `u` (d,)."""
+    """A point of the unit cube (d,) where an emulated likelihood, free of rounding, is largest, from `u` (d,) on."""
 
     def downhill(z: Points) -> tuple[float, Points]:
         steps = STEP * np.eye(len(z))

@@ -31,6 +31,7 @@ WARPS = (
 NEGLIGIBLE = 0.05  # error below which no warp is sought
 BETTER = 0.8  # of the error without, that a warp must leave
 AGAIN = 2  # times as many curves as warps were chosen with, with which they are chosen anew
+MOST_LOG = 60.0  # of counts: beyond what single precision holds is no spectrum
 LOST = 1e-5  # squared distance per curve, in units of the noise's variance, that principal components may lose
 
 
@@ -72,6 +73,11 @@ class PartMap:
         Of the observation's noise, in counts.
     previous : PartMap, optional
         Whose length scales the search begins with, and whose scale is kept.
+
+    Attributes
+    ----------
+    amplitude : float
+        Above 0.
     """
 
     def __init__(
@@ -84,13 +90,13 @@ class PartMap:
         previous: PartMap | None = None,
     ) -> None:
         self.warps, self.chosen_with = np.zeros(x.shape[1]), len(x)
-        self._constant = torch.tensor(curves[0]) if x.shape[1] == 0 else None
+        self.amplitude = abs(amplitude) or 1.0
+        self._constant = self.amplitude * torch.tensor(curves[0]) if x.shape[1] == 0 else None
         self.error = 0.0
         self.logarithmic: bool | None = None
         if self._constant is not None:
             return
-        self._amplitude = abs(amplitude)
-        counts = torch.tensor(curves) * self._amplitude
+        counts = torch.tensor(curves) * self.amplitude
         self._floor = FLOOR * torch.tensor(variance).sqrt()
         share = torch.tensor(weights / weights.sum())
         kept = None if previous is None else previous.logarithmic
@@ -109,8 +115,9 @@ class PartMap:
             other = fitted(warps, best.logarithmic)
             if other.error < BETTER * best.error:
                 best, self.warps = other, warps
-        self.error, self.logarithmic, self._centre = best.error, best.logarithmic, best.centre
-        self._decoder, self.regression = best.decoder, best.regression
+        self.error, self.logarithmic, self.regression = best.error, best.logarithmic, best.regression
+        self._centre, self._decoder = best.centre, best.decoder
+        self._single = (self._centre.float(), self._decoder.float(), self._floor.float())
 
     def _fitted(
         self,
@@ -156,19 +163,20 @@ class PartMap:
         )
 
     def __call__(self, x: Points) -> Tensor:
-        """Counts for a norm of one, (n, n_bins), at points (n, p)."""
+        """Counts for the norm `amplitude`, (n, n_bins), float32, at points (n, p): maps err by far more."""
         if self._constant is not None:
-            return self._constant.expand(len(x), -1)
-        y = torch.addmm(self._centre, self.regression(warped(x, self.warps)), self._decoder)
-        raised = y.clamp_(max=60).exp_() if self.logarithmic else y.mul_(0.5).clamp_(min=0).square_()
-        return raised.sub_(self._floor).clamp_(min=0).div_(self._amplitude)
+            return self._constant.float().expand(len(x), -1)
+        centre, decoder, floor = self._single
+        y = torch.addmm(centre, self.regression(warped(x, self.warps)).float(), decoder)
+        raised = y.clamp_(max=MOST_LOG).exp_() if self.logarithmic else y.mul_(0.5).clamp_(min=0).square_()
+        return raised.sub_(floor).clamp_(min=0)
 
     def differentiable(self, x: Tensor) -> Tensor:
-        """The same for points x (n, p), float64, that gradients are wanted of."""
+        """The same in float64, for points x (n, p), float64, that gradients are wanted of."""
         if self._constant is not None:
             return self._constant.expand(len(x), -1)
         warps = torch.tensor(self.warps)
         bent = torch.expm1(warps * x) / torch.where(warps == 0, 1.0, torch.expm1(warps))
         y = self._centre + self.regression.differentiable(torch.where(warps == 0, x, bent)) @ self._decoder
-        raised = y.clamp(max=60).exp() if self.logarithmic else (0.5 * y).clamp(min=0).square()
-        return (raised - self._floor).clamp(min=0) / self._amplitude
+        raised = y.clamp(max=MOST_LOG).exp() if self.logarithmic else (0.5 * y).clamp(min=0).square()
+        return (raised - self._floor).clamp(min=0)

@@ -216,7 +216,7 @@ def _emulated_components(
         return {}
     if {norm for columns in norms.values() for norm in columns} != {part.norm for part in emulator.factors.parts}:
         return {}
-    return {label: emulator.of_norms(u, columns).numpy() for label, columns in norms.items()}
+    return {label: emulator.of_norms(u, columns).double().numpy() for label, columns in norms.items()}
 
 
 def _network_data(result: Result, inference: Inference, model: RecordedModel) -> dict[str, np.ndarray]:
