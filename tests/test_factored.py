@@ -217,6 +217,25 @@ def test_a_search_ends_with_an_emulator_that_is_right_over_the_posterior(engine:
     assert smooth.std() > 0.5
 
 
+def test_a_search_goes_on_while_its_points_are_where_the_emulator_is_wrong(
+    engine: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, search = searched(engine)
+    # the second: a mode that is none, met when the search had cost twice what an error of 0.2 costs in draws
+    errors = [0.2, 50.0, 0.02]
+
+    def check() -> float:
+        search.error = errors[len(search.steps)]
+        search.steps.append({"power": 1.0, "effective_error": search.error, "evaluations": 40})
+        return 1.0
+
+    monkeypatch.setattr(search, "_check", check)
+    monkeypatch.setattr(search, "_teach", lambda n: None)
+    search.run(10, 0)
+    assert [step["effective_error"] for step in search.steps] == errors
+    assert not search.has_failed
+
+
 def test_constants_multiply_emulated_counts_of_their_own_spectrum(engine: ModuleType) -> None:
     engine.AllData("1:1 a.pha 2:2 a.pha")
     m = engine.Model("constant*powerlaw", setPars=(1.0, 1.8, 3e-3))

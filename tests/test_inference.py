@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import types
 from collections.abc import Callable
 
 import numpy as np
@@ -42,6 +43,26 @@ def inferred(simulate: Simulate, spent: Callable[[], int], settings: Settings, s
     inference.begin(simulate(problem.prior_draws(settings.first), "round 1"))
     inference.run()
     return inference
+
+
+@pytest.mark.parametrize(
+    ("earlier", "rate", "learns"),
+    [
+        ([], 0.4, True),  # 2,500 draws, or 1,176 and a lesson
+        ([], 0.8, False),  # 1,250 draws
+        ([0.64], 0.63, False),  # a lesson has not helped: 1,587 draws again, or as many and a lesson
+        ([0.64], 0.32, True),  # a rare draw, which is known now
+        ([0.02, 0.14], 0.5, True),  # lessons help
+    ],
+)
+def test_draws_teach_where_that_is_cheaper_than_going_on(earlier: list[float], rate: float, learns: bool) -> None:
+    problem = Problem(2, toy.simulate, lambda: 0, toy.noise(), Settings(target_ess=1000), Streams(1), Progress(False))
+    strategy = types.SimpleNamespace(step=50)
+    inference = Inference(problem, strategy)
+    inference._rates = earlier
+    found = collections.UserList([None] * 100)
+    found.weights = types.SimpleNamespace(efficiency=rate)
+    assert inference._worth_learning(found) == learns
 
 
 def draws(inference: Inference) -> FinalDraws:

@@ -18,15 +18,18 @@ from numpy.typing import NDArray
 from xspec_sixsa.infer.coordinates import Whitening
 from xspec_sixsa.infer.draws import FinalDraws
 from xspec_sixsa.infer.importance import effective_sample_size, log_evidence
+from xspec_sixsa.infer.problem import Problem
 from xspec_sixsa.result.weighted import weighted_quantile
 
-__all__ = ["ControlVariate", "control_variate"]
+__all__ = ["MOST_EXACT", "ControlVariate", "control_variate", "corrected_draws"]
 
 Points = NDArray[np.float64]
 
 RIDGE = 1e-3  # of the features' own scatter
 LEAST = 5  # exact draws for each coefficient of a quadratic; with fewer the correction is linear
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)  # of every parameter's posterior, whose remaining error is measured
+ENOUGH = 0.95  # of the wanted effective samples: their own number scatters
+MOST_EXACT = 0.5  # exact draws to a wanted effective sample from which all draws may as well be exact
 TOO_LARGE = 0.5  # of its statistical error, that a quantile may still be off
 
 
@@ -70,6 +73,43 @@ class ControlVariate:
     def is_small(self) -> bool:
         """Whether what the correction leaves is small against the statistical error."""
         return self.remaining < TOO_LARGE
+
+    def is_enough(self, wanted: float) -> bool:
+        """Whether it can stand for so many effective samples."""
+        return self.is_small and self.ess >= ENOUGH * wanted
+
+
+def corrected_draws(
+    draws: FinalDraws, problem: Problem, stage: str, log_likelihood: Callable[[Points], Points]
+) -> ControlVariate | None:
+    """Emulated draws for the wanted effective samples, corrected by exact ones.
+
+    Parameters
+    ----------
+    draws : FinalDraws
+        Exact ones; they are extended where the correction needs more.
+    problem : Problem
+    stage : str
+        Of the evaluations.
+    log_likelihood : callable
+        Emulated, of points (n, d), shape (n,).
+
+    Returns
+    -------
+    ControlVariate or None
+        None where so many would have to be exact that all may as well be.
+    """
+    wanted = problem.settings.target_ess
+    while True:
+        task = problem.progress.task("correcting emulated draws", 1, "ensemble")
+        with problem.streams.torch(f"{stage} corrected", len(draws)), task:
+            found = control_variate(draws, log_likelihood, wanted)
+        if found.is_enough(wanted):
+            return found
+        needed = int(1.1 * len(draws) * max(wanted / found.ess, 1.3))
+        if needed > MOST_EXACT * wanted or needed - len(draws) > problem.left:
+            return None
+        draws.extend(problem, stage, needed - len(draws))
 
 
 def control_variate(

@@ -49,6 +49,7 @@ BLAMED = 0.1  # of the largest variance at a point, from which a curve may be to
 LEAST_WEIGHT = 1e-3  # of curves far from the posterior
 NEAR = 0.5  # standard deviations of the posterior within which a curve is near to it
 PATIENCE = 3  # steps at full power without improvement that end a search
+ASTRAY = 3.0  # times the least error in log L, from which a population is where the emulator is wrong
 RESOLVED = 1000  # curves that resolve a narrow line over a whole band, in two parameters
 HOPE = 4  # steps in which the likelihood's power must have doubled by then
 WALKERS, MOVES = 600, 8  # of the population that a step is drawn from
@@ -206,12 +207,18 @@ class FactoredSearch:
         """Why no further step is worth it, though the emulator is not yet accurate; empty where one is."""
         full = [step for step in self.steps[self._taught :] if step["power"] == 1]
         errors = [step["effective_error"] for step in full]
+        if errors and self.error > max(HOPELESS, ASTRAY * min(errors)):  # a mode that is none: it is unlearned next
+            return self._why_hopeless()
         # as with skis that are rented until they could have been bought: never twice of what was best
         saved = self._problem.settings.target_ess * np.expm1(min(errors, default=np.inf) ** 2)
         if self.steps[-1]["power"] == 1 and sum(step["evaluations"] for step in full) > saved:
             return "further steps would cost more than the draws that they save"
         if len(errors) > PATIENCE and min(errors[-PATIENCE:]) > 0.9 * min(errors[:-PATIENCE]):
             return f"the emulator has not improved in {PATIENCE} steps"
+        return self._why_hopeless()
+
+    def _why_hopeless(self) -> str:
+        """Why curves cannot be learned; empty where they may be."""
         # the next step's power, too: what was learned last counts most
         powers = [step["power"] for step in self.steps] + [self._trusted]
         enough = self.measured > RESOLVED and len(powers) > 2 * HOPE

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from xspec_sixsa.infer.controlvariate import ControlVariate, control_variate
+from xspec_sixsa.infer.controlvariate import ControlVariate, corrected_draws
 from xspec_sixsa.infer.draws import FinalDraws, Frozen
 from xspec_sixsa.infer.emulated import Emulated
 from xspec_sixsa.infer.factored import Factored
@@ -27,8 +27,6 @@ __all__ = ["Inference"]
 
 log = logging.getLogger(__name__)
 
-ENOUGH = 0.95  # of the wanted effective samples, of corrected draws: their own number scatters
-MOST_EXACT = 0.5  # exact draws to a wanted effective sample from which all draws may as well be exact
 FIRST_DRAWS = 2  # times what learning from them costs: draws of a proposal that has not been tried
 HOPELESS = 0.05  # effective samples per draw below which a better proposal is sought at once
 GROWTH = 2  # times as many draws as there are, at most, of a proposal that may turn out to be worth little
@@ -99,21 +97,13 @@ class Inference:
 
     def _correct(self, draws: FinalDraws) -> None:
         """Emulated draws, corrected by more exact ones until that is good enough; else all draws are to be exact."""
-        problem, s, emulator = self.problem, self.problem.settings, self.strategy.emulator
-        while emulator is not None:
-            task = problem.progress.task("correcting emulated draws", 1, "ensemble")
-            with problem.streams.torch("control", len(draws)), task:
-                found = control_variate(draws, emulator.log_likelihood, s.target_ess)
-            if found.is_small and found.ess >= ENOUGH * s.target_ess:
-                self.control = found
-                return
-            needed = int(1.1 * len(draws) * max(s.target_ess / found.ess, 1.3))
-            if needed > MOST_EXACT * s.target_ess or needed - len(draws) > problem.left:
-                break
-            draws.extend(problem, "final", needed - len(draws))
-        log.warning("The emulator is not good enough for a correction by few exact draws: every draw is exact.")
-        s.exact = "draws"
-        self._draw(draws, "final", None)
+        emulator = self.strategy.emulator
+        if emulator is not None:
+            self.control = corrected_draws(draws, self.problem, "final", emulator.log_likelihood)
+        if self.control is None:
+            log.warning("The emulator is not good enough for a correction by few exact draws: every draw is exact.")
+            self.problem.settings.exact = "draws"
+            self._draw(draws, "final", None)
 
     def _propose(self, attempt: int, *, last_resort: bool) -> Frozen:
         try:

@@ -44,7 +44,6 @@ Evaluate = Callable[[Points, str], NDArray[np.floating]]
 
 RELEVANT = 40.0  # log likelihood below the best from which a draw has no weight
 BATCHES = 4  # that a member's final draws are told apart by, for the verdict
-ENOUGH = 0.95  # of the wanted effective samples, of corrected draws: their own number scatters
 MORE = 1.5  # times as many exact draws where those that there are do not pass the verdict
 NO_WEIGHT = 15.0  # log weight below the largest from which a draw has none
 FULL_RATE = 0.9  # effective emulated samples per draw of a member's own proposal
@@ -208,7 +207,7 @@ class Member:
             found = control_variate(
                 _mattering(draws, emulator), emulator.log_likelihood, settings.target_ess, FULL_RATE
             )
-        if found.is_small and found.ess >= ENOUGH * settings.target_ess:
+        if found.is_enough(settings.target_ess):
             inference.control = found
             return MORE if inference.verdict() else 1.0
         return 1.1 * max(settings.target_ess / found.ess, 1.3)

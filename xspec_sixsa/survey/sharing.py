@@ -19,6 +19,7 @@ from scipy.special import logsumexp
 
 from xspec_sixsa.common.progress import Progress
 from xspec_sixsa.common.seeding import Streams
+from xspec_sixsa.infer.controlvariate import MOST_EXACT
 from xspec_sixsa.infer.importance import effective_sample_size
 from xspec_sixsa.infer.sharedcurves import CurveLibrary
 from xspec_sixsa.survey.crew import Crew, Failure
@@ -41,7 +42,6 @@ POOR = 0.3  # effective samples per own draw below which the emulator learns fir
 MOST_LEARNED = 2  # times that a spectrum's proposal is made anew
 MOST_ROUNDS = 15
 MOST_JUDGED = 3  # times that a spectrum's draws are judged before they are taken as they are, or all made exact
-MOST_EXACT = 0.5  # exact draws to a wanted effective sample from which all draws may as well be exact
 AT_ONCE = 1000  # evaluations whose counts are held together
 
 
