@@ -34,12 +34,12 @@ Points = NDArray[np.float64]
 
 BANDS = 6  # of equal counts, by whose rates spectra differ
 AT_FIRST = 4  # spectra that train the emulator before it may be good enough
-SATISFIED = 2  # of them in turn that found nothing to be learned
+SATISFIED = 4  # of them in turn that found nothing to be learned
 MOST_TRAINED = 24  # of those that learn
 FIRST_DRAWS = 60  # of each spectrum's proposal
 LEAST_RATE = 0.05  # effective samples per own draw that more draws are planned for, at least
 POOR = 0.3  # effective samples per own draw below which the emulator learns first
-MOST_LEARNED = 2  # times that a spectrum's proposal is made anew
+MOST_LEARNED = 5  # times that a spectrum's proposal is made anew
 MOST_ROUNDS = 15
 MOST_JUDGED = 3  # times that a spectrum's draws are judged before they are taken as they are, or all made exact
 AT_ONCE = 1000  # evaluations whose counts are held together
