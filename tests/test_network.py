@@ -123,3 +123,16 @@ def test_another_model_or_groups_are_refused_before_anything_is_spent(folder: Pa
     with pytest.raises(FileNotFoundError, match="holds no network"):
         sixsa.fit(priors, network=folder, **OPTIONS)
     assert embedded.evaluate.evaluations() - before < 20  # what XSPEC shows of its present values
+
+
+@pytest.mark.slow
+def test_spectra_of_a_model_emulated_as_a_whole_serve_the_next_spectrum(folder: Path) -> None:
+    # networks that have hardly learned anything cost evaluations only
+    settings = {"flow_steps": 20, "explorer_steps": 20, "refine_steps": 20, "emulated": 200, "attempts": 1}
+    options = OPTIONS | {"training": "unfactored", "compressor": "pca", "settings": settings}
+    before = sixsa.fit(load("a.pha"), output=folder / "whole", **options)
+    after = sixsa.fit(load("b.pha"), network=folder / "whole", **options)
+    # 120 a parameter over the prior; where they are known, 16 show that the model works
+    assert before.evaluations["round 1"] == 240 and after.evaluations["round 1"] == 16
+    assert before.status == after.status == "reliable"
+    assert sum(after.evaluations.values()) < sum(before.evaluations.values()) - 200
