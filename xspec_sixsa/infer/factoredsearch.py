@@ -70,12 +70,12 @@ class _Curve:
     curves : ndarray, shape (n, n_bins)
         For a norm of one.
     map : PartMap or None
+        The latest; at first another spectrum's, where there is one.
     """
 
-    def __init__(self, parts: list[int], x: Points, curves: Points) -> None:
-        self.parts = parts
+    def __init__(self, parts: list[int], x: Points, curves: Points, earlier: PartMap | None) -> None:
+        self.parts, self.map = parts, earlier
         self.x, self.curves = np.empty((0, x.shape[1])), np.empty((0, curves.shape[1]))
-        self.map: PartMap | None = None
         self.add(x, curves)
 
     def add(self, x: Points, curves: Points) -> None:
@@ -125,8 +125,8 @@ class FactoredSearch:
         )
         rng = problem.streams.numpy("parts")
         self._curves = []
-        for parts in factors.sharing:
-            curve = _Curve(parts, *factors.known[parts[0]])
+        for parts, earlier in itertools.zip_longest(factors.sharing, factors.maps):
+            curve = _Curve(parts, *factors.known[parts[0]], earlier)
             self._curves.append(curve)
             p = curve.x.shape[1]
             if p and not factors.surveyed:

@@ -11,9 +11,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from xspec_sixsa.infer.partmap import PartMap
 
 __all__ = ["Factors", "Hints", "Part", "Scale", "find_factors"]
 
@@ -108,6 +112,8 @@ class Factors:
         Orders of the columns of the unit cube in which two components of one kind have traded places.
     surveyed : bool
         Whether the known curves cover the prior: other spectra have had them measured.
+    maps : list of PartMap
+        By curve (`sharing`), of another spectrum, for the search for length scales to begin with; or none.
     """
 
     def __init__(
@@ -120,6 +126,7 @@ class Factors:
         self.known: list[tuple[Points, Points]] = []
         self.exchanges: list[NDArray[np.int_]] = []
         self.surveyed = False
+        self.maps: list[PartMap] = []
         self._base = np.full(dimension, BASE)
         self._reference = transform(np.where(np.isin(np.arange(dimension), norms), REFERENCE, self._base)[None])[0]
         self._offset: Points | None = None

@@ -136,26 +136,34 @@ def _length_scales(x: Tensor, y: Tensor, begin: Tensor | None, noiseless: bool) 
 
 def _maximised(x: Tensor, y: Tensor, start: Tensor, steps: int) -> tuple[Tensor, float]:
     """The local maximum of the marginal likelihood that `start` leads to, and its loss."""
-    n, d = x.shape
-    difference, identity = (x[:, None] - x[None]) ** 2, torch.eye(n, dtype=torch.float64)
-
-    def loss(values: Points) -> tuple[float, Points]:
-        scales = torch.tensor(values, requires_grad=True)
-        kernel = (-0.5 * (difference / (2 * scales[:-1]).exp()).sum(dim=2)).exp()
-        factor, info = torch.linalg.cholesky_ex(kernel + (scales[-1].exp() + 1e-10) * identity)
-        if int(info):  # kernels so wide that rounding makes them singular
-            return IMPOSSIBLE, np.zeros(d + 1)
-        misfit = (y * torch.cholesky_solve(y, factor)).sum()
-        found = 0.5 * n * torch.log(misfit.clamp(min=1e-300)) + torch.log(factor.diagonal()).sum()
-        found.backward()
-        return float(found.detach()), scales.grad.numpy() if scales.grad is not None else np.zeros(d + 1)
-
     # not torch's optimisers: loading them takes seconds
     found = minimize(
-        loss, start.numpy(), jac=True, method="L-BFGS-B", bounds=[SHORTEST_LONGEST] * d + [(-20, 0)],
-        options={"maxiter": steps},
+        lambda values: _loss(x, y, torch.tensor(values)), start.numpy(), jac=True, method="L-BFGS-B",
+        bounds=[SHORTEST_LONGEST] * x.shape[1] + [(-20, 0)], options={"maxiter": steps},
     )  # fmt: skip
     return (torch.tensor(found.x) if found.fun < IMPOSSIBLE else start), float(found.fun)
+
+
+def _loss(x: Tensor, y: Tensor, scales: Tensor) -> tuple[float, Points]:
+    """Negative logarithm of the marginal likelihood, and its derivatives (d + 1,): Rasmussen & Williams, eq. 5.9."""
+    n = len(x)
+    scaled, noise = x / scales[:-1].exp(), scales[-1].exp()
+    squares = -0.5 * (scaled * scaled).sum(dim=1)
+    kernel = torch.addmm(squares[:, None] + squares, scaled, scaled.T).clamp_(max=0).exp_()
+    covariance = kernel.clone()
+    covariance.diagonal().add_(noise + 1e-10)
+    factor, info = torch.linalg.cholesky_ex(covariance)
+    if int(info):  # kernels so wide that rounding makes them singular
+        return IMPOSSIBLE, np.zeros(len(scales))
+    links = torch.cholesky_solve(y, factor)
+    misfit = (y * links).sum().clamp(min=1e-300)
+    slope = torch.addmm(torch.cholesky_inverse(factor), links, links.T, alpha=-float(n / misfit))
+    shared = slope * kernel
+    # the sum over pairs of what they share times their squared distance, axis by axis
+    of_scales = shared.sum(dim=1) @ (scaled * scaled) - (scaled * (shared @ scaled)).sum(dim=0)
+    of_noise = 0.5 * slope.diagonal().sum() * noise
+    loss = 0.5 * n * torch.log(misfit) + torch.log(factor.diagonal()).sum()
+    return float(loss), torch.cat([of_scales, of_noise[None]]).numpy()
 
 
 def principal_components(y: Tensor, w: Tensor, most_lost: float, most: int = MOST_COMPONENTS) -> Tensor:

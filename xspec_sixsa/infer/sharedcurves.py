@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from xspec_sixsa.common.files import atomic_path
 from xspec_sixsa.infer.factors import Factors, Scale
+from xspec_sixsa.infer.partmap import PartMap
 
 __all__ = ["CurveLibrary", "Fold", "FoldedFactors"]
 
@@ -66,11 +67,14 @@ class CurveLibrary:
     ----------
     known : list of (ndarray (n, inputs), ndarray (n, channels))
         By part, as `Factors.known`.
+    maps : list of PartMap
+        As `Factors.maps`: of the spectrum that was trained first.
     """
 
     def __init__(self, factors: Factors, measure: Measure | None = None) -> None:
         self.factors, self.measure = factors, measure or factors.curves
         self.known = list(factors.known)
+        self.maps: list[PartMap] = []
 
     def __len__(self) -> int:
         return sum(len(self.known[parts[0]][0]) for parts in self.factors.sharing)
@@ -131,6 +135,7 @@ class FoldedFactors(Factors):
         self.scales = [Scale(scale.column, np.ones(fold.n_bins, dtype=bool)) for scale in whole.scales]
         self.known = [(x, fold(curves)) for x, curves in library.known]
         # beside those few that the structure was found with, the first spectrum has measured the whole prior's
+        self.maps = library.maps
         self.surveyed = any(len(x) > len(first) for (x, _), (first, _) in zip(library.known, whole.known, strict=True))
 
     def curves(self, part: int, x: Points) -> Points:
