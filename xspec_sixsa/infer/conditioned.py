@@ -58,6 +58,7 @@ class ConditionedNorms:
         background = torch.where(gaussian, 0.0, noise.expected(torch.zeros(1, n))[0, :n])
         self._size = -(-n // GROUPS)
         self._gaussian = self._grouped(gaussian.double()[None])[0] > 0
+        self._any_gaussian = bool(gaussian.any())
         self._background, self._observed, self._variance = (
             self._grouped(row[None])[0] for row in (background, noise.observed[:n].double(), noise.sigma[:n].square())
         )
@@ -129,8 +130,11 @@ class ConditionedNorms:
         prior = torch.eye(z.shape[1], dtype=torch.float64)
         for step in range(SCORINGS + 1):
             norms, slopes = self._tabulated(z)
-            expected = torch.baddbmm(rest[:, None], norms[:, None], units)[:, 0]
-            inverse = 1 / torch.where(self._gaussian, self._variance, expected.clamp(min=LEAST_COUNTS))
+            expected = (norms[:, :, None] * units).sum(dim=1).add_(rest)  # of few norms faster than a product
+            inverse = expected.clamp(min=LEAST_COUNTS)
+            if self._any_gaussian:
+                inverse = torch.where(self._gaussian, self._variance, inverse)
+            inverse = inverse.reciprocal_()
             steep = self.power * slopes
             information = torch.bmm(units * inverse[:, None], units.transpose(1, 2)) * (
                 steep[:, :, None] * slopes[:, None]
