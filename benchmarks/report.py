@@ -46,7 +46,8 @@ def seeds_table(reports: list[dict[str, Any]]) -> str:
     lines = [
         "## Several seeds",
         "",
-        "Effective samples are those of the exact weights. Seconds outside the model: the best of the runs "
+        "Effective samples are those of the exact weights, or, where emulated draws are corrected "
+        '(`exact="control"`), what their correction leaves of them. Seconds outside the model: the best of the runs '
         "that began on a quiet machine (load below 2.5; ours makes up to 2). dlogZ: the seed whose evidence "
         "is farthest from nautilus's, on the same session. After a slash: the goal (`benchmarks/goals.toml`).",
         "",
@@ -58,10 +59,12 @@ def seeds_table(reports: list[dict[str, Any]]) -> str:
     for report in reports:
         for name, entry in report.items():
             runs, nested = entry["runs"], entry.get("nautilus")
-            goal = GOALS.get(name, {}).get(str(entry.get("target_ess", 1000)), {})
+            wanted, corrected = entry.get("target_ess", 1000), entry.get("exact") == "control"
+            goal = GOALS.get(name, {}).get(f"{wanted}{' control' if corrected else ''}", {})
+            label = f"{name}, corrected" if corrected else name
             found = measured(entry)
             cells = [
-                name,
+                label,
                 "XSPEC" if entry["engine"] == "xspec" else "embedded",
                 str(len(runs)),
                 f"{found['reliable']} of {len(runs)} reliable",
@@ -75,9 +78,10 @@ def seeds_table(reports: list[dict[str, Any]]) -> str:
             lines.append("| " + " | ".join(cells) + " |")
             if entry["engine"] != "xspec":  # goals are XSPEC's: what the engine has not measured is no shortfall
                 goal = {key: limit for key, limit in goal.items() if key in found}
-            notes += [f"- {name}, {cells[1]}: {text}" for text in shortfalls(found, goal, len(runs))]
+            notes += [f"- {label}, {cells[1]}: {text}" for text in shortfalls(found, goal, len(runs))]
             if "share" in found:
-                notes.append(f"- {name}: one mode's share is {found['shares']}; nautilus's is {nested['share']:.3f}.")
+                ours, theirs = found["shares"], f"{nested['share']:.3f}"
+                notes.append(f"- {label}, {cells[1]}: one mode's share is {ours}; nautilus's is {theirs}.")
     return "\n".join([*lines, "", *notes])
 
 
@@ -87,7 +91,7 @@ def measured(entry: dict[str, Any]) -> dict[str, Any]:
     totals = sorted(run["total"] for run in runs)
     found: dict[str, Any] = {
         "reliable": sum(run["status"] == "reliable" for run in runs),
-        "evaluations": (totals[len(totals) // 2], totals[-1]),
+        "evaluations": (round(np.median(totals)), totals[-1]),
     }
     quiet = [run["outside"] for run in runs if run.get("load", QUIET) < QUIET]
     if quiet:
