@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from xspec_sixsa.embedded import AllData, AllModels, Fit, Model, Spectrum
+from xspec_sixsa.embedded.evaluate import evaluations
 from xspec_sixsa.embedded.state import XspecError, session
 
 pytestmark = pytest.mark.usefixtures("clean_engine")
@@ -178,9 +179,19 @@ def test_settings_take_pyxspec_forms(epic_pn: Model) -> None:
 
 def test_renorm_scales_free_norms_together(epic_pn: Model) -> None:
     epic_pn.setPars(0.095478, 0.742658, 0.196747 * 7, 2.028217, 2.61503e-4 * 7)
+    before = evaluations()
     Fit.renorm()
+    assert evaluations() - before == 3  # two say how rates scale, one sees that the statistic is better
     assert epic_pn.powerlaw.norm.values[0] == pytest.approx(2.615e-4, rel=0.01)  # its last scan's step
     assert epic_pn.bbodyrad.norm.values[0] / epic_pn.powerlaw.norm.values[0] == pytest.approx(0.196747 / 2.61503e-4)
+
+
+def test_renorm_leaves_frozen_norms_and_what_they_give(epic_pn: Model) -> None:
+    epic_pn.setPars(0.095478, 0.742658, 0.196747 * 30, 2.028217, 2.61503e-4)
+    epic_pn.powerlaw.norm.frozen = True
+    Fit.renorm()
+    assert epic_pn.bbodyrad.norm.values[0] == pytest.approx(0.196747, rel=0.01)  # the best fit's
+    assert epic_pn.powerlaw.norm.values[0] == 2.61503e-4
 
 
 def test_f_test_probability() -> None:

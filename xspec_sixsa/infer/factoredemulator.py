@@ -90,6 +90,8 @@ class FactoredEmulator(SpectrumEmulator):
 
     def _multiplied(self, counts: Tensor, u: Points) -> Tensor:
         """Counts (n, ..., n_bins) with the constants that multiply some spectra, at points (n, d)."""
+        if not self.factors.scales:
+            return counts
         for bins, multiplier in self.factors.multipliers(self.factors.transform(u)):
             shape = (len(u), *[1] * (counts.dim() - 1))
             counts[..., torch.as_tensor(bins)] *= torch.tensor(multiplier, dtype=counts.dtype).reshape(shape)
