@@ -28,6 +28,7 @@ parameter set through all loaded spectra, whatever for; all are counted.
 """
 QUIET = 2.5
 NETWORKS = Path(__file__).parent / "networks.md"  # what networks.py and bases.py gave, in words
+EARLIER = Path(__file__).parent / "earlier.md"  # what was measured once, and is not measured again with every change
 GOALS = tomllib.loads((Path(__file__).parent / "goals.toml").read_text())
 METHODS = """## Beside other methods
 
@@ -209,7 +210,7 @@ def gain(method: str, run: dict[str, Any], ours: dict[str, Any]) -> str:
     own = (ours["seconds_model"] + ours["seconds_other"]) / ours["ess"]
     evaluations = other["evaluations"] / other["ess"] / (ours["evaluations"] / ours["ess"])
     return (
-        f"- {TITLES[method]}, for an effective sample: {evaluations:.1f} times our evaluations, "
+        f"- {TITLES[method]}, for an effective sample: {evaluations:.2g} times our evaluations, "
         f"{seconds / other['ess'] / own:.2g} times our wall-clock."
     )
 
@@ -286,7 +287,7 @@ def main(
     if seed_paths:
         parts.append(seeds_table([json.loads(path.read_text()) for path in seed_paths]) + "\n")
     if reports:
-        parts += [METHODS, *(problem(json.loads(path.read_text())) + "\n" for path in reports)]
+        parts += [METHODS, *(problem(json.loads(path.read_text())) + "\n" for path in reports), EARLIER.read_text()]
     if busy_paths:
         parts.append(busy([json.loads(path.read_text()) for path in busy_paths]) + "\n")
     if scaling_path is not None:
