@@ -10,14 +10,16 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xspec_sixsa.common.files import atomic_path
 from xspec_sixsa.infer.factors import Factors, Scale
-from xspec_sixsa.infer.partmap import PartMap
+
+if TYPE_CHECKING:
+    from xspec_sixsa.infer.partmap import PartMap
 
 __all__ = ["CurveLibrary", "Fold", "FoldedFactors"]
 
