@@ -78,6 +78,10 @@ class ControlVariate:
         """Whether it can stand for so many effective samples."""
         return self.is_small and self.ess >= ENOUGH * wanted
 
+    def more(self, wanted: float) -> float:
+        """How many times as many exact draws it needs for so many effective samples, where it is not enough."""
+        return 1.1 * max(wanted / self.ess, 1.3)
+
 
 def corrected_draws(
     draws: FinalDraws, problem: Problem, stage: str, log_likelihood: Callable[[Points], Points]
@@ -106,7 +110,7 @@ def corrected_draws(
             found = control_variate(draws, log_likelihood, wanted)
         if found.is_enough(wanted):
             return found
-        needed = int(1.1 * len(draws) * max(wanted / found.ess, 1.3))
+        needed = int(len(draws) * found.more(wanted))
         if needed > MOST_EXACT * wanted or needed - len(draws) > problem.left:
             return None
         draws.extend(problem, stage, needed - len(draws))

@@ -31,10 +31,18 @@ class FactoredEmulator(SpectrumEmulator):
     maps : sequence of PartMap
         One a curve: see `Factors.sharing`.
     noise : Noise
+
+    Attributes
+    ----------
+    reference : ndarray, shape (parts,)
+        The norms for which parts are emulated.
     """
 
     def __init__(self, factors: Factors, maps: Sequence[PartMap], noise: Noise) -> None:
         self.factors, self.maps, self._noise = factors, list(maps), noise
+        self.reference = np.ones(len(factors.parts))
+        for numbers, curve in zip(factors.sharing, self.maps, strict=True):
+            self.reference[numbers] = curve.amplitude
 
     @property
     def components(self) -> int:
@@ -61,12 +69,13 @@ class FactoredEmulator(SpectrumEmulator):
     @torch.no_grad()
     def of_norms(self, u: Points, norms: Sequence[int] | None = None) -> Tensor:
         """The same, of the parts that belong to some of the norms; None: of all parts."""
-        amplitudes = torch.tensor(self.amplitudes(u), dtype=torch.float32)
+        theta = self.factors.transform(u)
+        amplitudes = torch.tensor(self.factors.amplitudes(theta) / self.reference, dtype=torch.float32)
         counts = torch.zeros(len(u), self._noise.n_bins)
         for number, curve in self._curves(u):
             if norms is None or self.factors.parts[number].norm in norms:
                 counts.addcmul_(curve, amplitudes[:, number, None])
-        return self._multiplied(counts, u)
+        return self._multiplied(counts, theta)
 
     @torch.no_grad()
     def of_parts(self, u: Points) -> Tensor:
@@ -74,26 +83,16 @@ class FactoredEmulator(SpectrumEmulator):
         counts = torch.empty(len(u), len(self.factors.parts), self._noise.n_bins)
         for number, curve in self._curves(u):
             counts[:, number] = curve
-        return self._multiplied(counts, u)
-
-    @property
-    def reference(self) -> Points:
-        """The norms (parts,) for which parts are emulated."""
-        found = np.ones(len(self.factors.parts))
-        for numbers, curve in zip(self.factors.sharing, self.maps, strict=True):
-            found[numbers] = curve.amplitude
-        return found
+        return self._multiplied(counts, self.factors.transform(u)) if self.factors.scales else counts
 
     def amplitudes(self, u: Points) -> Points:
         """What multiplies the parts (n, parts) that `of_parts` gives, at points (n, d) of the cube."""
         return self.factors.amplitudes(self.factors.transform(u)) / self.reference
 
-    def _multiplied(self, counts: Tensor, u: Points) -> Tensor:
-        """Counts (n, ..., n_bins) with the constants that multiply some spectra, at points (n, d)."""
-        if not self.factors.scales:
-            return counts
-        for bins, multiplier in self.factors.multipliers(self.factors.transform(u)):
-            shape = (len(u), *[1] * (counts.dim() - 1))
+    def _multiplied(self, counts: Tensor, theta: Points) -> Tensor:
+        """Counts (n, ..., n_bins) with the constants that multiply some spectra, at physical parameters (n, d)."""
+        for bins, multiplier in self.factors.multipliers(theta):
+            shape = (len(theta), *[1] * (counts.dim() - 1))
             counts[..., torch.as_tensor(bins)] *= torch.tensor(multiplier, dtype=counts.dtype).reshape(shape)
         return counts
 

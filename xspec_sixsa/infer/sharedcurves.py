@@ -136,8 +136,8 @@ class FoldedFactors(Factors):
         self.parts, self.exchanges = whole.parts, whole.exchanges
         self.scales = [Scale(scale.column, np.ones(fold.n_bins, dtype=bool)) for scale in whole.scales]
         self.known = [(x, fold(curves)) for x, curves in library.known]
-        # beside those few that the structure was found with, the first spectrum has measured the whole prior's
         self.maps = library.maps
+        # beside those few that the structure was found with, the first spectrum has measured the whole prior's
         self.surveyed = any(len(x) > len(first) for (x, _), (first, _) in zip(library.known, whole.known, strict=True))
 
     def curves(self, part: int, x: Points) -> Points:

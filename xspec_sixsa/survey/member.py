@@ -210,7 +210,7 @@ class Member:
         if found.is_enough(settings.target_ess):
             inference.control = found
             return MORE if inference.verdict() else 1.0
-        return 1.1 * max(settings.target_ess / found.ess, 1.3)
+        return found.more(settings.target_ess)
 
     def want_every_draw_exact(self) -> None:
         """Have no emulated draws corrected."""
