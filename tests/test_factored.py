@@ -157,10 +157,30 @@ def test_a_population_goes_from_one_posterior_to_another() -> None:
 
 
 def test_the_optimum_is_found_to_the_edge_of_the_prior() -> None:
-    inside = optimum(lambda u: -0.5 * (((u - [0.3, 0.6]) / 0.05) ** 2).sum(axis=1), np.array([0.5, 0.5]))
+    draws = np.clip([0.3, 0.6] + 0.05 * np.random.default_rng(1).standard_normal((100, 2)), 0, 1)
+    inside = optimum(lambda u: -0.5 * (((u - [0.3, 0.6]) / 0.05) ** 2).sum(axis=1), draws, 0)
     np.testing.assert_allclose(inside, [0.3, 0.6], atol=1e-4)
-    edge = optimum(lambda u: -0.5 * (((u - [-0.1, 0.6]) / 0.05) ** 2).sum(axis=1), np.array([0.5, 0.5]))
-    assert edge[0] < 0.02 and abs(edge[1] - 0.6) < 1e-3
+    draws = np.stack([0.05 * np.random.default_rng(2).random(100) ** 2, draws[:, 1]], axis=1)
+    edge = optimum(lambda u: -0.5 * (((u - [-0.1, 0.6]) / 0.05) ** 2).sum(axis=1), draws, 0)
+    assert edge[0] < 1e-3 and abs(edge[1] - 0.6) < 1e-3
+    alone = optimum(lambda u: -0.5 * (((u - [0.3, 0.6]) / 0.05) ** 2).sum(axis=1), draws[:1], 0)
+    np.testing.assert_allclose(alone, [0.3, 0.6], atol=1e-4)
+
+
+def test_the_optimum_is_found_along_a_valley() -> None:
+    rng = np.random.default_rng(1)
+    axes, widths = np.linalg.qr(rng.standard_normal((5, 5)))[0], np.geomspace(1e-4, 0.3, 5)
+    axes[:, 4] *= np.sign(axes[0, 4])
+    draws = 0.5 + rng.standard_normal((10000, 5)) * widths @ axes.T
+    draws = draws[((draws > 0) & (draws < 1)).all(axis=1)][:300]
+
+    def log_likelihood(u: np.ndarray) -> np.ndarray:
+        """Highest where the valley leaves the cube."""
+        return -0.5 * (((u - 0.5 - 0.5 * axes[:, 4]) @ axes / widths) ** 2).sum(axis=1)
+
+    middling = int(np.argsort(log_likelihood(draws))[150])
+    # in the cube's own coordinates sixty steps end 0.007 below
+    assert log_likelihood(optimum(log_likelihood, draws, middling)[None])[0] > -1e-3
 
 
 @pytest.fixture

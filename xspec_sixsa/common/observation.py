@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -116,6 +116,29 @@ class SpectrumData:
         """Seconds times AREASCAL: what turns a folded rate into counts."""
         return self.exposure * np.broadcast_to(np.asarray(self.area_scale, dtype=float), (self.n_bins,))
 
+    def grouped(self, starts: NDArray[np.int_]) -> SpectrumData:
+        """The same counts in groups of its own groups, which begin at `starts` (n,), the first at 0."""
+
+        def summed(x: Vector) -> Vector:
+            return np.add.reduceat(x, starts)
+
+        widths = np.diff(starts, append=self.n_bins)
+        background, ratio, background_sigma = self.background, self.background_ratio, self.background_sigma
+        if background is not None and ratio is not None:  # they come together
+            total = summed(background)
+            ratio = np.where(total > 0, summed(ratio * background) / np.where(total > 0, total, 1), summed(ratio) / widths)
+            background = total
+        return replace(
+            self,
+            counts=summed(self.counts),
+            energies=np.stack([self.energies[starts, 0], self.energies[starts + widths - 1, 1]], axis=1),
+            background=background,
+            background_ratio=ratio,
+            background_sigma=None if background_sigma is None else np.sqrt(summed(background_sigma**2)),
+            sigma=None if self.sigma is None else np.sqrt(summed(self.sigma**2)),
+            area_scale=summed(self.area_time) / widths / self.exposure,
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class Observation:
@@ -148,6 +171,11 @@ class Observation:
         """Where each spectrum lies in the concatenated arrays."""
         ends = np.cumsum([s.n_bins for s in self.spectra]).tolist()
         return [slice(end - s.n_bins, end) for end, s in zip(ends, self.spectra, strict=True)]
+
+    def grouped(self, starts: NDArray[np.int_]) -> Observation:
+        """The same with groups taken together that begin at `starts`, counted through all spectra."""
+        own = [starts[(starts >= where.start) & (starts < where.stop)] - where.start for where in self.slices]
+        return Observation(tuple(s.grouped(begin) for s, begin in zip(self.spectra, own, strict=True)))
 
     def summary(self) -> list[dict[str, str | int | float]]:
         """Name, groups, counts, exposure and statistic of each spectrum, as plain numbers and texts."""

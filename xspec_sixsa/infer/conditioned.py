@@ -20,13 +20,12 @@ from xspec_sixsa.common.fitstatistic import CHUNK
 from xspec_sixsa.infer.coordinates import EDGE
 from xspec_sixsa.infer.emulatedproposal import EmulatedProposal
 from xspec_sixsa.infer.factoredemulator import FactoredEmulator
-from xspec_sixsa.infer.noise import Noise
 
 __all__ = ["ConditionedNorms", "ConditionedProposal"]
 
 Points = NDArray[np.float64]
 
-SCORINGS = 6  # of Fisher's steps: one goes at most one unit of the prior
+SCORINGS = 4  # of Fisher's steps: one goes at most one unit of the prior
 REACH = 7.0  # probits of a norm's prior within which the scoring stays
 TABLE = 1025  # of a norm over its prior, from -REACH - 1 to REACH + 1 in probits
 GROUPS = 50  # of bins, in which norms are scored: a rough answer is as good
@@ -42,15 +41,13 @@ class ConditionedNorms:
     Parameters
     ----------
     emulator : FactoredEmulator
-    noise : Noise
-        The observation's.
     power : float, default 1.0
         Of the likelihood that conditions the norms.
     """
 
-    def __init__(self, emulator: FactoredEmulator, noise: Noise, power: float = 1.0) -> None:
-        self.emulator, self.power, self._noise = emulator, power, noise
-        factors, n = emulator.factors, noise.n_bins
+    def __init__(self, emulator: FactoredEmulator, power: float = 1.0) -> None:
+        self.emulator, self.power, self._noise = emulator, power, emulator.noise
+        factors, noise, n = emulator.factors, self._noise, self._noise.n_bins
         self._norms = np.array(factors.norms)
         self._parts = [[part.norm for part in factors.parts].index(norm) for norm in factors.norms]
         self._others = [number for number, part in enumerate(factors.parts) if part.norm is None]
@@ -60,7 +57,7 @@ class ConditionedNorms:
         self._gaussian = self._grouped(gaussian.double()[None])[0] > 0
         self._any_gaussian = bool(gaussian.any())
         self._background, self._observed, self._variance = (
-            self._grouped(row[None])[0] for row in (background, noise.observed[:n].double(), noise.sigma[:n].square())
+            self._grouped(row[None])[0].float() for row in (background, noise.observed[:n].double(), noise.sigma[:n].square())
         )
         z, self._spacing = np.linspace(-REACH - 1, REACH + 1, TABLE, retstep=True)
         u = np.full((TABLE, factors.dimension), 0.5)
@@ -98,7 +95,7 @@ class ConditionedNorms:
     def _log_density(self, v: Points) -> Points:
         parts = self._in_parts(v)
         curves = [self.emulator.of_parts(part) for part in parts]
-        u, volume = self._placed(v, torch.cat([self._grouped(found) for found in curves]).double())
+        u, volume = self._placed(v, torch.cat([self._grouped(found) for found in curves]))
         amplitudes = torch.tensor(self.emulator.amplitudes(u), dtype=torch.float32).split([len(part) for part in parts])
         scored = [
             self._noise.statistics.log_likelihood(torch.bmm(norms[:, None], part)[:, 0])
@@ -111,7 +108,7 @@ class ConditionedNorms:
 
     def _groups(self, u: Points) -> Tensor:
         """Curves of the parts in groups of bins, (n, parts, groups)."""
-        return torch.cat([self._grouped(self.emulator.of_parts(part)) for part in self._in_parts(u)]).double()
+        return torch.cat([self._grouped(self.emulator.of_parts(part)) for part in self._in_parts(u)])
 
     def _placed(self, v: Points, groups: Tensor) -> tuple[Points, Points]:
         """What `inverse` gives, for curves in groups."""
@@ -124,25 +121,28 @@ class ConditionedNorms:
         return u, conditional.log_volume(z, w, s)
 
     def _conditional(self, curves: Tensor) -> _Conditional:
-        """What the observation allows the norms of curves (n, parts, groups): Fisher scoring from their medians."""
-        units, rest = curves[:, self._parts], self._background + curves[:, self._others].sum(dim=1)
-        z = torch.zeros(units.shape[:2], dtype=torch.float64)
-        prior = torch.eye(z.shape[1], dtype=torch.float64)
+        """What the observation allows the norms of curves (n, parts, groups): Fisher scoring from their medians.
+
+        In single precision where it is about counts, in double where it is about few numbers.
+        """
+        units = curves[:, self._parts].transpose(0, 1).contiguous()
+        rest = self._background + curves[:, self._others].sum(dim=1)
+        z = torch.zeros(units.shape[1::-1], dtype=torch.float64)
+        prior = torch.eye(len(units), dtype=torch.float64)
         for step in range(SCORINGS + 1):
             norms, slopes = self._tabulated(z)
-            expected = (norms[:, :, None] * units).sum(dim=1).add_(rest)  # of few norms faster than a product
+            expected = rest.clone()
+            for norm, unit in zip(norms.T.float(), units, strict=True):
+                expected.addcmul_(norm[:, None], unit)
             inverse = expected.clamp(min=LEAST_COUNTS)
             if self._any_gaussian:
                 inverse = torch.where(self._gaussian, self._variance, inverse)
-            inverse = inverse.reciprocal_()
+            scaled = units * inverse.reciprocal_()
             steep = self.power * slopes
-            information = torch.bmm(units * inverse[:, None], units.transpose(1, 2)) * (
-                steep[:, :, None] * slopes[:, None]
-            )
-            precision = information + prior
+            information = torch.stack([(scaled * unit).sum(dim=2) for unit in units]).permute(2, 0, 1)
+            precision = information * (steep[:, :, None] * slopes[:, None]) + prior
             if step < SCORINGS:
-                residual = ((self._observed - expected) * inverse)[:, :, None]
-                gradient = steep * torch.bmm(units, residual)[:, :, 0] - z
+                gradient = steep * (scaled * (self._observed - expected)).sum(dim=2).T - z
                 z = (z + torch.linalg.solve(precision, gradient).clamp(-1, 1)).clamp(-REACH, REACH)
         return _Conditional(z, *torch.linalg.eigh(precision))
 

@@ -35,7 +35,9 @@ PATIENCE = 2  # covers in a row that are no better
 POOR_COVER = 0.1  # below which moves cost less than rejection
 
 
-def cover(points: Points, log_likelihood: Callable[[Points], Points]) -> EmulatedProposal:
+def cover(
+    points: Points, log_likelihood: Callable[[Points], Points], rough: Callable[[Points], Points] | None = None
+) -> EmulatedProposal:
     """A proposal that draws the emulated posterior.
 
     Its cover is a mixture of Student t, fitted again to its own weighted draws of the emulated posterior until they are
@@ -47,12 +49,14 @@ def cover(points: Points, log_likelihood: Callable[[Points], Points]) -> Emulate
         Of the emulated posterior, about equally weighted.
     log_likelihood : callable
         Emulated, of points (n, d); shape (n,).
+    rough : callable, optional
+        Nearly the same, for less: it judges covers in its place.
     """
     best: Proposal = Cover(points).proposal
     best_share, failures = 0.0, 0
     for components in COMPONENTS:
         tried = Cover(points, components).proposal
-        u, log_weights = weighed(tried, log_likelihood, COVERED)
+        u, log_weights = weighed(tried, rough or log_likelihood, COVERED)
         share = effective_sample_size(log_weights) / len(u)
         failures = 0 if share > best_share else failures + 1
         if share > best_share:

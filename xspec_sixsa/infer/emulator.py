@@ -78,6 +78,11 @@ class SpectrumEmulator(ABC):
 
     _noise: Noise
 
+    @property
+    def noise(self) -> Noise:
+        """Of the observation that it is scored against."""
+        return self._noise
+
     @abstractmethod
     def __call__(self, u: Points) -> Tensor:
         """Expected source counts (n, n_bins) at points of the unit cube (n, d)."""

@@ -53,6 +53,7 @@ ASTRAY = 3.0  # times the least error in log L, from which a population is where
 RESOLVED = 1000  # curves that resolve a narrow line over a whole band, in two parameters
 HOPE = 4  # steps in which the likelihood's power must have doubled by then
 WALKERS, MOVES = 600, 8  # of the population that a step is drawn from
+FEW = 4  # moves from the coarse emulator's posterior to the emulator's
 ACCURACY = (0.05, 0.3)  # error in log L, at least and at most, that ends a search
 HOPELESS = 1.0  # error in log L beyond which the emulated posterior is none to draw from
 AMPLITUDE = 0.9  # quantile of a norm over prior or posterior for which its part is learned
@@ -109,6 +110,7 @@ class FactoredSearch:
 
     emulator: FactoredEmulator
     _population: Population
+    _rough: Population  # the same of the coarse emulator, from which the next is found
 
     def __init__(self, problem: Problem, factors: Factors) -> None:
         self._problem, self._factors = problem, factors
@@ -231,8 +233,9 @@ class FactoredSearch:
 
         Unless `trusted`, the likelihood's power is at first what the maps' own errors allow, as in every other search.
         """
-        conditioned = ConditionedNorms(self.emulator, self._problem.noise)
-        self._population = self._sought(conditioned, self._problem.streams.numpy("search"), WALKERS, MOVES)
+        rng = self._problem.streams.numpy("search")
+        self._rough = self._sought(ConditionedNorms(self.emulator.coarse), rng, WALKERS, MOVES)
+        self._population = self._refined(self._rough, rng)
         self._learn(self._population.u)
         # others' spectra have taught it: the first whole ones of this say whether that is enough
         self._trusted = 1.0 if trusted else self._power_of_maps
@@ -278,15 +281,14 @@ class FactoredSearch:
         else:
             power = self._power_of_maps
         rng = problem.streams.numpy("search", number)
-        conditioned = ConditionedNorms(self.emulator, problem.noise, power)
         with problem.progress.task(f"search {number}: sampling the emulator", 1, "ensemble"):
-            self._population = (
-                self._population.moved(
-                    conditioned.log_likelihood, rng, size=WALKERS, moves=MOVES, coordinates=conditioned
-                )
+            coarse = ConditionedNorms(self.emulator.coarse, power)
+            self._rough = (
+                self._rough.moved(coarse.log_likelihood, rng, size=WALKERS, moves=MOVES, coordinates=coarse)
                 if known
-                else self._sought(conditioned, rng, WALKERS, MOVES)
+                else self._sought(coarse, rng, WALKERS, MOVES)
             )
+            self._population = self._refined(self._rough, rng, power)
         points = self._population.u
         checked = points[rng.choice(len(points), CHECKS, replace=False)]
         new = problem.simulate(checked, "search")
@@ -377,7 +379,17 @@ class FactoredSearch:
 
     def sample(self, rng: np.random.Generator) -> Points:
         """Points (n, d) of the emulated posterior, sought in the whole prior."""
-        return self._sought(ConditionedNorms(self.emulator, self._problem.noise), rng).u
+        return self._refined(self._sought(ConditionedNorms(self.emulator.coarse), rng), rng).u
+
+    def _refined(self, rough: Population, rng: np.random.Generator, power: float = 1.0) -> Population:
+        """A population of the emulated posterior, its likelihood to a power, from that of the coarse emulator."""
+        emulator = self.emulator
+        if emulator.coarse is emulator:
+            return rough
+        coordinates = ConditionedNorms(emulator.coarse, power)
+        return rough.moved(
+            lambda u: power * emulator.log_likelihood(u), rng, size=len(rough.u), moves=FEW, coordinates=coordinates
+        )
 
     def _sought(
         self, conditioned: ConditionedNorms, rng: np.random.Generator, size: int = KEPT // 2, moves: int = MOVES
@@ -395,12 +407,19 @@ class FactoredSearch:
         """The emulated posterior as a density to draw from."""
         number, streams = len(self.steps), self._problem.streams
         task = self._problem.progress.task("covering the emulated posterior", 1, "ensemble")
-        conditioned = ConditionedNorms(self.emulator, self._problem.noise)
+        emulator, conditioned = self.emulator, ConditionedNorms(self.emulator.coarse)
+
+        def log_density(v: Points) -> Points:
+            u, volume = conditioned.inverse(v)
+            return emulator.log_likelihood(u) + volume
+
         with streams.torch("cover", number), task:
             # two that do not know of each other: what one has missed, the other may have found
-            sought = self._sought(conditioned, streams.numpy("cover", number))
-            points = conditioned.forward(np.concatenate([sought.u, self._population.u]))[0]
-            return ConditionedProposal(cover(points, conditioned.log_density), conditioned)
+            sought = self.sample(streams.numpy("cover", number))
+            points = conditioned.forward(np.concatenate([sought, self._population.u]))[0]
+            cheap = conditioned.log_density
+            whole = cheap if emulator.coarse is emulator else log_density
+            return ConditionedProposal(cover(points, whole, cheap), conditioned)
 
     def recovery(self, n: int = 300) -> Recovery:
         """`FactoredEmulator.recovery`, against `n` spectra of the emulated posterior."""

@@ -8,6 +8,7 @@ model, and what does not hold is not used.
 
 from __future__ import annotations
 
+import copy
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -196,6 +197,12 @@ class Factors:
     def multipliers(self, theta: Points) -> list[tuple[NDArray[np.bool_], Points]]:
         """Bins, and what multiplies their counts (n,) at physical parameters (n, d)."""
         return [(s.bins, theta[:, s.column] / self._reference[s.column]) for s in self.scales]
+
+    def grouped(self, starts: NDArray[np.int_]) -> Factors:
+        """The same for groups of bins that begin at `starts`; the curves that are known stay as they are."""
+        other = copy.copy(self)
+        other.scales = [Scale(s.column, s.bins[starts]) for s in self.scales]
+        return other
 
 
 def find_factors(

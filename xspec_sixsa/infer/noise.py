@@ -29,6 +29,7 @@ class Noise:
     ----------
     observed : Tensor, shape (n_inputs,)
         The observation itself, as networks see it.
+    observation : Observation
     n_bins, n_inputs : int
         Noticed bins of all spectra; those plus one input for every background bin.
     lengths : list of int
@@ -40,7 +41,7 @@ class Noise:
     """
 
     def __init__(self, observation: Observation) -> None:
-        self.statistics = ObservedStatistic(observation)
+        self.observation, self.statistics = observation, ObservedStatistic(observation)
         source, background, sigma, ratio, has_background = [], [], [], [], []
         for s in observation.spectra:
             n = len(s.counts)

@@ -8,6 +8,7 @@ units, too.
 
 from __future__ import annotations
 
+import copy
 import itertools
 from dataclasses import dataclass
 
@@ -32,6 +33,7 @@ NEGLIGIBLE = 0.05  # error below which no warp is sought
 BETTER = 0.8  # of the error without, that a warp must leave
 AGAIN = 2  # times as many curves as warps were chosen with, with which they are chosen anew
 MOST_LOG = 60.0  # of counts: beyond what single precision holds is no spectrum
+KEPT = 200  # curves that say which bins are alike
 LOST = 1e-5  # squared distance per curve, in units of the noise's variance, that principal components may lose
 
 
@@ -118,6 +120,9 @@ class PartMap:
         self.error, self.logarithmic, self.regression = best.error, best.logarithmic, best.regression
         self._centre, self._decoder = best.centre, best.decoder
         self._single = (self._centre.float(), self._decoder.float(), self._floor.float())
+        known = np.sort(np.argsort(-weights, kind="stable")[:KEPT])
+        self._known = (counts[known].clamp(min=0) + self._floor).numpy()
+        self._shares, self._variance = weights[known] / weights[known].sum(), variance
 
     def _fitted(
         self,
@@ -148,6 +153,43 @@ class PartMap:
         squared = (change**2 / (variance + raised)).sum(dim=1)
         # a curve that is far off must not drown the others
         return _Fit(float((share @ squared.clamp(max=1e6)).sqrt()), logarithmic, centre, decoder, regression)
+
+    def lost(self, starts: NDArray[np.int_]) -> Points:
+        """What known curves differ by, (groups,), beyond their sums over groups of bins that begin at `starts`.
+
+        In units of the noise's variance, averaged over the curves that matter.
+        """
+        if self._constant is not None:
+            return np.zeros(len(starts))
+        widths = np.diff(starts, append=len(self._variance))
+        typical = self._shares @ self._known
+        told = np.repeat(np.add.reduceat(self._known, starts, axis=1), widths, axis=1)
+        told *= typical / np.repeat(np.add.reduceat(typical, starts), widths)
+        lost: Points = self._shares @ (self._known - told) ** 2 / (self._variance + typical)
+        return np.add.reduceat(lost, starts)
+
+    def grouped(self, starts: NDArray[np.int_]) -> PartMap:
+        """The same map for groups of bins that begin at `starts`: to first order where bins of a group differ."""
+        other, n = copy.copy(self), len(starts)
+
+        def summed(x: Tensor) -> Tensor:
+            group = torch.tensor(np.repeat(np.arange(n), np.diff(starts, append=x.shape[-1])))
+            return x.new_zeros(*x.shape[:-1], n).index_add_(-1, group, x)
+
+        if self._constant is not None:
+            other._constant = summed(self._constant)
+            return other
+        other._known = np.add.reduceat(self._known, starts, axis=1)
+        other._variance = np.add.reduceat(self._variance, starts)
+        root = (self._centre / 2).clamp(min=0)
+        total = summed(self._centre.exp() if self.logarithmic else root.square())
+        if self.logarithmic:
+            other._centre, other._decoder = total.log(), summed(self._decoder * self._centre.exp()) / total
+        else:
+            other._centre, other._decoder = 2 * total.sqrt(), summed(self._decoder * root) / total.sqrt()
+        other._floor = summed(self._floor)
+        other._single = (other._centre.float(), other._decoder.float(), other._floor.float())
+        return other
 
     @property
     def components(self) -> int:

@@ -172,7 +172,7 @@ class Run:
         session, emulator, draws = self.model.session, inference.strategy.emulator, inference.draws
         with self.progress.task("native fit", 1, "polish"):
             if emulator is not None and draws is not None and len(draws):
-                u = optimum(emulator.smooth_log_likelihood, draws.u[np.argmax(draws.log_likelihood)])
+                u = optimum(emulator.smooth_log_likelihood, draws.u, int(np.argmax(draws.log_likelihood)))
                 found = session.evaluate(self.model.prior.transform(u[None]), "polish")
                 if found.ok[0] and found.statistic[0] < result.best_statistic:
                     result.best_fit, result.best_statistic = found.theta[0], float(found.statistic[0])

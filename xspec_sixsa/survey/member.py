@@ -185,7 +185,7 @@ class Member:
         draws, emulator = self.inference.draws, self.strategy.emulator
         if draws is None or emulator is None or not len(draws):
             raise RuntimeError("it has no draws")
-        return optimum(emulator.smooth_log_likelihood, draws.u[np.argmax(draws.log_likelihood)])
+        return optimum(emulator.smooth_log_likelihood, draws.u, int(np.argmax(draws.log_likelihood)))
 
     def judge(self, u: Points, log_mixture: Points, batches: NDArray[np.int_]) -> float:
         """How many times as many exact draws as there are it needs for its target; 1 where it has enough.
