@@ -7,7 +7,7 @@ import pytest
 from toy import noise, observation
 
 from xspec_sixsa.common.seeding import Streams
-from xspec_sixsa.infer.alike import LOST, alike
+from xspec_sixsa.infer.alike import alike
 from xspec_sixsa.infer.conditioned import ConditionedNorms
 from xspec_sixsa.infer.factoredemulator import FactoredEmulator
 from xspec_sixsa.infer.factors import Hints, find_factors
@@ -17,6 +17,7 @@ from xspec_sixsa.infer.population import Population
 
 N = 640
 ENERGY = np.geomspace(0.3, 10, N)
+LOST = 1e-3
 STARTS = np.array([0, 1, 5, 9, 20, 39])
 
 
@@ -77,9 +78,9 @@ def learned(curves: np.ndarray, x: np.ndarray) -> PartMap:
 def test_a_continuum_is_left_with_few_bins_and_a_line_keeps_its_own() -> None:
     x = np.linspace(0, 1, 40)[:, None]
     smooth, line = learned(continuum(x), x), learned(a_line(x), x)
-    few = alike([smooth], [0, N])
+    few = alike([smooth], [0, N], LOST)
     assert len(few) < N / 8
-    both = alike([smooth, line], [0, N])
+    both = alike([smooth, line], [0, N], LOST)
     within = (ENERGY > 3.9) & (ENERGY < 6.1)
     # the line is about 14 bins wide at 5 keV: by pairs at most
     assert within[both].sum() > within.sum() / 3
@@ -91,14 +92,14 @@ def test_a_continuum_is_left_with_few_bins_and_a_line_keeps_its_own() -> None:
 
 def test_no_group_goes_across_an_edge() -> None:
     x = np.linspace(0, 1, 40)[:, None]
-    starts = alike([learned(continuum(x), x)], [0, 101, 333, N])
+    starts = alike([learned(continuum(x), x)], [0, 101, 333, N], LOST)
     assert {0, 101, 333} <= set(starts.tolist())
 
 
 def test_a_curve_that_nothing_shapes_is_summed() -> None:
     curve = continuum(np.full((1, 1), 0.5))
     fixed = PartMap(np.empty((1, 0)), curve, np.ones(1), 1.0, np.full(N, 100.0))
-    starts = alike([fixed], [0, N])
+    starts = alike([fixed], [0, N], LOST)
     assert len(starts) == N / 64
     summed = fixed.grouped(starts)(np.empty((2, 0))).numpy()
     np.testing.assert_allclose(summed, np.tile(np.add.reduceat(curve[0], starts), (2, 1)), rtol=1e-6)
@@ -132,7 +133,7 @@ def emulator() -> FactoredEmulator:
 
 
 def test_the_coarse_likelihood_is_nearly_the_same(emulator: FactoredEmulator) -> None:
-    coarse = emulator.coarse
+    coarse = emulator.coarse(1e-3)
     assert coarse.noise.n_bins < N / 4
     with Streams(1).torch("moves"):
         points = (
@@ -143,13 +144,15 @@ def test_the_coarse_likelihood_is_nearly_the_same(emulator: FactoredEmulator) ->
     difference = emulator.log_likelihood(points) - coarse.log_likelihood(points)
     # of the posterior's own spread, sqrt(4 / 2): a thousandth of what bins tell is lost, by the choice of groups
     assert difference.std() < 0.2 * emulator.log_likelihood(points).std()
+    # where more may be lost, bins are fewer
+    assert emulator.coarse(0.03).noise.n_bins < coarse.noise.n_bins
     # and over the whole prior it is as good as the same
     u = np.random.default_rng(3).random((300, 4))
     assert (emulator.log_likelihood(u) - coarse.log_likelihood(u)).std() < 0.02 * emulator.log_likelihood(u).std()
 
 
 def test_coordinates_of_the_coarse_change_no_posterior(emulator: FactoredEmulator) -> None:
-    conditioned, rng = ConditionedNorms(emulator.coarse), np.random.default_rng(5)
+    conditioned, rng = ConditionedNorms(emulator.coarse(1e-3)), np.random.default_rng(5)
     v = 0.05 + 0.9 * rng.random((40000, 4))
     u, volume = conditioned.inverse(v)
     # the volume of the image, by the change of variables and by counting uniform points of the cube that fall into it

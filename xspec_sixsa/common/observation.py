@@ -126,8 +126,8 @@ class SpectrumData:
         background, ratio, background_sigma = self.background, self.background_ratio, self.background_sigma
         if background is not None and ratio is not None:  # they come together
             total = summed(background)
-            ratio = np.where(total > 0, summed(ratio * background) / np.where(total > 0, total, 1), summed(ratio) / widths)
-            background = total
+            weighed = summed(ratio * background) / np.where(total > 0, total, 1)
+            background, ratio = total, np.where(total > 0, weighed, summed(ratio) / widths)
         return replace(
             self,
             counts=summed(self.counts),

@@ -18,11 +18,10 @@ from xspec_sixsa.infer.partmap import PartMap
 
 __all__ = ["alike"]
 
-LOST = 1e-3  # share of the squared distances between curves, in units of noise, that may be lost in all
 MOST = 64  # bins in a group
 
 
-def alike(maps: Sequence[PartMap], edges: Sequence[int]) -> NDArray[np.int_]:
+def alike(maps: Sequence[PartMap], edges: Sequence[int], lost: float) -> NDArray[np.int_]:
     """First bins (groups,) of the groups of bins in which the maps' curves are alike.
 
     Parameters
@@ -30,16 +29,17 @@ def alike(maps: Sequence[PartMap], edges: Sequence[int]) -> NDArray[np.int_]:
     maps : sequence of PartMap
     edges : sequence of int
         Ascending, from 0 to the number of bins: no group goes across.
+    lost : float
+        Share of the squared distances between curves, in units of the noise, that may be lost.
     """
     bins = np.arange(edges[-1])
-    allowed = LOST * sum(m.lost(np.array(edges[:-1])).sum() for m in maps) / len(bins)
+    allowed = lost * sum(m.lost(np.array(edges[:-1])).sum() for m in maps) / len(bins)
     first, together = np.ones(len(bins), dtype=bool), np.ones(len(bins), dtype=bool)
     size = 2
     while size <= MOST:
         starts = np.concatenate([np.arange(begin, end, size) for begin, end in itertools.pairwise(edges)])
         widths = np.diff(starts, append=len(bins))
-        lost = sum(m.lost(starts) for m in maps)
-        good = (lost <= allowed * widths) & np.logical_and.reduceat(together, starts)
+        good = (sum(m.lost(starts) for m in maps) <= allowed * widths) & np.logical_and.reduceat(together, starts)
         together = np.repeat(good, widths)
         first &= ~together | np.isin(bins, starts)
         size *= 2

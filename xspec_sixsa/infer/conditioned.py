@@ -56,9 +56,8 @@ class ConditionedNorms:
         self._size = -(-n // GROUPS)
         self._gaussian = self._grouped(gaussian.double()[None])[0] > 0
         self._any_gaussian = bool(gaussian.any())
-        self._background, self._observed, self._variance = (
-            self._grouped(row[None])[0].float() for row in (background, noise.observed[:n].double(), noise.sigma[:n].square())
-        )
+        rows = torch.stack([background, noise.observed[:n].double(), noise.sigma[:n].square()])
+        self._background, self._observed, self._variance = self._grouped(rows).float()
         z, self._spacing = np.linspace(-REACH - 1, REACH + 1, TABLE, retstep=True)
         u = np.full((TABLE, factors.dimension), 0.5)
         u[:, self._norms] = ndtr(z)[:, None]

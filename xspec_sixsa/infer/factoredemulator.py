@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -21,7 +20,7 @@ __all__ = ["FactoredEmulator"]
 
 Points = NDArray[np.float64]
 
-WORTHWHILE = 4  # times fewer bins, for which bins that are alike are taken together
+WORTHWHILE = 3  # times fewer bins, for which bins that are alike are taken together
 STEP = 1e-6  # of the unit cube: priors' quantile functions, which may be the user's own, are differenced
 
 
@@ -52,13 +51,12 @@ class FactoredEmulator(SpectrumEmulator):
         """Principal components of all parts together."""
         return sum(m.components for m in self.maps)
 
-    @functools.cached_property
-    def coarse(self) -> FactoredEmulator:
+    def coarse(self, lost: float) -> FactoredEmulator:
         """A far cheaper one of nearly the same likelihood: see `alike.alike`; itself where there is none."""
         noise, n = self._noise, self._noise.n_bins
         changes = [np.flatnonzero(np.diff(scale.bins)) + 1 for scale in self.factors.scales]
         edges = np.unique(np.concatenate([[0, n], *changes, [s.stop for s in noise.observation.slices]])).astype(int)
-        starts = alike(self.maps, edges.tolist())
+        starts = alike(self.maps, edges.tolist(), lost)
         if WORTHWHILE * len(starts) > n:
             return self
         maps = [curve.grouped(starts) for curve in self.maps]

@@ -53,6 +53,8 @@ ASTRAY = 3.0  # times the least error in log L, from which a population is where
 RESOLVED = 1000  # curves that resolve a narrow line over a whole band, in two parameters
 HOPE = 4  # steps in which the likelihood's power must have doubled by then
 WALKERS, MOVES = 600, 8  # of the population that a step is drawn from
+# of what bins tell: where a posterior is sought, where it is known, and with a small power of the likelihood
+LOST, LEAST_LOST, MOST_LOST = 3e-3, 3e-4, 0.03
 FEW = 4  # moves from the coarse emulator's posterior to the emulator's
 ACCURACY = (0.05, 0.3)  # error in log L, at least and at most, that ends a search
 HOPELESS = 1.0  # error in log L beyond which the emulated posterior is none to draw from
@@ -234,8 +236,9 @@ class FactoredSearch:
         Unless `trusted`, the likelihood's power is at first what the maps' own errors allow, as in every other search.
         """
         rng = self._problem.streams.numpy("search")
-        self._rough = self._sought(ConditionedNorms(self.emulator.coarse), rng, WALKERS, MOVES)
-        self._population = self._refined(self._rough, rng)
+        coarse = ConditionedNorms(self.emulator.coarse(LOST))
+        self._rough = self._sought(coarse, rng, WALKERS, MOVES)
+        self._population = self._refined(self._rough, coarse, rng)
         self._learn(self._population.u)
         # others' spectra have taught it: the first whole ones of this say whether that is enough
         self._trusted = 1.0 if trusted else self._power_of_maps
@@ -282,13 +285,13 @@ class FactoredSearch:
             power = self._power_of_maps
         rng = problem.streams.numpy("search", number)
         with problem.progress.task(f"search {number}: sampling the emulator", 1, "ensemble"):
-            coarse = ConditionedNorms(self.emulator.coarse, power)
+            coarse = ConditionedNorms(self.emulator.coarse(min(LOST / power, MOST_LOST)), power)
             self._rough = (
                 self._rough.moved(coarse.log_likelihood, rng, size=WALKERS, moves=MOVES, coordinates=coarse)
                 if known
                 else self._sought(coarse, rng, WALKERS, MOVES)
             )
-            self._population = self._refined(self._rough, rng, power)
+            self._population = self._refined(self._rough, coarse, rng)
         points = self._population.u
         checked = points[rng.choice(len(points), CHECKS, replace=False)]
         new = problem.simulate(checked, "search")
@@ -379,16 +382,16 @@ class FactoredSearch:
 
     def sample(self, rng: np.random.Generator) -> Points:
         """Points (n, d) of the emulated posterior, sought in the whole prior."""
-        return self._refined(self._sought(ConditionedNorms(self.emulator.coarse), rng), rng).u
+        coarse = ConditionedNorms(self.emulator.coarse(LOST))
+        return self._refined(self._sought(coarse, rng), coarse, rng).u
 
-    def _refined(self, rough: Population, rng: np.random.Generator, power: float = 1.0) -> Population:
-        """A population of the emulated posterior, its likelihood to a power, from that of the coarse emulator."""
-        emulator = self.emulator
-        if emulator.coarse is emulator:
+    def _refined(self, rough: Population, coarse: ConditionedNorms, rng: np.random.Generator) -> Population:
+        """A population of the emulated posterior, from that of the coarse emulator."""
+        emulator, power = self.emulator.coarse(LEAST_LOST), coarse.power
+        if coarse.emulator is self.emulator:
             return rough
-        coordinates = ConditionedNorms(emulator.coarse, power)
         return rough.moved(
-            lambda u: power * emulator.log_likelihood(u), rng, size=len(rough.u), moves=FEW, coordinates=coordinates
+            lambda u: power * emulator.log_likelihood(u), rng, size=len(rough.u), moves=FEW, coordinates=coarse
         )
 
     def _sought(
@@ -407,7 +410,7 @@ class FactoredSearch:
         """The emulated posterior as a density to draw from."""
         number, streams = len(self.steps), self._problem.streams
         task = self._problem.progress.task("covering the emulated posterior", 1, "ensemble")
-        emulator, conditioned = self.emulator, ConditionedNorms(self.emulator.coarse)
+        conditioned, emulator = ConditionedNorms(self.emulator.coarse(LOST)), self.emulator.coarse(LEAST_LOST)
 
         def log_density(v: Points) -> Points:
             u, volume = conditioned.inverse(v)
@@ -415,10 +418,11 @@ class FactoredSearch:
 
         with streams.torch("cover", number), task:
             # two that do not know of each other: what one has missed, the other may have found
-            sought = self.sample(streams.numpy("cover", number))
-            points = conditioned.forward(np.concatenate([sought, self._population.u]))[0]
+            rng = streams.numpy("cover", number)
+            sought = self._refined(self._sought(conditioned, rng), conditioned, rng)
+            points = conditioned.forward(np.concatenate([sought.u, self._population.u]))[0]
             cheap = conditioned.log_density
-            whole = cheap if emulator.coarse is emulator else log_density
+            whole = cheap if conditioned.emulator is self.emulator else log_density
             return ConditionedProposal(cover(points, whole, cheap), conditioned)
 
     def recovery(self, n: int = 300) -> Recovery:

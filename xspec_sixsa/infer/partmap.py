@@ -33,7 +33,7 @@ NEGLIGIBLE = 0.05  # error below which no warp is sought
 BETTER = 0.8  # of the error without, that a warp must leave
 AGAIN = 2  # times as many curves as warps were chosen with, with which they are chosen anew
 MOST_LOG = 60.0  # of counts: beyond what single precision holds is no spectrum
-KEPT = 200  # curves that say which bins are alike
+KEPT = 200  # curves, those that matter most, that say how far off a map is and which bins are alike
 LOST = 1e-5  # squared distance per curve, in units of the noise's variance, that principal components may lose
 
 
@@ -140,19 +140,22 @@ class PartMap:
         # counts per unit of y, over the noise that a spectrum so bright would have
         typical = centre.exp() if logarithmic else (0.5 * centre).square()
         unit = (typical if logarithmic else typical.sqrt()) / (variance + typical).sqrt()
-        basis = principal_components((y - centre) * unit, share, LOST, MOST)
-        latents = ((y - centre) * unit) @ basis
+        apart = (y - centre) * unit
+        basis = principal_components(apart, share, LOST, MOST)
+        latents = apart @ basis
         decoder = basis.T / unit
         scales = None if previous is None else previous.regression.scales
         regression = KernelRegression(x, latents, weights, scales, noiseless=True)
-        missed = regression.left_out @ decoder
+        judged = torch.argsort(share, descending=True, stable=True)[:KEPT]
+        missed, raised = regression.left_out[judged] @ decoder, raised[judged]
         if logarithmic:
             change = raised * torch.expm1(missed.clamp(-50, 50))
         else:
-            change = (0.5 * y + 0.5 * missed) ** 2 - raised
+            change = (0.5 * y[judged] + 0.5 * missed) ** 2 - raised
         squared = (change**2 / (variance + raised)).sum(dim=1)
         # a curve that is far off must not drown the others
-        return _Fit(float((share @ squared.clamp(max=1e6)).sqrt()), logarithmic, centre, decoder, regression)
+        error = (share[judged] @ squared.clamp(max=1e6) / share[judged].sum()).sqrt()
+        return _Fit(float(error), logarithmic, centre, decoder, regression)
 
     def lost(self, starts: NDArray[np.int_]) -> Points:
         """What known curves differ by, (groups,), beyond their sums over groups of bins that begin at `starts`.

@@ -175,6 +175,11 @@ class StudentMixture:
         Factor on the scales that expectation maximisation finds (Peel & McLachlan 2000, Stat. Comput. 10, 339).
     """
 
+    _shares: torch.Tensor
+    _means: torch.Tensor
+    _factors: torch.Tensor
+    _inverses: torch.Tensor
+
     def __init__(
         self,
         u: Points,
@@ -199,8 +204,7 @@ class StudentMixture:
             if float(total.mean()) < last + CONVERGED:
                 break
             last = float(total.mean())
-        self._inverses = self._inverses / inflate
-        self._factors = self._factors * inflate
+        self._inverses, self._factors = self._inverses / inflate, self._factors * inflate
 
     def _fit(self, points: torch.Tensor, belongs: torch.Tensor, damped: torch.Tensor) -> None:
         """Shares, means and scales from how much points belong to components, (components, n), outliers damped."""

@@ -21,6 +21,7 @@ __all__ = ["KernelRegression", "principal_components"]
 Points = NDArray[np.float64]
 
 MOST_COMPONENTS = 64
+ROUNDED = 1e-13  # of the largest squared singular value: what lies below is the rounding of double precision
 SCALED_ON = 400  # parameter sets on which length scales are found
 RELEVANT = 0.01  # share of the largest weight from which a parameter set counts for length scales
 SHORTEST_LONGEST = (-3, 5)  # logarithms of length scales, in standard deviations of the points
@@ -173,6 +174,12 @@ def principal_components(y: Tensor, w: Tensor, most_lost: float, most: int = MOS
     if min(y.shape) > 4 * k:
         with Streams(0).torch("principal components"):  # a random sketch: the same for the same spectra
             basis = torch.linalg.qr(torch.svd_lowrank(scaled.float(), q=k, niter=3)[2].double())[0]
+    elif len(scaled) < scaled.shape[1]:
+        # of the spectra's products, a far smaller matrix: what it rounds away is far below what may be lost
+        values, vectors = torch.linalg.eigh(scaled @ scaled.T)
+        seen = int((values > ROUNDED * values[-1]).sum())
+        k = min(k, max(seen, 1))
+        basis = torch.linalg.qr(scaled.T @ vectors[:, -k:].flip(1))[0]
     else:
         basis = torch.linalg.svd(scaled, full_matrices=False)[2][:k].T
     kept = ((scaled @ basis) ** 2).sum(dim=0)
