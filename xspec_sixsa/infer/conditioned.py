@@ -63,7 +63,8 @@ class ConditionedNorms:
         u[:, self._norms] = ndtr(z)[:, None]
         norms = factors.transform(u)[:, self._norms] / emulator.reference[self._parts]
         self._table = torch.tensor(norms.T.copy())
-        self._slopes = self._table.diff(dim=1) / self._spacing
+        self._slopes = self._table.diff(dim=1, append=self._table[:, -1:]) / self._spacing
+        self._rows = TABLE * torch.arange(len(self._norms))
 
     def forward(self, u: Points) -> tuple[Points, Points]:
         """Conditioned points (n, d) of points u (n, d) of the cube, and ``log |du/dv|`` (n,)."""
@@ -154,9 +155,9 @@ class ConditionedNorms:
         """Norms and their slopes at probits of their priors, all (n, norms)."""
         place = (z + REACH + 1) / self._spacing
         row = place.long()
-        norm = torch.arange(z.shape[1])
-        slopes = self._slopes[norm, row]
-        return self._table[norm, row] + slopes * (place - row) * self._spacing, slopes
+        entry = row + self._rows
+        slopes = self._slopes.take(entry)
+        return self._table.take(entry) + slopes * (place - row) * self._spacing, slopes
 
 
 class _Conditional:

@@ -54,6 +54,8 @@ class KernelRegression:
         covariance = spread.T @ (x - self._centre)
         covariance += 1e-12 * max(np.trace(covariance), 1e-300) * np.eye(x.shape[1])
         self._factor = np.linalg.cholesky(covariance)
+        self._inverse = np.linalg.inv(self._factor).T
+        self._pairs = torch.triu_indices(x.shape[1], x.shape[1])
         points, w = self._coordinates(x), torch.tensor(weights / weights.sum())
         trend = self._trend(points)
         gram = trend.T @ (w[:, None] * trend)
@@ -65,7 +67,8 @@ class KernelRegression:
         chosen = torch.linspace(0, relevant - 1, min(SCALED_ON, relevant)).long()
         best = torch.argsort(w, descending=True, stable=True)[chosen]
         self.scales = _length_scales(points[best], residual[best], scales, noiseless)
-        scaled = points / self.scales[:-1].exp()
+        self._widths = self.scales[:-1].exp()
+        scaled = points / self._widths
         self._points = torch.cat([scaled, -0.5 * (scaled * scaled).sum(1, keepdim=True)], dim=1).T.contiguous()
         kernel = self._kernel(points)
         kernel.diagonal().add_(float(self.scales[-1].exp()) + 1e-10)
@@ -75,17 +78,16 @@ class KernelRegression:
 
     def _kernel(self, x: Tensor) -> Tensor:
         """Kernels (n, centres) at whitened points (n, d): the squared distance's three terms in one product."""
-        x = x / self.scales[:-1].exp()
-        extended = torch.cat([x, torch.ones(len(x), 1, dtype=x.dtype)], dim=1)
+        x = x / self._widths
+        extended = torch.cat([x, x.new_ones(len(x), 1)], dim=1)
         return torch.addmm(-0.5 * (x * x).sum(1, keepdim=True), extended, self._points).exp_()
 
     def _coordinates(self, x: Points) -> Tensor:
-        return torch.tensor(np.linalg.solve(self._factor, (x - self._centre).T).T)
+        return torch.tensor((x - self._centre) @ self._inverse)
 
-    @staticmethod
-    def _trend(x: Tensor) -> Tensor:
-        i, j = torch.triu_indices(x.shape[1], x.shape[1])
-        return torch.cat([torch.ones(len(x), 1, dtype=x.dtype), x, x[:, i] * x[:, j]], dim=1)
+    def _trend(self, x: Tensor) -> Tensor:
+        first, second = (x.index_select(1, column) for column in self._pairs)
+        return torch.cat([x.new_ones(len(x), 1), x, first * second], dim=1)
 
     @functools.cached_property
     def left_out(self) -> Tensor:
@@ -99,7 +101,7 @@ class KernelRegression:
         """Covariance (n, n) of the errors at points x (n, d), summed over the vectors' entries."""
         kernels = self._kernel(self._coordinates(x))
         told = torch.linalg.solve_triangular(self._cholesky, kernels.T, upper=False)
-        scaled = self._coordinates(x) / self.scales[:-1].exp()
+        scaled = self._coordinates(x) / self._widths
         prior = (-0.5 * torch.cdist(scaled, scaled) ** 2).exp()
         return self._spread * (prior - told.T @ told)
 
