@@ -30,10 +30,10 @@ def alike(maps: Sequence[PartMap], edges: Sequence[int], lost: float) -> NDArray
     edges : sequence of int
         Ascending, from 0 to the number of bins: no group goes across.
     lost : float
-        Share of the squared distances between curves, in units of the noise, that may be lost.
+        Share of a curve's squared distance from the typical one, in units of noise, that may be lost.
     """
     bins = np.arange(edges[-1])
-    allowed = lost * sum(m.lost(np.array(edges[:-1])).sum() for m in maps) / len(bins)
+    allowed = lost / len(bins)
     first, together = np.ones(len(bins), dtype=bool), np.ones(len(bins), dtype=bool)
     size = 2
     while size <= MOST:

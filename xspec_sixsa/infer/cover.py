@@ -32,6 +32,7 @@ COVERED = 20000  # draws that judge a cover, and that the next is fitted to
 COMPONENTS = (5, 10, 10, 20, 20, 40, 40)  # of the covers tried, in turn
 ENOUGH_COVER = 0.5  # effective emulated draws per draw
 PATIENCE = 2  # covers in a row that are no better
+AS_ROUGH = 0.8  # of the rough share: with less, the rough likelihood has misled
 POOR_COVER = 0.1  # below which moves cost less than rejection
 
 
@@ -52,11 +53,25 @@ def cover(
     rough : callable, optional
         Nearly the same, for less: it judges covers in its place.
     """
+    best, best_share = _best_of(points, rough or log_likelihood)
+    if rough is not None:
+        u, log_weights = weighed(best, log_likelihood, COVERED)
+        best_share, before = effective_sample_size(log_weights) / len(u), best_share
+        if best_share < AS_ROUGH * before:
+            best, best_share = _best_of(_resample(u, log_weights, COVERED // 2), log_likelihood)
+    log.info("the cover's draws of the emulated posterior are %.2g %% effective", 100 * best_share)
+    if best_share < POOR_COVER:
+        return MovedProposal(best, log_likelihood)
+    return RejectionProposal(best, log_likelihood)
+
+
+def _best_of(points: Points, log_likelihood: Callable[[Points], Points]) -> tuple[Proposal, float]:
+    """The best of several covers, and what share of its draws is effective."""
     best: Proposal = Cover(points).proposal
     best_share, failures = 0.0, 0
     for components in COMPONENTS:
         tried = Cover(points, components).proposal
-        u, log_weights = weighed(tried, rough or log_likelihood, COVERED)
+        u, log_weights = weighed(tried, log_likelihood, COVERED)
         share = effective_sample_size(log_weights) / len(u)
         failures = 0 if share > best_share else failures + 1
         if share > best_share:
@@ -64,10 +79,7 @@ def cover(
         if best_share > ENOUGH_COVER or failures == PATIENCE:
             break
         points = _resample(u, log_weights, COVERED // 2)
-    log.info("the cover's draws of the emulated posterior are %.2g %% effective", 100 * best_share)
-    if best_share < POOR_COVER:
-        return MovedProposal(best, log_likelihood)
-    return RejectionProposal(best, log_likelihood)
+    return best, best_share
 
 
 class Cover:

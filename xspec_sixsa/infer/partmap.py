@@ -123,6 +123,11 @@ class PartMap:
         known = np.sort(np.argsort(-weights, kind="stable")[:KEPT])
         self._known = (counts[known].clamp(min=0) + self._floor).numpy()
         self._shares, self._variance = weights[known] / weights[known].sum(), variance
+        # of its own distance from the others, or of the noise: curves far from the posterior must not speak for it
+        typical = self._shares @ self._known
+        distances = ((self._known - typical) ** 2 / (variance + typical)).sum(axis=1)
+        self._shares /= np.maximum(distances, 1.0)
+        self._typical = typical
 
     def _fitted(
         self,
@@ -160,12 +165,12 @@ class PartMap:
     def lost(self, starts: NDArray[np.int_]) -> Points:
         """What known curves differ by, (groups,), beyond their sums over groups of bins that begin at `starts`.
 
-        In units of the noise's variance, averaged over the curves that matter.
+        The share of their squared distances from the typical one, in units of noise, averaged over curves that matter.
         """
         if self._constant is not None:
             return np.zeros(len(starts))
         widths = np.diff(starts, append=len(self._variance))
-        typical = self._shares @ self._known
+        typical = self._typical
         told = np.repeat(np.add.reduceat(self._known, starts, axis=1), widths, axis=1)
         told *= typical / np.repeat(np.add.reduceat(typical, starts), widths)
         lost: Points = self._shares @ (self._known - told) ** 2 / (self._variance + typical)
@@ -184,6 +189,7 @@ class PartMap:
             return other
         other._known = np.add.reduceat(self._known, starts, axis=1)
         other._variance = np.add.reduceat(self._variance, starts)
+        other._typical = np.add.reduceat(self._typical, starts)
         root = (self._centre / 2).clamp(min=0)
         total = summed(self._centre.exp() if self.logarithmic else root.square())
         if self.logarithmic:

@@ -6,6 +6,7 @@ summed over its own groups and scaled to its own exposure: nothing is evaluated 
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 from collections.abc import Callable
@@ -55,6 +56,10 @@ class Fold:
         return np.add.reduceat(counts[:, self.channels].astype(float), self.starts, axis=1) * self.scale
 
 
+def _out_of_reach(*_: Any) -> Points:
+    raise RuntimeError("A copy of a library of curves cannot measure: give it a `measure`.")
+
+
 class CurveLibrary:
     """What has been measured of the parts' curves, in the channels of the response.
 
@@ -77,6 +82,12 @@ class CurveLibrary:
         self.factors, self.measure = factors, measure or factors.curves
         self.known = list(factors.known)
         self.maps: list[PartMap] = []
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What other machines can have: all but what measures, which they are given another of."""
+        factors = copy.copy(self.factors)
+        factors._measure = _out_of_reach
+        return self.__dict__ | {"factors": factors, "measure": _out_of_reach}
 
     def __len__(self) -> int:
         return sum(len(self.known[parts[0]][0]) for parts in self.factors.sharing)

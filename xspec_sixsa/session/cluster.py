@@ -99,6 +99,13 @@ class Cluster:
             self._client[1].close()
         self._client = None
 
+    @staticmethod
+    def packed(what: Any) -> bytes:
+        """Pickled, functions of the user's own by value: `pickle.loads` reads it where cloudpickle is installed."""
+        import cloudpickle
+
+        return bytes(cloudpickle.dumps(what))
+
     def evaluate(self, saved: SavedSession, theta: np.ndarray) -> Rows:
         """Evaluate parameter sets (n, d) inside the limits; as `Backend.evaluate`.
 

@@ -1,7 +1,8 @@
-"""Forked processes that each do a share of a survey's spectra, and ask their parent for every evaluation.
+"""Processes that each do a share of a survey's spectra, and ask their parent for every evaluation.
 
 Only the parent evaluates, counts and keeps a checkpoint; what a spectrum's inference does beside (populations, covers,
-densities, files) its own process does. Answers do not depend on how many processes there are.
+densities, files) its own process does: a fork of this one, or a process of a Dask cluster's worker. Answers do not
+depend on how many processes there are.
 """
 
 from __future__ import annotations
@@ -13,17 +14,22 @@ import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import Connection
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xspec_sixsa.common.cores import keep_to_one_core
 from xspec_sixsa.infer.sharedcurves import CurveLibrary
+from xspec_sixsa.session.cluster import Cluster
 from xspec_sixsa.survey.member import Member, Plan
 from xspec_sixsa.survey.template import Observed
 
-__all__ = ["Crew", "Failure"]
+if TYPE_CHECKING:
+    from distributed import Actor, Client
+
+__all__ = ["Crew", "Failure", "LostWorkerError", "work"]
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +38,83 @@ Points = NDArray[np.float64]
 
 class Failure(str):
     """Why a spectrum could not go on: what its member raised."""
+
+
+class LostWorkerError(RuntimeError):
+    """A Dask worker is gone, and what its members knew with it."""
+
+
+class _Hand(Protocol):
+    """A process that answers: what is sent to it, it answers by one message."""
+
+    def send(self, message: Any) -> None: ...
+
+    def recv(self) -> Any: ...
+
+    def close(self) -> None: ...
+
+
+class _Fork:
+    """A fork of this process."""
+
+    def __init__(self, others: Sequence[_Fork], *share: Any) -> None:
+        context = multiprocessing.get_context("fork")
+        self._connection, theirs = context.Pipe()
+        ours = [*(other._connection for other in others), self._connection]
+        self._process = context.Process(target=_forked, args=(theirs, ours, *share), daemon=True)
+        self._process.start()
+        theirs.close()
+        self.send = self._connection.send
+
+    def recv(self) -> Any:
+        try:
+            return self._connection.recv()
+        except EOFError:
+            self._process.join()
+            raise RuntimeError(
+                f"A process of the survey died (exit code {self._process.exitcode}): memory ran out, or it was killed. "
+                "What is finished is kept: go on with resume=True (--resume), with fewer workers."
+            ) from None
+
+    def close(self) -> None:
+        self._connection.close()  # what it waits for ends with it
+        self._process.join(5.0)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+
+
+class _Remote:
+    """A process of a Dask worker."""
+
+    def __init__(self, client: Client, address: str, setup: bytes) -> None:
+        from xspec_sixsa.survey.remote import Slot
+
+        self._address = address
+        self._future = client.submit(Slot, setup, actor=True, workers=[address], pure=False, allow_other_workers=False)
+        self._actor: Actor | None = None
+        self._answer: Any = None
+
+    def _asked(self, call: Callable[[], Any]) -> Any:
+        try:
+            return call()
+        except Exception as error:
+            raise LostWorkerError(f"The Dask worker {self._address} is lost ({error})") from error
+
+    def send(self, message: Any) -> None:
+        if self._actor is None:
+            self._actor = self._asked(self._future.result)
+        actor = self._actor
+        self._answer = self._asked(lambda: actor.exchange(message))
+
+    def recv(self) -> Any:
+        return self._asked(self._answer.result)
+
+    def close(self) -> None:
+        with contextlib.suppress(Exception):  # it is gone already
+            if self._actor is not None:
+                self._actor.close().result(timeout=5.0)
+            self._future.cancel()
 
 
 class Crew:
@@ -46,6 +129,18 @@ class Crew:
     evaluate : callable
         As for `Member`.
     workers : int
+        Forks, without a cluster.
+    folder : Path
+        Of the survey: members write there.
+    cluster : Cluster, optional
+        One process for each of its workers' threads.
+
+    Raises
+    ------
+    ValueError
+        Where a worker of the cluster does not see the folder.
+    LostWorkerError
+        Here, and by `ask`.
     """
 
     def __init__(
@@ -55,32 +150,45 @@ class Crew:
         library: CurveLibrary,
         evaluate: Callable[[Points, str], NDArray[np.floating]],
         workers: int,
+        folder: Path,
+        cluster: Cluster | None = None,
     ) -> None:
         self._services: dict[str, Callable[..., Any]] = {"curves": library.curves, "evaluate": evaluate}
-        self._workers: list[tuple[Connection, Any, list[int]]] = []
-        context = multiprocessing.get_context("fork")
+        self._hands: list[tuple[_Hand, list[int]]] = []
+        if cluster is not None:
+            threads = cluster.connect().nthreads()
+            slots = [address for address, n in sorted(threads.items()) for _ in range(n)]
+            workers = len(slots)
         n = min(max(workers, 1), len(observed))
+        forks: list[_Fork] = []
         for w in range(n):
             numbers = list(range(w, len(observed), n))
-            ours, theirs = context.Pipe()
-            others = [connection for connection, _, _ in self._workers]
-            share = {k: observed[k] for k in numbers}
-            arguments = (theirs, [*others, ours], plan, share, library)
-            process = context.Process(target=_work, args=arguments, daemon=True)
-            process.start()
-            theirs.close()
-            self._workers.append((ours, process, numbers))
+            share = (plan, {k: observed[k] for k in numbers}, library)
+            if cluster is None or not slots:
+                forks.append(_Fork(forks, *share))
+                self._hands.append((forks[-1], numbers))
+            else:
+                self._hands.append((_Remote(cluster.connect(), slots[w], cluster.packed((folder, *share))), numbers))
+        if cluster is not None and slots:
+            self._welcome(folder)
+
+    def _welcome(self, folder: Path) -> None:
+        for hand, _ in self._hands:
+            hand.send("ready?")
+        complaints = [complaint for complaint in (hand.recv() for hand, _ in self._hands) if complaint]
+        if complaints:
+            self.__exit__()
+            raise ValueError(
+                f"A Dask worker does not see {folder} ({complaints[0]}), where a spectrum's own files go: give an "
+                "output folder on a file system that all workers share."
+            )
 
     def __enter__(self) -> Crew:
         return self
 
     def __exit__(self, *_: Any) -> None:
-        for connection, process, _numbers in self._workers:
-            connection.close()  # what it waits for ends with it
-            process.join(5.0)
-            if process.is_alive():
-                process.kill()
-                process.join()
+        for hand, _numbers in self._hands:
+            hand.close()
 
     def ask(self, question: str, by_member: Mapping[int, tuple[Any, ...]], *common: Any) -> dict[int, Any]:
         """Have members answer: the name of a method of `Member`, its arguments by member, and those for all.
@@ -91,37 +199,34 @@ class Crew:
             Answers by member's number; a `Failure` where it raised.
         """
         waiting = []
-        for connection, process, members in self._workers:
+        for hand, members in self._hands:
             mine = {k: by_member[k] for k in members if k in by_member}
             if mine:
-                connection.send((question, mine, common))
-                waiting.append((connection, process))
+                hand.send((question, mine, common))
+                waiting.append(hand)
         answers: dict[int, Any] = {}
-        for connection, process in waiting:
-            try:
-                while True:
-                    kind, content = connection.recv()
-                    if kind == "answers":
-                        answers |= content
-                        break
-                    connection.send(self._services[kind](*content))
-            except EOFError:
-                process.join()
-                raise RuntimeError(
-                    f"A process of the survey died (exit code {process.exitcode}): memory ran out, or it was killed. "
-                    "What is finished is kept: go on with resume=True (--resume), with fewer workers."
-                ) from None
+        for hand in waiting:
+            while True:
+                kind, content = hand.recv()
+                if kind == "answers":
+                    answers |= content
+                    break
+                hand.send(self._services[kind](*content))
         return answers
 
 
-def _work(
-    connection: Connection, others: list[Connection], plan: Plan, share: dict[int, Observed], library: CurveLibrary
-) -> None:
-    keep_to_one_core()
-    logging.getLogger("xspec_sixsa").setLevel(logging.ERROR)
+def _forked(connection: Connection, others: list[Connection], *share: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's: it closes the pipe
     for other in others:
         other.close()  # else a pipe would stay open that the parent has closed
+    work(connection, *share)
+    os._exit(0)  # no clean-up of the copy: it holds XSPEC's and the parent's open files
+
+
+def work(connection: Connection, plan: Plan, share: dict[int, Observed], library: CurveLibrary) -> None:
+    """Answer what `Crew.ask` asks, until the other side is gone."""
+    keep_to_one_core()
+    logging.getLogger("xspec_sixsa").setLevel(logging.ERROR)
 
     def remote(kind: str) -> Callable[..., Any]:
         def call(*arguments: Any) -> Any:
@@ -145,4 +250,3 @@ def _work(
                     log.debug("%s: %s", share[k].entry.name, error, exc_info=True)
                     answers[k] = Failure(str(error) or type(error).__name__)
             connection.send(("answers", answers))
-    os._exit(0)  # no clean-up of the copy: it holds XSPEC's and the parent's open files

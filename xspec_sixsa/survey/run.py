@@ -27,7 +27,7 @@ from xspec_sixsa.priors import save_toml
 from xspec_sixsa.result import Result
 from xspec_sixsa.run.model import RecordedModel
 from xspec_sixsa.survey.catalogue import Row, failed_row, make_table, row_of, write_table
-from xspec_sixsa.survey.crew import Crew, Failure
+from xspec_sixsa.survey.crew import Crew, Failure, LostWorkerError
 from xspec_sixsa.survey.entries import Entry
 from xspec_sixsa.survey.fluxes import flux_name, flux_row
 from xspec_sixsa.survey.folder import CHECKPOINT, SPECTRA
@@ -46,6 +46,7 @@ Points = NDArray[np.float64]
 
 EXACT_DRAWS = 110  # effective ones for a spectrum: its emulator has learned from others, too, and is seldom far off
 FINISHED = "rows.json"  # of a batch
+LOST_WORKERS = 3  # of a cluster, that a batch is begun again for
 AGREES = 1e-6  # of the best statistic: XSPEC's own, with the spectrum loaded
 
 
@@ -106,7 +107,7 @@ class _Survey:
                 else:
                     groups.setdefault(observed.response.key, []).append(observed)
         for k, group in enumerate(groups.values(), start=1):
-            found, spent = self._group(group, folder / f"response_{k}", Streams(self._record["seed"]), number)
+            found, spent = self._sure_group(group, folder / f"response_{k}", number)
             rows |= found
             evaluations.update(spent)
         ordered = [rows[entry.name] for entry in entries]
@@ -114,6 +115,15 @@ class _Survey:
         for path in folder.glob("response_*/"):  # what a stopped batch would be resumed with
             shutil.rmtree(path)
         return ordered
+
+    def _sure_group(self, observed: list[Observed], folder: Path, number: int) -> tuple[dict[str, Row], Counter[str]]:
+        """As `_group`; where a cluster's worker is lost, again with those that are left, from what is evaluated."""
+        for _ in range(LOST_WORKERS):
+            try:
+                return self._group(observed, folder, Streams(self._record["seed"]), number)
+            except LostWorkerError as lost:
+                log.warning("%s: its spectra are done anew by the others, from what is evaluated.", lost)
+        return self._group(observed, folder, Streams(self._record["seed"]), number)
 
     def _group(
         self, observed: list[Observed], folder: Path, streams: Streams, number: int
@@ -189,7 +199,8 @@ class _Survey:
         began: float,
     ) -> dict[str, Row]:
         budget = int(self._settings.budget * len(observed))
-        with Crew(plan, observed, library, evaluate, self._template.session.workers) as crew:
+        session = self._template.session
+        with Crew(plan, observed, library, evaluate, session.workers, self._folder, session.cluster) as crew:
             shared = SharedDraws(crew, plan, len(observed), evaluate, streams, number, budget)
             shared.run(self._progress)
             living = {k: () for k in range(len(observed)) if k not in shared.failed}
