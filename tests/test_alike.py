@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from toy import noise, observation
@@ -9,6 +11,8 @@ from toy import noise, observation
 from xspec_sixsa.common.seeding import Streams
 from xspec_sixsa.infer.alike import alike
 from xspec_sixsa.infer.conditioned import ConditionedNorms
+from xspec_sixsa.infer.cover import cover
+from xspec_sixsa.infer.emulatedproposal import RejectionProposal
 from xspec_sixsa.infer.factoredemulator import FactoredEmulator
 from xspec_sixsa.infer.factors import Hints, find_factors
 from xspec_sixsa.infer.noise import Noise
@@ -160,3 +164,19 @@ def test_coordinates_of_the_coarse_change_no_posterior(emulator: FactoredEmulato
     by_volume, error = 0.9**4 * np.exp(volume).mean(), 0.9**4 * np.exp(volume).std() / 200
     assert abs(by_volume - counted) < 5 * (error + np.sqrt(counted / 40000))
     np.testing.assert_allclose(conditioned.forward(u)[0], v, atol=1e-4)  # single precision places the norms
+
+
+def test_a_rough_likelihood_that_misleads_costs_no_coverage() -> None:
+    def narrow(centre: float) -> Callable[[np.ndarray], np.ndarray]:
+        return lambda u: -0.5 * (((u - centre) / 0.02) ** 2).sum(axis=1)
+
+    rng = np.random.default_rng(6)
+    points = np.clip(0.5 + 0.02 * rng.standard_normal((1000, 3)), 0.01, 0.99)
+    with Streams(2).torch("cover"):
+        proposal = cover(points, narrow(0.5), narrow(0.56))  # three standard deviations off in every parameter
+        u = proposal.draw(2000)
+    assert isinstance(proposal, RejectionProposal)
+    # what covers the rough one has a draw in a thousand here
+    assert proposal.acceptance > 0.2
+    assert abs(proposal.log_norm - 3 * np.log(0.02 * np.sqrt(2 * np.pi))) < 5 * proposal.log_norm_err + 0.005  # capped
+    np.testing.assert_allclose(u.std(axis=0), 0.02, rtol=5 / np.sqrt(2 * 2000))

@@ -23,7 +23,7 @@ import xspec_sixsa as sixsa
 from xspec_sixsa.common.files import working_directory
 from xspec_sixsa.survey.remote import Slot
 
-NAMES = ("first", "second", "third")
+NAMES = ("first", "second")
 
 
 @pytest.fixture(scope="module")

@@ -58,7 +58,8 @@ def cover(
         u, log_weights = weighed(best, log_likelihood, COVERED)
         best_share, before = effective_sample_size(log_weights) / len(u), best_share
         if best_share < AS_ROUGH * before:
-            best, best_share = _best_of(_resample(u, log_weights, COVERED // 2), log_likelihood)
+            other, share = _best_of(_resample(u, log_weights, COVERED // 2), log_likelihood)
+            best, best_share = (other, share) if share > best_share else (best, best_share)
     log.info("the cover's draws of the emulated posterior are %.2g %% effective", 100 * best_share)
     if best_share < POOR_COVER:
         return MovedProposal(best, log_likelihood)

@@ -422,8 +422,8 @@ class FactoredSearch:
             sought = self._refined(self._sought(conditioned, rng), conditioned, rng)
             points = conditioned.forward(np.concatenate([sought.u, self._population.u]))[0]
             cheap = conditioned.log_density
-            whole = cheap if conditioned.emulator is self.emulator else log_density
-            return ConditionedProposal(cover(points, whole, cheap), conditioned)
+            found = cover(points, cheap) if conditioned.emulator is self.emulator else cover(points, log_density, cheap)
+            return ConditionedProposal(found, conditioned)
 
     def recovery(self, n: int = 300) -> Recovery:
         """`FactoredEmulator.recovery`, against `n` spectra of the emulated posterior."""

@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 
 Points = NDArray[np.float64]
 
+LOOK = 2.0  # seconds of waiting for a Dask worker, after which it is looked for
+
 
 class Failure(str):
     """Why a spectrum could not go on: what its member raised."""
@@ -90,25 +92,32 @@ class _Remote:
     def __init__(self, client: Client, address: str, setup: bytes) -> None:
         from xspec_sixsa.survey.remote import Slot
 
-        self._address = address
+        self._client, self._address = client, address
         self._future = client.submit(Slot, setup, actor=True, workers=[address], pure=False, allow_other_workers=False)
         self._actor: Actor | None = None
         self._answer: Any = None
 
-    def _asked(self, call: Callable[[], Any]) -> Any:
+    def _asked(self, call: Callable[[float], Any]) -> Any:
+        """What a call gives, which is asked again until then: Dask does not tell an actor's client that it is gone."""
         try:
-            return call()
+            while True:
+                try:
+                    with self._client.as_current():  # else an actor takes the parent's, which answers nobody here
+                        return call(LOOK)
+                except TimeoutError:
+                    if self._address not in self._client.nthreads():
+                        raise ConnectionError("the scheduler knows it no more") from None
         except Exception as error:
             raise LostWorkerError(f"The Dask worker {self._address} is lost ({error})") from error
 
     def send(self, message: Any) -> None:
         if self._actor is None:
-            self._actor = self._asked(self._future.result)
-        actor = self._actor
-        self._answer = self._asked(lambda: actor.exchange(message))
+            self._actor = self._asked(lambda timeout: self._future.result(timeout))
+        with self._client.as_current():
+            self._answer = self._actor.exchange(message)
 
     def recv(self) -> Any:
-        return self._asked(self._answer.result)
+        return self._asked(lambda timeout: self._answer.result(timeout))
 
     def close(self) -> None:
         with contextlib.suppress(Exception):  # it is gone already

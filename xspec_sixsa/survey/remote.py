@@ -54,6 +54,8 @@ class Slot:
             self._process.kill()
         self._process.wait()
 
+    __del__ = close  # where the other side is gone before it has had the actor
+
 
 def _serve(connection: Connection) -> None:
     from xspec_sixsa.survey.crew import work
