@@ -171,7 +171,7 @@ class StudentMixture:
     coordinates : Coordinates, optional
         In which the mixture is fitted; default: the points' own `Straightening`.
     dof : float, default 8
-    inflate : float, default 1.15
+    inflate : float, default 1.25
         Factor on the scales that expectation maximisation finds (Peel & McLachlan 2000, Stat. Comput. 10, 339).
     """
 
@@ -186,7 +186,7 @@ class StudentMixture:
         components: int,
         coordinates: Coordinates | None = None,
         dof: float = 8.0,
-        inflate: float = 1.15,
+        inflate: float = 1.25,
     ) -> None:
         self._coordinates, self._dof = Straightening(u) if coordinates is None else coordinates, dof
         points, d = torch.tensor(self._coordinates.forward(u)), u.shape[1]
