@@ -21,7 +21,7 @@ from small_session import fresh, power_law_run
 
 import xspec_sixsa as sixsa
 from xspec_sixsa.common.files import working_directory
-from xspec_sixsa.survey.remote import Slot
+from xspec_sixsa.survey.slot import Slot
 
 NAMES = ("first", "second")
 

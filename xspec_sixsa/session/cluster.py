@@ -101,10 +101,10 @@ class Cluster:
 
     @staticmethod
     def packed(what: Any) -> bytes:
-        """Pickled, functions of the user's own by value: `pickle.loads` reads it where cloudpickle is installed."""
-        import cloudpickle
+        """Pickled, functions of the user's own by value: `pickle.loads` reads it where Dask is installed."""
+        from distributed.protocol.pickle import dumps
 
-        return bytes(cloudpickle.dumps(what))
+        return bytes(dumps(what))
 
     def evaluate(self, saved: SavedSession, theta: np.ndarray) -> Rows:
         """Evaluate parameter sets (n, d) inside the limits; as `Backend.evaluate`.

@@ -24,6 +24,7 @@ from xspec_sixsa.common.cores import keep_to_one_core
 from xspec_sixsa.infer.sharedcurves import CurveLibrary
 from xspec_sixsa.session.cluster import Cluster
 from xspec_sixsa.survey.member import Member, Plan
+from xspec_sixsa.survey.slot import Slot
 from xspec_sixsa.survey.template import Observed
 
 if TYPE_CHECKING:
@@ -90,8 +91,6 @@ class _Remote:
     """A process of a Dask worker."""
 
     def __init__(self, client: Client, address: str, setup: bytes) -> None:
-        from xspec_sixsa.survey.remote import Slot
-
         self._client, self._address = client, address
         self._future = client.submit(Slot, setup, actor=True, workers=[address], pure=False, allow_other_workers=False)
         self._actor: Actor | None = None
