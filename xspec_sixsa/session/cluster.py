@@ -7,18 +7,15 @@ hang of a model costs one evaluation, as in this machine's own workers.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
-import subprocess
-import sys
 import threading
-from multiprocessing.connection import Pipe
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from xspec_sixsa.session.saved import SavedSession
+from xspec_sixsa.session.served import Served
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -146,7 +143,7 @@ class Cluster:
         return np.concatenate(counts), np.concatenate(statistic), [reason for part in reasons for reason in part]
 
 
-class Copy:
+class Copy(Served):
     """A process with the session made again; ended when this object is.
 
     Parameters
@@ -160,32 +157,14 @@ class Copy:
     """
 
     def __init__(self, saved: SavedSession) -> None:
+        super().__init__("xspec_sixsa.session.remote")
         self.key = saved.key
-        self._connection, theirs = Pipe()
-        command = [sys.executable, "-m", "xspec_sixsa.session.remote", str(theirs.fileno())]
-        self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
-        theirs.close()
-        self.complaint: str = self._ask(saved)
+        self.complaint: str = self.ask(saved)
 
     def evaluate(self, theta: np.ndarray) -> Rows:
         """As `Backend.evaluate`."""
-        answer: Rows = self._ask(theta)
+        answer: Rows = self.ask(theta)
         return answer
-
-    def _ask(self, question: Any) -> Any:
-        try:
-            self._connection.send(question)
-            return self._connection.recv()
-        except (EOFError, OSError) as error:
-            self.close()
-            raise RuntimeError(f"its process died (exit code {self._process.returncode})") from error
-
-    def close(self) -> None:
-        """End the process."""
-        self._connection.close()
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
-        self._process.wait()
 
 
 _idle: list[Copy] = []

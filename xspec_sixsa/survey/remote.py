@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pickle
 import sys
 from multiprocessing.connection import Connection
 
@@ -16,7 +15,7 @@ __all__ = ["serve"]
 def serve(connection: Connection) -> None:
     """Answer as a crew's hand, where the survey's folder is to be seen; else say that it is not."""
     with contextlib.suppress(EOFError, OSError):
-        folder, *share = pickle.loads(connection.recv_bytes())
+        folder, *share = connection.recv()
         connection.recv()
         connection.send("" if folder.is_dir() else f"{os.uname().nodename} has no such folder")
         work(connection, *share)
