@@ -5,6 +5,7 @@ Draws come from torch's default generator (see `seeding.Streams.torch`).
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -13,7 +14,6 @@ import torch
 import zuko
 from numpy.typing import NDArray
 from scipy import stats
-from scipy.cluster.vq import kmeans2
 from scipy.special import gammaln, logsumexp
 
 from xspec_sixsa.common.fitstatistic import CHUNK
@@ -34,10 +34,6 @@ __all__ = [
 ]
 
 Points = NDArray[np.float64]
-
-STEPS, CONVERGED = 50, 1e-3  # of expectation maximisation, which ends when it gains no more log density a point
-LEAST_SCALE = 1e-5  # of a component, squared, in the variance of all points
-LEAST_SHARE = 1e-9  # of the points that belong to a component
 
 
 class Proposal(Protocol):
@@ -171,14 +167,9 @@ class StudentMixture:
     coordinates : Coordinates, optional
         In which the mixture is fitted; default: the points' own `Straightening`.
     dof : float, default 8
-    inflate : float, default 1.25
-        Factor on the scales that expectation maximisation finds (Peel & McLachlan 2000, Stat. Comput. 10, 339).
+    inflate : float, default 1.15
+        Factor on the components' scales, which a Gaussian mixture is fitted for (expectation maximisation).
     """
-
-    _shares: torch.Tensor
-    _means: torch.Tensor
-    _factors: torch.Tensor
-    _inverses: torch.Tensor
 
     def __init__(
         self,
@@ -186,48 +177,25 @@ class StudentMixture:
         components: int,
         coordinates: Coordinates | None = None,
         dof: float = 8.0,
-        inflate: float = 1.25,
+        inflate: float = 1.15,
     ) -> None:
+        from sklearn.mixture import GaussianMixture
+
         self._coordinates, self._dof = Straightening(u) if coordinates is None else coordinates, dof
-        points, d = torch.tensor(self._coordinates.forward(u)), u.shape[1]
+        seed = int(torch.randint(2**31, (1,)))
+        fitted = GaussianMixture(components, reg_covar=1e-5, init_params="k-means++", random_state=seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a mixture that has not quite converged covers as well
+            fitted.fit(self._coordinates.forward(u))
+        self._shares, self._means = torch.tensor(fitted.weights_), torch.tensor(fitted.means_)
+        self._factors = torch.linalg.cholesky(torch.tensor(fitted.covariances_)) * inflate
+        d = u.shape[1]
+        self._inverses = torch.linalg.solve_triangular(
+            self._factors, torch.eye(d, dtype=torch.float64).expand_as(self._factors), upper=False
+        )
         self._half = (dof + d) / 2
-        self._norm = gammaln(self._half) - gammaln(dof / 2) - d / 2 * np.log(dof * np.pi)
-        near = torch.tensor(kmeans2(points, components, minit="++", rng=int(torch.randint(2**31, (1,))))[1]).long()
-        belongs, last = torch.nn.functional.one_hot(near, components).double().T, -np.inf
-        damped = belongs
-        for _ in range(STEPS):
-            self._fit(points, belongs, damped)
-            log_densities = self._log_densities(points)
-            total = torch.logsumexp(log_densities, dim=0)
-            belongs = (log_densities - total).exp()
-            damped = belongs * (dof + d) / (dof + self._squares(points))
-            if float(total.mean()) < last + CONVERGED:
-                break
-            last = float(total.mean())
-        self._inverses, self._factors = self._inverses / inflate, self._factors * inflate
-
-    def _fit(self, points: torch.Tensor, belongs: torch.Tensor, damped: torch.Tensor) -> None:
-        """Shares, means and scales from how much points belong to components, (components, n), outliers damped."""
-        held = belongs.sum(dim=1) + LEAST_SHARE * len(points)
-        self._shares = held / held.sum()
-        self._means = damped @ points / damped.sum(dim=1, keepdim=True).clamp(min=LEAST_SHARE)
-        apart = points - self._means[:, None]
-        scales = torch.bmm((damped[:, :, None] * apart).transpose(1, 2), apart) / held[:, None, None]
-        identity = torch.eye(points.shape[1], dtype=torch.float64)
-        self._factors = torch.linalg.cholesky(scales + LEAST_SCALE * identity)
-        self._inverses = torch.linalg.solve_triangular(self._factors, identity.expand_as(scales), upper=False)
-
-    def _squares(self, points: torch.Tensor) -> torch.Tensor:
-        """Squared distances (components, n) in units of the scales."""
-        return torch.stack([
-            ((points - mean) @ inverse.T).square_().sum(dim=1)
-            for mean, inverse in zip(self._means, self._inverses, strict=True)
-        ])  # fmt: skip
-
-    def _log_densities(self, points: torch.Tensor) -> torch.Tensor:
-        """Of the components, their shares included, (components, n)."""
-        norms = self._shares.log() + self._norm - self._factors.diagonal(dim1=1, dim2=2).log().sum(dim=1)
-        return norms[:, None] - self._half * torch.log1p(self._squares(points) / self._dof)
+        norm = gammaln(self._half) - gammaln(dof / 2) - d / 2 * np.log(dof * np.pi)
+        self._norms = self._shares.log() + norm - self._factors.diagonal(dim1=1, dim2=2).log().sum(dim=1)
 
     def draw(self, n: int) -> Points:
         """Points of shape (n, d)."""
@@ -239,8 +207,12 @@ class StudentMixture:
     def log_density(self, u: Points) -> NDArray[np.float64]:
         """Log density in the cube, shape (n,)."""
         w = self._coordinates.forward(u)
-        found: Points = torch.logsumexp(self._log_densities(torch.tensor(w)), dim=0).numpy()
-        return found - self._coordinates.log_volume(u)
+        points = torch.tensor(w)
+        parts = []
+        for norm, mean, inverse in zip(self._norms, self._means, self._inverses, strict=True):
+            squared = ((points - mean) @ inverse.T).square_().sum(dim=1)
+            parts.append(norm - self._half * torch.log1p(squared / self._dof))
+        return torch.logsumexp(torch.stack(parts), dim=0).numpy() - self._coordinates.log_volume(u)
 
 
 def _student(n: int, d: int, dof: float) -> torch.Tensor:
