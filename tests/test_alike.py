@@ -163,7 +163,7 @@ def test_coordinates_of_the_coarse_change_no_posterior(emulator: FactoredEmulato
     counted = ((inside > 0.05) & (inside < 0.95)).all(axis=1).mean()
     by_volume, error = 0.9**4 * np.exp(volume).mean(), 0.9**4 * np.exp(volume).std() / 200
     assert abs(by_volume - counted) < 5 * (error + np.sqrt(counted / 40000))
-    np.testing.assert_allclose(conditioned.forward(u)[0], v, atol=1e-4)  # single precision places the norms
+    np.testing.assert_allclose(conditioned.forward(u)[0], v, atol=1e-6)
 
 
 def test_a_rough_likelihood_that_misleads_costs_no_coverage() -> None:

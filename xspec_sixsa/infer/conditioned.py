@@ -25,7 +25,7 @@ __all__ = ["ConditionedNorms", "ConditionedProposal"]
 
 Points = NDArray[np.float64]
 
-SCORINGS = 4  # of Fisher's steps: one goes at most one unit of the prior
+SCORINGS = 6  # of Fisher's steps: one goes at most one unit of the prior; with 4, corners were lost (twelve_parameters)
 REACH = 7.0  # probits of a norm's prior within which the scoring stays
 TABLE = 1025  # of a norm over its prior, from -REACH - 1 to REACH + 1 in probits
 GROUPS = 50  # of bins, in which norms are scored: a rough answer is as good
@@ -56,15 +56,15 @@ class ConditionedNorms:
         self._size = -(-n // GROUPS)
         self._gaussian = self._grouped(gaussian.double()[None])[0] > 0
         self._any_gaussian = bool(gaussian.any())
-        rows = torch.stack([background, noise.observed[:n].double(), noise.sigma[:n].square()])
-        self._background, self._observed, self._variance = self._grouped(rows).float()
+        self._background, self._observed, self._variance = (
+            self._grouped(row[None])[0] for row in (background, noise.observed[:n].double(), noise.sigma[:n].square())
+        )
         z, self._spacing = np.linspace(-REACH - 1, REACH + 1, TABLE, retstep=True)
         u = np.full((TABLE, factors.dimension), 0.5)
         u[:, self._norms] = ndtr(z)[:, None]
         norms = factors.transform(u)[:, self._norms] / emulator.reference[self._parts]
         self._table = torch.tensor(norms.T.copy())
-        self._slopes = self._table.diff(dim=1, append=self._table[:, -1:]) / self._spacing
-        self._rows = TABLE * torch.arange(len(self._norms))
+        self._slopes = self._table.diff(dim=1) / self._spacing
 
     def forward(self, u: Points) -> tuple[Points, Points]:
         """Conditioned points (n, d) of points u (n, d) of the cube, and ``log |du/dv|`` (n,)."""
@@ -95,7 +95,7 @@ class ConditionedNorms:
     def _log_density(self, v: Points) -> Points:
         parts = self._in_parts(v)
         curves = [self.emulator.of_parts(part) for part in parts]
-        u, volume = self._placed(v, torch.cat([self._grouped(found) for found in curves]))
+        u, volume = self._placed(v, torch.cat([self._grouped(found) for found in curves]).double())
         amplitudes = torch.tensor(self.emulator.amplitudes(u), dtype=torch.float32).split([len(part) for part in parts])
         scored = [
             self._noise.statistics.log_likelihood(torch.bmm(norms[:, None], part)[:, 0])
@@ -108,7 +108,7 @@ class ConditionedNorms:
 
     def _groups(self, u: Points) -> Tensor:
         """Curves of the parts in groups of bins, (n, parts, groups)."""
-        return torch.cat([self._grouped(self.emulator.of_parts(part)) for part in self._in_parts(u)])
+        return torch.cat([self._grouped(self.emulator.of_parts(part)) for part in self._in_parts(u)]).double()
 
     def _placed(self, v: Points, groups: Tensor) -> tuple[Points, Points]:
         """What `inverse` gives, for curves in groups."""
@@ -121,28 +121,25 @@ class ConditionedNorms:
         return u, conditional.log_volume(z, w, s)
 
     def _conditional(self, curves: Tensor) -> _Conditional:
-        """What the observation allows the norms of curves (n, parts, groups): Fisher scoring from their medians.
-
-        In single precision where it is about counts, in double where it is about few numbers.
-        """
-        units = curves[:, self._parts].transpose(0, 1).contiguous()
-        rest = self._background + curves[:, self._others].sum(dim=1)
-        z = torch.zeros(units.shape[1::-1], dtype=torch.float64)
-        prior = torch.eye(len(units), dtype=torch.float64)
+        """What the observation allows the norms of curves (n, parts, groups): Fisher scoring from their medians."""
+        units, rest = curves[:, self._parts], self._background + curves[:, self._others].sum(dim=1)
+        z = torch.zeros(units.shape[:2], dtype=torch.float64)
+        prior = torch.eye(z.shape[1], dtype=torch.float64)
         for step in range(SCORINGS + 1):
             norms, slopes = self._tabulated(z)
-            expected = rest.clone()
-            for norm, unit in zip(norms.T.float(), units, strict=True):
-                expected.addcmul_(norm[:, None], unit)
+            expected = (norms[:, :, None] * units).sum(dim=1).add_(rest)  # of few norms faster than a product
             inverse = expected.clamp(min=LEAST_COUNTS)
             if self._any_gaussian:
                 inverse = torch.where(self._gaussian, self._variance, inverse)
-            scaled = units * inverse.reciprocal_()
+            inverse = inverse.reciprocal_()
             steep = self.power * slopes
-            information = torch.stack([(scaled * unit).sum(dim=2) for unit in units]).permute(2, 0, 1)
-            precision = information * (steep[:, :, None] * slopes[:, None]) + prior
+            information = torch.bmm(units * inverse[:, None], units.transpose(1, 2)) * (
+                steep[:, :, None] * slopes[:, None]
+            )
+            precision = information + prior
             if step < SCORINGS:
-                gradient = steep * (scaled * (self._observed - expected)).sum(dim=2).T - z
+                residual = ((self._observed - expected) * inverse)[:, :, None]
+                gradient = steep * torch.bmm(units, residual)[:, :, 0] - z
                 z = (z + torch.linalg.solve(precision, gradient).clamp(-1, 1)).clamp(-REACH, REACH)
         return _Conditional(z, *torch.linalg.eigh(precision))
 
@@ -155,9 +152,9 @@ class ConditionedNorms:
         """Norms and their slopes at probits of their priors, all (n, norms)."""
         place = (z + REACH + 1) / self._spacing
         row = place.long()
-        entry = row + self._rows
-        slopes = self._slopes.take(entry)
-        return self._table.take(entry) + slopes * (place - row) * self._spacing, slopes
+        norm = torch.arange(z.shape[1])
+        slopes = self._slopes[norm, row]
+        return self._table[norm, row] + slopes * (place - row) * self._spacing, slopes
 
 
 class _Conditional:
