@@ -116,3 +116,7 @@ def test_no_evidence_depends_on_the_map(emulator: FactoredEmulator, toy_noise: N
         inner = RejectionProposal(StudentProposal(Whitening.of(conditioned.forward(u)[0])), conditioned.log_density)
         other, other_error = found(ConditionedProposal(inner, conditioned))
     assert abs(plain - other) < 4 * np.sqrt(error**2 + other_error**2 + inner.log_norm_err**2)
+
+
+def test_few_bins_are_not_taken_together(emulator: FactoredEmulator) -> None:
+    assert emulator.coarse(0.03) is emulator

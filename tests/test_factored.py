@@ -223,9 +223,8 @@ def test_a_search_ends_with_an_emulator_that_is_right_over_the_posterior(engine:
     u = search.sample(np.random.default_rng(1))[:200]
     difference = model(u, "check").log_likelihood - search.emulator.log_likelihood(u)
     error = effective_error(difference)
-    # sqrt(0.8 (16 + 24) / 1000) is what ends the search, by 16 spectra, which see a corner of a few per cent or not: of
-    # five seeds the errors are 0.15 to 0.42; before anything was learned of the posterior they are 0.8 to 1.6
-    assert error < 3 * 0.18
+    # sqrt(0.8 (16 + 24) / 1000) is what ends the search, by 16 spectra: twice that is far out
+    assert error < 2 * 0.18
     assert model.evaluations["curves"] + model.evaluations["search"] < 300
     assert search.measured <= model.evaluations["curves"]
     # part by part is the whole

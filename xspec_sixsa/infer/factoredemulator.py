@@ -20,7 +20,8 @@ __all__ = ["FactoredEmulator"]
 
 Points = NDArray[np.float64]
 
-WORTHWHILE = 3  # times fewer bins, for which bins that are alike are taken together
+MANY = 500  # bins, below which a likelihood costs much the same however many there are
+WORTHWHILE = 3  # times fewer of them, for which bins that are alike are taken together
 STEP = 1e-6  # of the unit cube: priors' quantile functions, which may be the user's own, are differenced
 
 
@@ -54,6 +55,8 @@ class FactoredEmulator(SpectrumEmulator):
     def coarse(self, lost: float) -> FactoredEmulator:
         """A far cheaper one of nearly the same likelihood: see `alike.alike`; itself where there is none."""
         noise, n = self._noise, self._noise.n_bins
+        if n < MANY:
+            return self
         changes = [np.flatnonzero(np.diff(scale.bins)) + 1 for scale in self.factors.scales]
         edges = np.unique(np.concatenate([[0, n], *changes, [s.stop for s in noise.observation.slices]])).astype(int)
         starts = alike(self.maps, edges.tolist(), lost)

@@ -55,7 +55,6 @@ HOPE = 4  # steps in which the likelihood's power must have doubled by then
 WALKERS, MOVES = 600, 8  # of the population that a step is drawn from
 # of what bins tell: where a posterior is sought, where it is known, and with a small power of the likelihood
 LOST, LEAST_LOST, MOST_LOST = 3e-3, 3e-4, 0.03
-FEW = 4  # moves from the coarse emulator's posterior to the emulator's
 ACCURACY = (0.05, 0.3)  # error in log L, at least and at most, that ends a search
 HOPELESS = 1.0  # error in log L beyond which the emulated posterior is none to draw from
 AMPLITUDE = 0.9  # quantile of a norm over prior or posterior for which its part is learned
@@ -391,7 +390,7 @@ class FactoredSearch:
         if coarse.emulator is self.emulator:
             return rough
         return rough.moved(
-            lambda u: power * emulator.log_likelihood(u), rng, size=len(rough.u), moves=FEW, coordinates=coarse
+            lambda u: power * emulator.log_likelihood(u), rng, size=len(rough.u), moves=MOVES, coordinates=coarse
         )
 
     def _sought(
