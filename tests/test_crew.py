@@ -85,7 +85,7 @@ def test_spectra_are_shared_out_to_a_cluster_and_a_lost_worker_loses_nothing(
 
 
 def test_a_worker_that_does_not_see_the_folder_says_so(tmp_path: Path) -> None:
-    slot = Slot(pickle.dumps((tmp_path / "elsewhere",)))
+    slot = Slot(pickle.dumps((tmp_path / "elsewhere", None, None)), pickle.dumps({}))
     assert "has no such folder" in asyncio.run(slot.exchange("ready?"))
     with pytest.raises(RuntimeError, match="its process died"):
         asyncio.run(slot.exchange("begin"))

@@ -235,9 +235,9 @@ class FactoredSearch:
         Unless `trusted`, the likelihood's power is at first what the maps' own errors allow, as in every other search.
         """
         rng = self._problem.streams.numpy("search")
-        coarse = ConditionedNorms(self.emulator.coarse(LOST))
+        coarse, emulator = self._coarse_and_nearly_exact()
         self._rough = self._sought(coarse, rng, WALKERS, MOVES)
-        self._population = self._refined(self._rough, coarse, rng)
+        self._population = _refined(self._rough, coarse, emulator, rng)
         self._learn(self._population.u)
         # others' spectra have taught it: the first whole ones of this say whether that is enough
         self._trusted = 1.0 if trusted else self._power_of_maps
@@ -284,13 +284,13 @@ class FactoredSearch:
             power = self._power_of_maps
         rng = problem.streams.numpy("search", number)
         with problem.progress.task(f"search {number}: sampling the emulator", 1, "ensemble"):
-            coarse = ConditionedNorms(self.emulator.coarse(min(LOST / power, MOST_LOST)), power)
+            coarse, emulator = self._coarse_and_nearly_exact(power)
             self._rough = (
                 self._rough.moved(coarse.log_likelihood, rng, size=WALKERS, moves=MOVES, coordinates=coarse)
                 if known
                 else self._sought(coarse, rng, WALKERS, MOVES)
             )
-            self._population = self._refined(self._rough, coarse, rng)
+            self._population = _refined(self._rough, coarse, emulator, rng)
         points = self._population.u
         checked = points[rng.choice(len(points), CHECKS, replace=False)]
         new = problem.simulate(checked, "search")
@@ -381,17 +381,14 @@ class FactoredSearch:
 
     def sample(self, rng: np.random.Generator) -> Points:
         """Points (n, d) of the emulated posterior, sought in the whole prior."""
-        coarse = ConditionedNorms(self.emulator.coarse(LOST))
-        return self._refined(self._sought(coarse, rng), coarse, rng).u
+        coarse, emulator = self._coarse_and_nearly_exact()
+        return _refined(self._sought(coarse, rng), coarse, emulator, rng).u
 
-    def _refined(self, rough: Population, coarse: ConditionedNorms, rng: np.random.Generator) -> Population:
-        """A population of the emulated posterior, from that of the coarse emulator."""
-        emulator, power = self.emulator.coarse(LEAST_LOST), coarse.power
-        if coarse.emulator is self.emulator:
-            return rough
-        return rough.moved(
-            lambda u: power * emulator.log_likelihood(u), rng, size=len(rough.u), moves=MOVES, coordinates=coarse
-        )
+    def _coarse_and_nearly_exact(self, power: float = 1.0) -> tuple[ConditionedNorms, FactoredEmulator]:
+        """What a posterior is sought with, and what it is then known by: one emulator where bins are few."""
+        coarse = self.emulator.coarse(min(LOST / power, MOST_LOST))
+        emulator = coarse if coarse is self.emulator else self.emulator.coarse(LEAST_LOST)
+        return ConditionedNorms(coarse, power), emulator
 
     def _sought(
         self, conditioned: ConditionedNorms, rng: np.random.Generator, size: int = KEPT // 2, moves: int = MOVES
@@ -409,25 +406,36 @@ class FactoredSearch:
         """The emulated posterior as a density to draw from."""
         number, streams = len(self.steps), self._problem.streams
         task = self._problem.progress.task("covering the emulated posterior", 1, "ensemble")
-        conditioned, emulator = ConditionedNorms(self.emulator.coarse(LOST)), self.emulator.coarse(LEAST_LOST)
+        coarse, emulator = self._coarse_and_nearly_exact()
 
         def log_density(v: Points) -> Points:
-            u, volume = conditioned.inverse(v)
+            u, volume = coarse.inverse(v)
             return emulator.log_likelihood(u) + volume
 
         with streams.torch("cover", number), task:
             # two that do not know of each other: what one has missed, the other may have found
             rng = streams.numpy("cover", number)
-            sought = self._refined(self._sought(conditioned, rng), conditioned, rng)
-            points = conditioned.forward(np.concatenate([sought.u, self._population.u]))[0]
-            cheap = conditioned.log_density
-            found = cover(points, cheap) if conditioned.emulator is self.emulator else cover(points, log_density, cheap)
-            return ConditionedProposal(found, conditioned)
+            sought = _refined(self._sought(coarse, rng), coarse, emulator, rng)
+            points = coarse.forward(np.concatenate([sought.u, self._population.u]))[0]
+            cheap = coarse.log_density
+            found = cover(points, cheap) if coarse.emulator is emulator else cover(points, log_density, cheap)
+            return ConditionedProposal(found, coarse)
 
     def recovery(self, n: int = 300) -> Recovery:
         """`FactoredEmulator.recovery`, against `n` spectra of the emulated posterior."""
         with self._problem.streams.torch("recovery", len(self.steps)):
             return self.emulator.recovery(self._population.u[:n])
+
+
+def _refined(
+    rough: Population, coarse: ConditionedNorms, emulator: FactoredEmulator, rng: np.random.Generator
+) -> Population:
+    """A population of an emulator's posterior, from that of a coarse one."""
+    if coarse.emulator is emulator:
+        return rough
+    return rough.moved(
+        lambda u: coarse.power * emulator.log_likelihood(u), rng, size=len(rough.u), moves=MOVES, coordinates=coarse
+    )
 
 
 def _closeness(x: Points, posterior: Points) -> Points:

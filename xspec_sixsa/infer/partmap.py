@@ -121,13 +121,12 @@ class PartMap:
         self._centre, self._decoder = best.centre, best.decoder
         self._single = (self._centre.float(), self._decoder.float(), self._floor.float())
         known = np.sort(np.argsort(-weights, kind="stable")[:KEPT])
-        self._known = (counts[known].clamp(min=0) + self._floor).numpy()
-        self._shares, self._variance = weights[known] / weights[known].sum(), variance
+        shares = weights[known] / weights[known].sum()
+        self._known, self._variance = (counts[known].clamp(min=0) + self._floor).numpy(), variance
+        self._typical = shares @ self._known
+        distances = ((self._known - self._typical) ** 2 / (variance + self._typical)).sum(axis=1)
         # of its own distance from the others, or of the noise: curves far from the posterior must not speak for it
-        typical = self._shares @ self._known
-        distances = ((self._known - typical) ** 2 / (variance + typical)).sum(axis=1)
-        self._shares /= np.maximum(distances, 1.0)
-        self._typical = typical
+        self._shares = shares / np.maximum(distances, 1.0)
 
     def _fitted(
         self,
@@ -169,8 +168,7 @@ class PartMap:
         """
         if self._constant is not None:
             return np.zeros(len(starts))
-        widths = np.diff(starts, append=len(self._variance))
-        typical = self._typical
+        widths, typical = np.diff(starts, append=len(self._variance)), self._typical
         told = np.repeat(np.add.reduceat(self._known, starts, axis=1), widths, axis=1)
         told *= typical / np.repeat(np.add.reduceat(typical, starts), widths)
         lost: Points = self._shares @ (self._known - told) ** 2 / (self._variance + typical)
@@ -178,11 +176,10 @@ class PartMap:
 
     def grouped(self, starts: NDArray[np.int_]) -> PartMap:
         """The same map for groups of bins that begin at `starts`: to first order where bins of a group differ."""
-        other, n = copy.copy(self), len(starts)
+        other = copy.copy(self)
 
         def summed(x: Tensor) -> Tensor:
-            group = torch.tensor(np.repeat(np.arange(n), np.diff(starts, append=x.shape[-1])))
-            return x.new_zeros(*x.shape[:-1], n).index_add_(-1, group, x)
+            return torch.from_numpy(np.add.reduceat(x.numpy(), starts, axis=-1))
 
         if self._constant is not None:
             other._constant = summed(self._constant)

@@ -53,8 +53,7 @@ class KernelRegression:
         spread = (weights / weights.sum())[:, None] * (x - self._centre)
         covariance = spread.T @ (x - self._centre)
         covariance += 1e-12 * max(np.trace(covariance), 1e-300) * np.eye(x.shape[1])
-        self._factor = np.linalg.cholesky(covariance)
-        self._inverse = np.linalg.inv(self._factor).T
+        self._whitening = np.linalg.inv(np.linalg.cholesky(covariance)).T
         self._pairs = torch.triu_indices(x.shape[1], x.shape[1])
         points, w = self._coordinates(x), torch.tensor(weights / weights.sum())
         trend = self._trend(points)
@@ -83,7 +82,7 @@ class KernelRegression:
         return torch.addmm(-0.5 * (x * x).sum(1, keepdim=True), extended, self._points).exp_()
 
     def _coordinates(self, x: Points) -> Tensor:
-        return torch.tensor((x - self._centre) @ self._inverse)
+        return torch.tensor((x - self._centre) @ self._whitening)
 
     def _trend(self, x: Tensor) -> Tensor:
         first, second = (x.index_select(1, column) for column in self._pairs)
@@ -114,8 +113,7 @@ class KernelRegression:
 
     def differentiable(self, x: Tensor) -> Tensor:
         """The same for points x (n, d), float64, that gradients are wanted of."""
-        factor, centre = torch.tensor(self._factor), torch.tensor(self._centre)
-        points = torch.linalg.solve_triangular(factor, (x - centre).T, upper=False).T
+        points = (x - torch.tensor(self._centre)) @ torch.tensor(self._whitening)
         return self._trend(points) @ self._coefficients + self._kernel(points) @ self._links
 
 

@@ -96,6 +96,10 @@ class Cluster:
             self._client[1].close()
         self._client = None
 
+    def slots(self) -> list[str]:
+        """Addresses of the workers that are there, each as often as it has threads."""
+        return [address for address, n in sorted(self.connect().nthreads().items()) for _ in range(n)]
+
     @staticmethod
     def packed(what: Any) -> bytes:
         """Pickled, functions of the user's own by value: `pickle.loads` reads it where Dask is installed."""

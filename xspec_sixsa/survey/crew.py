@@ -90,9 +90,9 @@ class _Fork:
 class _Remote:
     """A process of a Dask worker."""
 
-    def __init__(self, client: Client, address: str, setup: bytes) -> None:
+    def __init__(self, client: Client, address: str, *setup: bytes) -> None:
         self._client, self._address = client, address
-        self._future = client.submit(Slot, setup, actor=True, workers=[address], pure=False, allow_other_workers=False)
+        self._future = client.submit(Slot, *setup, actor=True, workers=[address], pure=False)
         self._actor: Actor | None = None
         self._answer: Any = None
 
@@ -101,7 +101,7 @@ class _Remote:
         try:
             while True:
                 try:
-                    with self._client.as_current():  # else an actor takes the parent's, which answers nobody here
+                    with self._client.as_current():  # else an actor takes the parent's, whose loop is not in a fork
                         return call(LOOK)
                 except TimeoutError:
                     if self._address not in self._client.nthreads():
@@ -111,12 +111,11 @@ class _Remote:
 
     def send(self, message: Any) -> None:
         if self._actor is None:
-            self._actor = self._asked(lambda timeout: self._future.result(timeout))
-        with self._client.as_current():
-            self._answer = self._actor.exchange(message)
+            self._actor = self._asked(self._future.result)
+        self._answer = self._actor.exchange(message)
 
     def recv(self) -> Any:
-        return self._asked(lambda timeout: self._answer.result(timeout))
+        return self._asked(self._answer.result)
 
     def close(self) -> None:
         with contextlib.suppress(Exception):  # it is gone already
@@ -163,29 +162,30 @@ class Crew:
     ) -> None:
         self._services: dict[str, Callable[..., Any]] = {"curves": library.curves, "evaluate": evaluate}
         self._hands: list[tuple[_Hand, list[int]]] = []
-        if cluster is not None:
-            threads = cluster.connect().nthreads()
-            slots = [address for address, n in sorted(threads.items()) for _ in range(n)]
-            workers = len(slots)
-        n = min(max(workers, 1), len(observed))
-        forks: list[_Fork] = []
-        for w in range(n):
-            numbers = list(range(w, len(observed), n))
-            share = (plan, {k: observed[k] for k in numbers}, library)
-            if cluster is None or not slots:
-                forks.append(_Fork(forks, *share))
+        slots = [] if cluster is None else cluster.slots()
+        n = min(len(slots) or max(workers, 1), len(observed))
+        shares = [list(range(w, len(observed), n)) for w in range(n)]
+        if cluster is None or not slots:
+            forks: list[_Fork] = []
+            for numbers in shares:
+                forks.append(_Fork(forks, plan, {k: observed[k] for k in numbers}, library))
                 self._hands.append((forks[-1], numbers))
-            else:
-                self._hands.append((_Remote(cluster.connect(), slots[w], cluster.packed((folder, *share))), numbers))
-        if cluster is not None and slots:
+            return
+        common = cluster.packed((folder, plan, library))
+        for address, numbers in zip(slots[:n], shares, strict=True):
+            share = cluster.packed({k: observed[k] for k in numbers})
+            self._hands.append((_Remote(cluster.connect(), address, common, share), numbers))
+        try:
             self._welcome(folder)
+        except BaseException:
+            self.__exit__()
+            raise
 
     def _welcome(self, folder: Path) -> None:
         for hand, _ in self._hands:
             hand.send("ready?")
         complaints = [complaint for complaint in (hand.recv() for hand, _ in self._hands) if complaint]
         if complaints:
-            self.__exit__()
             raise ValueError(
                 f"A Dask worker does not see {folder} ({complaints[0]}), where a spectrum's own files go: give an "
                 "output folder on a file system that all workers share."

@@ -15,10 +15,11 @@ __all__ = ["serve"]
 def serve(connection: Connection) -> None:
     """Answer as a crew's hand, where the survey's folder is to be seen; else say that it is not."""
     with contextlib.suppress(EOFError, OSError):
-        folder, *share = connection.recv()
+        folder, plan, library = connection.recv()
+        share = connection.recv()
         connection.recv()
         connection.send("" if folder.is_dir() else f"{os.uname().nodename} has no such folder")
-        work(connection, *share)
+        work(connection, plan, share, library)
 
 
 if __name__ == "__main__":

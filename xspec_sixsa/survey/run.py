@@ -118,16 +118,17 @@ class _Survey:
 
     def _sure_group(self, observed: list[Observed], folder: Path, number: int) -> tuple[dict[str, Row], Counter[str]]:
         """As `_group`; where a cluster's worker is lost, again with those that are left, from what is evaluated."""
-        for _ in range(LOST_WORKERS):
+        workers = 0
+        while True:
             try:
-                return self._group(observed, folder, Streams(self._record["seed"]), number)
+                return self._group(observed, folder, number)
             except LostWorkerError as lost:
+                workers += 1
+                if workers > LOST_WORKERS:
+                    raise
                 log.warning("%s: its spectra are done anew by the others, from what is evaluated.", lost)
-        return self._group(observed, folder, Streams(self._record["seed"]), number)
 
-    def _group(
-        self, observed: list[Observed], folder: Path, streams: Streams, number: int
-    ) -> tuple[dict[str, Row], Counter[str]]:
+    def _group(self, observed: list[Observed], folder: Path, number: int) -> tuple[dict[str, Row], Counter[str]]:
         """Rows of spectra that share a response, by name, and the evaluations that they took."""
         began = time.monotonic()
         folder.mkdir(exist_ok=True)
@@ -162,7 +163,7 @@ class _Survey:
 
             if sharing:
                 train(plan, sharing, library, evaluate, self._progress)
-                finished = self._draw(plan, sharing, library, evaluate, streams, number, began)
+                finished = self._draw(plan, sharing, library, evaluate, number, began)
                 rows |= finished
         library.save(folder.parent / _curves_name(response))
         spent = Counter({"check": len(sharing), "flux": self._hand_over(sharing, rows) if sharing else 0})
@@ -194,14 +195,13 @@ class _Survey:
         observed: list[Observed],
         library: CurveLibrary,
         evaluate: Any,
-        streams: Streams,
         number: int,
         began: float,
     ) -> dict[str, Row]:
         budget = int(self._settings.budget * len(observed))
         session = self._template.session
         with Crew(plan, observed, library, evaluate, session.workers, self._folder, session.cluster) as crew:
-            shared = SharedDraws(crew, plan, len(observed), evaluate, streams, number, budget)
+            shared = SharedDraws(crew, plan, len(observed), evaluate, Streams(plan.seed), number, budget)
             shared.run(self._progress)
             living = {k: () for k in range(len(observed)) if k not in shared.failed}
             best = crew.ask("optimum", living)

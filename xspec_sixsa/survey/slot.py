@@ -18,13 +18,14 @@ class Slot:
 
     Parameters
     ----------
-    setup : bytes
-        The survey's folder and what `crew.work` is to have, pickled.
+    *setup : bytes
+        Pickled: the survey's folder, its plan and library, which all have in common; and this one's spectra by number.
     """
 
-    def __init__(self, setup: bytes) -> None:
+    def __init__(self, *setup: bytes) -> None:
         self._served = Served("xspec_sixsa.survey.remote")
-        self._served.tell(setup)
+        for part in setup:
+            self._served.tell(part)
 
     async def exchange(self, message: Any) -> Any:
         """Send a message, and give what is answered; others of the worker's processes go on meanwhile."""
