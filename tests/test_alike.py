@@ -14,6 +14,7 @@ from xspec_sixsa.infer.conditioned import ConditionedNorms
 from xspec_sixsa.infer.cover import cover
 from xspec_sixsa.infer.emulatedproposal import RejectionProposal
 from xspec_sixsa.infer.factoredemulator import FactoredEmulator
+from xspec_sixsa.infer.factoredsearch import _refined
 from xspec_sixsa.infer.factors import Hints, find_factors
 from xspec_sixsa.infer.noise import Noise
 from xspec_sixsa.infer.partmap import PartMap
@@ -164,6 +165,22 @@ def test_coordinates_of_the_coarse_change_no_posterior(emulator: FactoredEmulato
     by_volume, error = 0.9**4 * np.exp(volume).mean(), 0.9**4 * np.exp(volume).std() / 200
     assert abs(by_volume - counted) < 5 * (error + np.sqrt(counted / 40000))
     np.testing.assert_allclose(conditioned.forward(u)[0], v, atol=1e-6)
+
+
+def test_a_rough_population_becomes_one_of_the_emulator(emulator: FactoredEmulator) -> None:
+    coarse, rng = ConditionedNorms(emulator.coarse(0.03)), np.random.default_rng(7)
+    rough = Population.of_prior(4, 1000, rng).moved(coarse.log_likelihood, rng, size=1000, coordinates=coarse)
+    refined = _refined(rough, coarse, emulator, rng)
+    whole = ConditionedNorms(emulator)
+    wanted = Population.of_prior(4, 1000, rng).moved(whole.log_likelihood, rng, size=1000, moves=30, coordinates=whole)
+    scatter = wanted.u.std(axis=0)
+    # neither population's points are independent: some 300 of each
+    np.testing.assert_array_less(np.abs(refined.u.mean(axis=0) - wanted.u.mean(axis=0)), 4 * scatter * np.sqrt(2 / 300))
+    np.testing.assert_allclose(refined.u.std(axis=0), scatter, rtol=4 / np.sqrt(300))
+    assert refined.log_density(refined.u[:5]) == pytest.approx(emulator.log_likelihood(refined.u[:5]))
+    # resampled points have gone their own ways
+    assert len(np.unique(refined.u, axis=0)) > 0.95 * len(refined.u)
+    assert _refined(rough, whole, emulator, rng) is rough
 
 
 def test_a_rough_likelihood_that_misleads_costs_no_coverage() -> None:

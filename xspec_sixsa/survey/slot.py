@@ -34,5 +34,3 @@ class Slot:
     def close(self) -> None:
         """End the process."""
         self._served.close()
-
-    __del__ = close  # where the other side is gone before it has had the actor
