@@ -59,6 +59,7 @@ def forward_kl(toy: str, method: str, steps: int) -> dict[str, float]:
     x = observe(2 * v - 1) + sigma * torch.randn(REPLICAS, SIMULATIONS, dtype=torch.float64)
     centre, spread = x.mean(), x.std()
     estimator, began = METHODS[method](steps), time.monotonic()
+    estimator.begin(2, 1)
     estimator.learn(torch.special.ndtri(v).float(), ((x - centre) / spread).float()[:, :, None])
     seconds = time.monotonic() - began
     axis = (torch.arange(POINTS, dtype=torch.float64) + 0.5) / POINTS

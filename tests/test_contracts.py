@@ -119,6 +119,29 @@ def test_one_training_serves_other_observations(trained: Amortised) -> None:
     assert np.corrcoef(read[:, 1], SPECTRA.u[:200, 1])[0, 1] > 0.9
 
 
+def test_what_was_trained_is_taken_up_from_plain_numbers(trained: Amortised, emulator: Emulator) -> None:
+    bright = toy.noise(counts=toy.expected_counts(np.array([[0.45, 0.9]]))[0].round())
+    kept = {key: torch.tensor(value.numpy()) for key, value in trained.state.items()}
+    options = next(o for n, o in BUILT if n == trained.name and all(getattr(trained, k) == v for k, v in o.items()))
+    made = estimator(trained.name, **options, **({"emulator": emulator} if trained.name == "variational" else {}))
+    with Streams(5).torch("restore"):  # another seed: nothing is left to chance
+        made.restore(kept, compressor("pca"))
+    here, there = (one.given(bright).proposal.log_density(grid(5)) for one in (trained, made))
+    np.testing.assert_array_equal(here, there)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", [name for name in COMPRESSORS if name != "score"])
+def test_a_compressor_is_taken_up_from_plain_numbers(name: str, kind: str) -> None:
+    noise, again = toy.noise(**KINDS[kind]), compressor(name)
+    with Streams(1).torch("compress"):
+        compress = compressor(name, **COMPRESSOR_OPTIONS.get(name, {}))
+        compress.fit(SPECTRA.counts, noise)
+        recorded = noise.draw(SPECTRA.counts)
+    again.restore({key: torch.tensor(value.detach().numpy()) for key, value in compress.state.items()})
+    assert torch.equal(compress(recorded), again(recorded))
+
+
 @pytest.mark.parametrize(("name", "options"), BUILT, ids=str)
 def test_the_same_seed_gives_the_same_posterior(name: str, options: dict[str, Any], emulator: Emulator) -> None:
     few = SPECTRA[np.arange(600) < 100]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,12 +18,13 @@ from xspec_sixsa.common.files import working_directory
 from xspec_sixsa.common.progress import Progress
 from xspec_sixsa.embedded.ogip import read_pha, write_pha
 from xspec_sixsa.infer.checkpoint import Checkpoint
+from xspec_sixsa.infer.inference import Inference
 from xspec_sixsa.priors import bind
 from xspec_sixsa.result.summary import _reused
 from xspec_sixsa.run.first import first_simulations
 from xspec_sixsa.run.learned import save_network
 from xspec_sixsa.run.model import RecordedModel
-from xspec_sixsa.run.network import Network
+from xspec_sixsa.run.network import ARRAYS, Network
 from xspec_sixsa.run.run import Run
 from xspec_sixsa.session import Session
 
@@ -38,14 +41,14 @@ def load(file: str, index: tuple[float, float] = (1.0, 3.0), expression: str = "
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A spectrum, and one of a fifth of its exposure in pairs of channels."""
+    """A spectrum, one of its exposure, and one of a fifth of it in pairs of channels."""
     folder = tmp_path_factory.mktemp("network")
     with working_directory(folder):
         fake_spectra(fresh(embedded), folder, ("b.pha",), exposure=400.0)
         pha = read_pha("b.pha")
         pha.grouping = np.where(np.arange(N_CHANNELS) % 2 == 0, 1, -1)
         write_pha("b.pha", pha)
-        fake_spectra(fresh(embedded), folder)
+        fake_spectra(fresh(embedded), folder, ("a.pha", "c.pha"))
         yield folder
     fresh(embedded)
 
@@ -123,6 +126,62 @@ def test_another_model_or_groups_are_refused_before_anything_is_spent(folder: Pa
     with pytest.raises(FileNotFoundError, match="holds no network"):
         sixsa.fit(priors, network=folder, **OPTIONS)
     assert embedded.evaluate.evaluations() - before < 20  # what XSPEC shows of its present values
+
+
+TRAINED = OPTIONS | {"estimator": "lbf", "compressor": "pca", "settings": {"explorer_steps": 40, "emulated": 400}}
+
+
+@pytest.fixture(scope="module")
+def trained(folder: Path) -> Path:
+    """A whole run that has trained a compressor and an estimator."""
+    result = sixsa.fit(load("a.pha"), output=folder / "trained", **TRAINED)
+    assert "network" not in networks(result)[0]
+    return folder / "trained"
+
+
+def networks(result: sixsa.Result) -> list[dict[str, Any]]:
+    """The records of the rounds that had a network."""
+    return [record for record in result.rounds if "estimator" in record]
+
+
+def test_a_trained_estimator_serves_the_next_spectrum_and_a_run_that_goes_on(
+    folder: Path, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = TRAINED | {"network": trained}
+    whole = sixsa.fit(load("c.pha"), output=folder / "whole", **options)
+    assert [r["network"] for r in networks(whole)] == ["kept"] and "; lbf kept" in whole.summary()
+    assert whole.reliable and not networks(whole)[0]["training"]
+    # what the next one can begin with is what this one began with
+    with np.load(trained / ARRAYS) as then, np.load(folder / "whole" / ARRAYS) as now:
+        kept = [key for key in then.files if key.startswith("trained.")]
+        assert len(kept) > 10 and all(np.array_equal(then[key], now[key]) for key in kept)
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Inference, "_draw", interrupt)
+        stopped = sixsa.fit(load("c.pha"), output=folder / "stopped", **options)
+    assert not stopped.reliable
+    resumed = sixsa.fit(load("c.pha"), output=folder / "stopped", resume=True, **options)
+    assert np.array_equal(resumed.samples, whole.samples) and resumed.log_z == whole.log_z
+    # without the network the explorer is another, and with it its draws
+    with pytest.raises(ValueError, match="network: "):
+        sixsa.fit(load("c.pha"), output=folder / "stopped", resume=True, **TRAINED)
+
+
+def test_a_trained_estimator_is_trained_on_for_another_exposure_and_anew_for_other_priors(
+    folder: Path, trained: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    with working_directory(folder):
+        fake_spectra(fresh(embedded), folder, ("d.pha",), exposure=1000.0)
+    after = sixsa.fit(load("d.pha"), network=trained, **TRAINED)
+    assert [r["network"] for r in networks(after)] == ["trained on"] and after.reliable
+    assert "does not hold here (spectrum 1: exposure 2000 s, now 1000 s)" in caplog.text
+    for file, index, what in (("c.pha", (1.5, 2.5), "priors"), ("b.pha", (1.0, 3.0), "bins")):
+        _, known = network(trained, load(file, index))
+        assert known.trained is not None and known.trained.why_not == what
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from xspec_sixsa.common.observation import Observation
 
-__all__ = ["Coverage", "CoverageError", "check_coverage"]
+__all__ = ["Coverage", "CoverageError", "bands_beyond", "check_coverage"]
 
 log = logging.getLogger(__name__)
 
@@ -85,22 +85,12 @@ def check_coverage(counts: NDArray[np.floating], observation: Observation) -> Co
             low,
             high,
         )
-    edges = np.linspace(0, counts.shape[1], min(BANDS, counts.shape[1]) + 1).astype(int)
-    bands = []
-    for a, b in itertools.pairwise(edges):
-        band, seen = counts[:, a:b].sum(axis=1, dtype=float), float(net[a:b].sum())
-        bands.append(float((band > seen).mean()))
-        margin = TOLERANCE * np.sqrt(max(variance[a:b].sum(), 1.0))
-        if seen > band.max() + margin or seen < band.min() - margin:
-            log.warning(
-                "Bins %d-%d hold %.5g net counts, and no draw from the prior comes near (%.4g to %.4g): the model may "
-                "not describe them; look at predictive.png.",
-                a + 1,
-                b,
-                seen,
-                band.min(),
-                band.max(),
-            )
+    for beyond in bands_beyond(counts, observation):
+        log.warning("%s: the model may not describe them; look at predictive.png.", beyond)
+    bands = [
+        float((counts[:, a:b].sum(axis=1, dtype=float) > float(net[a:b].sum())).mean())
+        for a, b in _bands(counts.shape[1])
+    ]
     coverage = Coverage(float((totals > observed).mean()), np.array(bands))
     if not LOPSIDED < coverage.total < 1 - LOPSIDED:
         log.warning(
@@ -112,6 +102,26 @@ def check_coverage(counts: NDArray[np.floating], observation: Observation) -> Co
     else:
         log.info("prior coverage: %.0f %% of the spectra have more counts than observed", 100 * coverage.total)
     return coverage
+
+
+def bands_beyond(counts: NDArray[np.floating], observation: Observation) -> list[str]:
+    """Bands in which the observation is none of the spectra (n, n_bins) drawn from the prior, in words."""
+    net, variance = _net_counts(observation)
+    found = []
+    for a, b in _bands(counts.shape[1]):
+        band, seen = counts[:, a:b].sum(axis=1, dtype=float), float(net[a:b].sum())
+        margin = TOLERANCE * np.sqrt(max(variance[a:b].sum(), 1.0))
+        if seen > band.max() + margin or seen < band.min() - margin:
+            found.append(
+                f"Bins {a + 1}-{b} hold {seen:.5g} net counts, and no draw from the prior comes near "
+                f"({band.min():.4g} to {band.max():.4g})"
+            )
+    return found
+
+
+def _bands(n_bins: int) -> list[tuple[int, int]]:
+    edges = np.linspace(0, n_bins, min(BANDS, n_bins) + 1).astype(int).tolist()
+    return list(itertools.pairwise(edges))
 
 
 def _net_counts(observation: Observation) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

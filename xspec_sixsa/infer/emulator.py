@@ -91,6 +91,13 @@ class SpectrumEmulator(ABC):
     def differentiable(self, u: Tensor) -> Tensor:
         """The same in float64 at points (n, d), float64, that gradients are wanted of."""
 
+    @abstractmethod
+    def recovery(self, u: Points) -> Recovery:
+        """Judge the observation against spectra simulated at points (n, d) of the cube.
+
+        Draws noise from torch's default generator.
+        """
+
     def jacobian(self, u: Points) -> tuple[Tensor, Tensor]:
         """Expected source counts (n_bins,) at one point of the unit cube (d,), and their derivatives (n_bins, d).
 

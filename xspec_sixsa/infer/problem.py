@@ -16,6 +16,7 @@ from xspec_sixsa.infer.factors import Factors
 from xspec_sixsa.infer.noise import Noise
 from xspec_sixsa.infer.settings import Settings
 from xspec_sixsa.infer.simulations import Simulations
+from xspec_sixsa.infer.trained import Trained
 
 __all__ = ["Problem", "Simulate"]
 
@@ -47,6 +48,8 @@ class Problem:
     progress : Progress
     factors : Factors or None
         The model's linear structure, where it has one that is to be used.
+    trained : Trained or None
+        Compressor and estimator of an earlier run, to begin with where one is to be trained.
     """
 
     dimension: int
@@ -57,6 +60,7 @@ class Problem:
     streams: Streams
     progress: Progress
     factors: Factors | None = None
+    trained: Trained | None = None
 
     def __post_init__(self) -> None:
         self.settings = self.settings.sized(self.dimension)

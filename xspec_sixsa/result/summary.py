@@ -120,11 +120,13 @@ def _reused(emulator: Mapping[str, Any]) -> list[tuple[str, str]]:
     if "reused" not in emulator:
         return []
     what = "curves" if emulator["reused_kind"] == "factored" else "spectra"
+    network = f"; {emulator['reused_network']}" if emulator.get("reused_network") else ""
     return [
         (
             "Reused network",
             f"{emulator['reused']} {what} of {emulator['reused_from']}, not counted here; off by "
-            f"{emulator['reused_error']:.2g} in log L when first checked; {emulator['measured']} measured here",
+            f"{emulator['reused_error']:.2g} in log L when first checked; {emulator['measured']} measured here"
+            f"{network}",
         )
     ]
 

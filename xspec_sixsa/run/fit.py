@@ -88,7 +88,8 @@ def fit(
     network : path, optional
         Folder of an earlier run with this model and response, whose curves or spectra are known from the start:
         exposure, background, counts and priors may be others, groups coarser (`run.network`). Their evaluations are
-        that run's, and not counted here.
+        that run's, and not counted here. The compressor and the estimator that it has trained take the place of those
+        that would be trained here, for the same priors and groups: as they are, or trained on (`rounds.Rounds.train`).
     output : path, optional
         Folder for the result's files (DESIGN: summary.json, posterior.npz, chain.fits, pictures ...). Without one
         nothing is written, and no chain is loaded into XSPEC.

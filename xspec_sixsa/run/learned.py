@@ -12,8 +12,9 @@ from xspec_sixsa.common.files import atomic_path, write_json
 from xspec_sixsa.infer.emulated import Emulated
 from xspec_sixsa.infer.factored import Factored
 from xspec_sixsa.infer.inference import Inference
+from xspec_sixsa.infer.trained import named
 from xspec_sixsa.priors import JointPrior
-from xspec_sixsa.run.network import ARRAYS, FACTORED, FILE, WHOLE, definition, structure
+from xspec_sixsa.run.network import ARRAYS, FACTORED, FILE, TRAINED, WHOLE, definition, structure
 from xspec_sixsa.session import Session
 
 __all__ = ["save_network"]
@@ -57,6 +58,10 @@ def save_network(
         for column, values in zip(columns, theta.T, strict=True):
             low, high = measured.get(prior.names[column], [np.inf, -np.inf])
             measured[prior.names[column]] = [min(low, float(values.min())), max(high, float(values.max()))]
+    trained = inference.strategy.rounds.trained
+    if trained is not None:
+        about |= {"trained": trained.settings}
+        arrays |= named(TRAINED, trained.arrays)
     with atomic_path(folder / ARRAYS) as temporary, temporary.open("wb") as stream:
         np.savez_compressed(stream, **arrays)
     write_json(folder / FILE, about | {"known": sum(len(x) for _, x, _ in known), "measured": measured})

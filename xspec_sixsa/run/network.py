@@ -2,7 +2,8 @@
 
 Of a factored model these are the curves of its parts, of another one the evaluated spectra. They belong to model,
 response and frozen values; exposure, background, counts and priors may be others, and groups may be coarser. Emulators
-are fitted to them anew: that takes no evaluation, and depends on the observation's noise.
+are fitted to them anew: that takes no evaluation, and depends on the observation's noise. A compressor and an estimator
+that the run has trained are kept, too; they are of its priors and groups.
 """
 
 from __future__ import annotations
@@ -25,16 +26,18 @@ from xspec_sixsa.common.fitsfile import split_name
 from xspec_sixsa.common.observation import Observation
 from xspec_sixsa.infer.factors import Factors
 from xspec_sixsa.infer.sharedcurves import Fold
+from xspec_sixsa.infer.trained import Trained, within
 from xspec_sixsa.priors import JointPrior
 from xspec_sixsa.session import Session, difference
 
-__all__ = ["ARRAYS", "FACTORED", "FILE", "WHOLE", "Network", "definition", "structure"]
+__all__ = ["ARRAYS", "FACTORED", "FILE", "TRAINED", "WHOLE", "Network", "definition", "structure"]
 
 log = logging.getLogger(__name__)
 
 Points = NDArray[np.float64]
 
 FILE, ARRAYS = "network.json", "network.npz"
+TRAINED = "trained"  # below which the arrays of compressor and estimator are named
 FACTORED, WHOLE = "factored", "whole"  # kinds: curves of parts are known, or whole spectra
 RANGE = (0.001, 0.999)  # quantiles of a prior that stand for its range
 AGREES = 1e-4  # of the largest count: what is known is checked by an evaluation, and single precision folds it
@@ -53,10 +56,11 @@ class Network:
         Of the run that left it.
     about : dict
         What `definition` gives, and ``kind``, ``structure``, ``known`` (curves or spectra), ``measured`` (range of each
-        parameter where they are), ``emulator`` (what it was worth there), ``evaluations`` (of that run).
+        parameter where they are), ``emulator`` (what it was worth there), ``evaluations`` (of that run), and
+        ``trained`` (`Trained.settings`) where that run has trained a compressor and an estimator.
     arrays : dict of str to ndarray
         ``rate_k`` (m, n_bins): counts over exposure and AREASCAL, at ``theta_k`` (m, inputs) and ``x_k`` in that run's
-        unit cube.
+        unit cube. ``trained.*``: `Trained.arrays`.
     prior : JointPrior
         Of the spectrum at hand.
     fold : Fold
@@ -119,6 +123,17 @@ class Network:
     def is_factored(self) -> bool:
         """Whether it knows curves of parts, and not whole spectra."""
         return bool(self.about["kind"] == FACTORED)
+
+    @property
+    def trained(self) -> Trained | None:
+        """The compressor and the estimator that the run has trained, where it has."""
+        if TRAINED not in self.about:
+            return None
+        bins = len(self.arrays["energies"])
+        same_bins = self.fold.n_bins == bins and np.array_equal(self.fold.channels, np.arange(bins))
+        other = [what for what, same in (("priors", self.same_prior), ("bins", same_bins)) if not same]
+        arrays = within(TRAINED, self.arrays)
+        return Trained(self.about[TRAINED], arrays, str(self.folder), " and ".join(other))
 
     def __str__(self) -> str:
         what = "curves" if self.is_factored else "spectra"

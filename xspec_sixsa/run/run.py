@@ -88,6 +88,7 @@ class Run:
             Settings(**(options | settings)),
             streams,
             self.progress,
+            trained=None if network is None else network.trained,
         )
 
     def result(self, *, polish: bool, replace_chains: bool) -> Result:
@@ -125,9 +126,10 @@ class Run:
                 network.folder, errors[0],
             )  # fmt: skip
         new = max(strategy.search.measured - network.taught, 0)
+        networks = [f"{r['estimator']} {r['network']}" for r in strategy.rounds.records if "network" in r]
         return {
             "reused": network.taught, "reused_from": str(network.folder), "reused_kind": network.about["kind"],
-            "measured": new, "reused_error": errors[0] if errors else np.nan,
+            "measured": new, "reused_error": errors[0] if errors else np.nan, "reused_network": ", ".join(networks),
         }  # fmt: skip
 
     def _begin(self, first: Simulations) -> Inference:

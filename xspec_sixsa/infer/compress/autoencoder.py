@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from xspec_sixsa.infer.compress.scaling import Scaling, examples
 from xspec_sixsa.infer.noise import Noise
+from xspec_sixsa.infer.trained import named, within
 from xspec_sixsa.infer.training import train
 
 __all__ = ["Autoencoder"]
@@ -51,7 +52,7 @@ class Autoencoder:
         n, width, latent = noise.n_inputs, self.hidden, min(self.latent, noise.n_inputs)
         steps = max(int(self.steps * min(1.0, MANY_INPUTS / n)), self.steps // 6)
         recorded = examples(expected, noise)
-        self._scaling = scaling = Scaling(noise, recorded)
+        self._scaling = scaling = Scaling.of(noise, recorded)
         scaled = scaling.forward(recorded)
         _, singular, basis = torch.svd_lowrank(scaled - scaled.mean(dim=0), q=latent, niter=4)
         unit = (singular / len(scaled) ** 0.5).clamp(min=1e-6)
@@ -93,6 +94,19 @@ class Autoencoder:
         """Latents, standardised, of shape (n, latent)."""
         return (self._latents(recorded) - self._centre) / self._spread
 
+    @property
+    def state(self) -> dict[str, Tensor]:
+        """What `fit` has set, by dotted names."""
+        parts = {"scaling": self._scaling.state, "encoder": self._encoder.state_dict()}
+        parts |= {"decoder": self._decoder.state_dict(), "latents": {"centre": self._centre, "spread": self._spread}}
+        return {key: value for name, part in parts.items() for key, value in named(name, part).items()}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Take up what `state` has given, in place of `fit`."""
+        self._scaling = Scaling(**within("scaling", state))
+        self._encoder, self._decoder = (_Residual.of(within(name, state)) for name in ("encoder", "decoder"))
+        self._centre, self._spread = state["latents.centre"], state["latents.spread"]
+
     @torch.no_grad()
     def reconstruct(self, recorded: Tensor) -> Tensor:
         """Expected inputs behind recorded ones, both of shape (n, n_inputs)."""
@@ -112,6 +126,13 @@ class _Residual(nn.Module):
             self.linear.weight.copy_(linear)
             for layer in (self.linear.bias, last.weight, last.bias):
                 layer.zero_()
+
+    @classmethod
+    def of(cls, state: dict[str, Tensor]) -> _Residual:
+        """The network that has this state."""
+        found = cls(state["linear.weight"], len(state["curved.0.weight"]))
+        found.load_state_dict(state)
+        return found.eval()
 
     def forward(self, x: Tensor) -> Tensor:
         return self.linear(x) + self.curved(x)

@@ -25,6 +25,13 @@ class Compressor(Protocol):
     def __call__(self, recorded: Tensor) -> Tensor:
         """Recorded spectra (n, n_inputs) to summaries (n, n_summaries)."""
 
+    @property
+    def state(self) -> dict[str, Tensor]:
+        """What `fit` has set, by dotted names; empty where it serves one observation only."""
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Take up what `state` has given, in place of `fit`."""
+
 
 def summarise(compress: Compressor, expected: Tensor, noise: Noise, chunk: int = 1024) -> Tensor:
     """Summaries (n, n_summaries) of noise drawn on noiseless spectra (n, n_bins), in chunks to bound the memory."""

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from xspec_sixsa.infer.compress.scaling import Scaling, examples
 from xspec_sixsa.infer.noise import Noise
+from xspec_sixsa.infer.trained import named, within
 
 __all__ = ["Bands", "Identity", "PrincipalComponents"]
 
@@ -26,11 +27,20 @@ class Identity:
         self._fit_recorded(examples(expected, noise), noise)
 
     def _fit_recorded(self, recorded: Tensor, noise: Noise) -> None:
-        self._scaling = Scaling(noise, recorded)
+        self._scaling = Scaling.of(noise, recorded)
 
     def __call__(self, recorded: Tensor) -> Tensor:
         """Scaled spectra, shape (n, n_inputs)."""
         return self._scaling.forward(recorded)
+
+    @property
+    def state(self) -> dict[str, Tensor]:
+        """What `fit` has set, by dotted names."""
+        return named("scaling", self._scaling.state)
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Take up what `state` has given, in place of `fit`."""
+        self._scaling = Scaling(**within("scaling", state))
 
 
 class PrincipalComponents(Identity):
@@ -63,6 +73,16 @@ class PrincipalComponents(Identity):
     def __call__(self, recorded: Tensor) -> Tensor:
         """Whitened components, shape (n, kept)."""
         return (super().__call__(recorded) - self._centre) @ self._basis
+
+    @property
+    def state(self) -> dict[str, Tensor]:
+        """What `fit` has set, by dotted names."""
+        return super().state | {"centre": self._centre, "basis": self._basis}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Take up what `state` has given, in place of `fit`."""
+        super().restore(state)
+        self._centre, self._basis = state["centre"], state["basis"]
 
 
 class Bands:
@@ -103,3 +123,13 @@ class Bands:
     def __call__(self, recorded: Tensor) -> Tensor:
         """Summaries, shape (n, 3 bands - 2)."""
         return ((self._summaries(recorded) - self._mean) / self._spread).clamp(-10, 10).float()
+
+    @property
+    def state(self) -> dict[str, Tensor]:
+        """What `fit` has set, by name."""
+        return {"edges": torch.tensor(self._edges), "mean": self._mean, "spread": self._spread}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Take up what `state` has given, in place of `fit`."""
+        self._edges = [(a, b) for a, b in state["edges"].tolist()]
+        self._mean, self._spread = state["mean"], state["spread"]

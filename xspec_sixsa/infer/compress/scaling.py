@@ -25,15 +25,25 @@ class Scaling:
 
     Parameters
     ----------
-    noise : Noise
-    recorded : Tensor, shape (n, n_inputs)
-        Training spectra, which set mean and spread.
+    gaussian : Tensor of bool, shape (n_inputs,)
+    sigma, mean, spread : Tensor, shape (n_inputs,)
     """
 
-    def __init__(self, noise: Noise, recorded: Tensor) -> None:
-        self._gaussian, self._sigma = noise.gaussian, noise.sigma
-        y = self._stretch(recorded)
-        self.mean, self.spread = y.mean(dim=0), y.std(dim=0).clamp(min=LEAST_SPREAD)
+    def __init__(self, gaussian: Tensor, sigma: Tensor, mean: Tensor, spread: Tensor) -> None:
+        self._gaussian, self._sigma, self.mean, self.spread = gaussian, sigma, mean, spread
+
+    @classmethod
+    def of(cls, noise: Noise, recorded: Tensor) -> Scaling:
+        """The scaling whose mean and spread training spectra (n, n_inputs) set."""
+        found = cls(noise.gaussian, noise.sigma, noise.sigma, noise.sigma)
+        y = found._stretch(recorded)
+        found.mean, found.spread = y.mean(dim=0), y.std(dim=0).clamp(min=LEAST_SPREAD)
+        return found
+
+    @property
+    def state(self) -> dict[str, Tensor]:
+        """Its parameters by name."""
+        return {"gaussian": self._gaussian, "sigma": self._sigma, "mean": self.mean, "spread": self.spread}
 
     def _stretch(self, recorded: Tensor) -> Tensor:
         poisson = torch.log1p(recorded.clamp(min=0))

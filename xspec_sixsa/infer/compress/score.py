@@ -89,6 +89,15 @@ class Score:
         """Standardised scores, shape (n, d fiducials)."""
         return ((self._scores(recorded) - self._centre) / self._spread).clamp(-10, 10).float()
 
+    @property
+    def state(self) -> dict[str, Tensor]:
+        """Empty: fiducials are points of one observation's posterior."""
+        return {}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Nothing that could be taken up."""
+        raise TypeError("The score's fiducials belong to one observation: fit it anew.")
+
     def information_kept(self, at: Sequence[Fiducial]) -> NDArray[np.float64]:
         """Share of the information on each parameter that the scores still hold, (d,): variances' ratio, averaged.
 

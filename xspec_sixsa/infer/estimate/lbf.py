@@ -59,13 +59,13 @@ class LatentBasis(Amortised):
             raise ValueError(f"Unknown basis {basis!r}: type one of {', '.join(BASES)}.")
         self.basis, self.hidden, self.steps, self.learning_rate = basis, hidden, steps, learning_rate
 
+    def _build(self, d: int, k: int) -> nn.ModuleList:
+        width, families = (2, 1) if d == 2 else (1, d)
+        return nn.ModuleList(_Family(width, k + number, self.basis, self.hidden) for number in range(families))
+
     def learn(self, theta: Tensor, summaries: Tensor, tick: Callable[[int], None] = lambda n: None) -> None:
         """Learn from parameters (n, d) that scatter about like a unit normal, and summaries (replicas, n, k)."""
-        d, k = theta.shape[1], summaries.shape[2]
-        width, families = (2, 1) if d == 2 else (1, d)
-        self._network = network = nn.ModuleList(
-            _Family(width, k + number, self.basis, self.hidden) for number in range(families)
-        )
+        network = self._network
         held_out, rest = split(len(theta))
 
         def loss(rows: Tensor, context: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from zuko.distributions import NormalizingFlow
 
 from xspec_sixsa.infer.estimate.estimator import Amortised, split
@@ -33,8 +33,7 @@ class NeuralPosterior(Amortised):
         super().__init__()
         self.hidden, self.transforms, self.steps, self.learning_rate = hidden, transforms, steps, learning_rate
 
-    def learn(self, theta: Tensor, summaries: Tensor, tick: Callable[[int], None] = lambda n: None) -> None:
-        """Learn from parameters (n, d) that scatter about like a unit normal, and their summaries (replicas, n, k)."""
+    def _build(self, d: int, k: int) -> nn.Module:
         from sbi.neural_nets import posterior_nn
 
         build = posterior_nn(
@@ -44,17 +43,22 @@ class NeuralPosterior(Amortised):
             hidden_features=self.hidden,
             num_transforms=self.transforms,
         )
-        self._flow = build(theta, summaries[0])
+        # of the examples it takes the widths alone
+        network: nn.Module = build(torch.zeros(2, d), torch.zeros(2, k))
+        return network
+
+    def learn(self, theta: Tensor, summaries: Tensor, tick: Callable[[int], None] = lambda n: None) -> None:
+        """Learn from parameters (n, d) that scatter about like a unit normal, and their summaries (replicas, n, k)."""
         held_out, rest = split(len(theta))
 
         def loss() -> Tensor:
             i = rest[torch.randint(len(rest), (BATCH,))]
-            return self._flow.loss(theta[i], summaries[torch.randint(len(summaries), (BATCH,)), i]).mean()
+            return self._network.loss(theta[i], summaries[torch.randint(len(summaries), (BATCH,)), i]).mean()
 
         self.curve = train(
-            self._flow,
+            self._network,
             loss,
-            lambda: self._flow.loss(theta[held_out], summaries[0, held_out]).mean(),
+            lambda: self._network.loss(theta[held_out], summaries[0, held_out]).mean(),
             steps=self.steps,
             learning_rate=self.learning_rate,
             tick=tick,
@@ -62,7 +66,7 @@ class NeuralPosterior(Amortised):
 
     def density(self, context: Tensor) -> NormalizingFlow:
         """The flow given summaries (k,) or (n, k)."""
-        return self._flow.net(self._flow.embedding_net(context))
+        return self._network.net(self._network.embedding_net(context))
 
     @property
     def flow(self) -> NormalizingFlow:

@@ -70,15 +70,18 @@ class Variational(Amortised):
             raise ValueError(f"Unknown guide {guide!r}: type one of {', '.join(GUIDES)}.")
         self.emulator, self.guide, self.hidden, self.transforms = emulator, guide, hidden, transforms
         self.steps, self.learning_rate = steps, learning_rate
+        self.steps_to_condition, self._tuning_rate = steps // 3, learning_rate / 3  # it begins near
+
+    def _build(self, d: int, k: int) -> nn.Module:
+        bends = zuko.flows.NSF(d, k, transforms=self.transforms, hidden_features=(self.hidden,) * 2, passes=2)
+        parts = [_Affine(d, k, self.hidden), *(bends.transform.transforms if self.guide == "flow" else [])]
+        guide: nn.Module = zuko.lazy.Flow(parts, bends.base)
+        return guide
 
     def _learn(
         self, theta: Tensor, summaries: Tensor, expected: Tensor, noise: Noise, tick: Callable[[int], None]
     ) -> None:
-        d, context = theta.shape[1], summaries.shape[2]
-        bends = zuko.flows.NSF(d, context, transforms=self.transforms, hidden_features=(self.hidden,) * 2, passes=2)
-        parts = [_Affine(d, context, self.hidden), *(bends.transform.transforms if self.guide == "flow" else [])]
-        self._guide = zuko.lazy.Flow(parts, bends.base)
-        last = self.steps // 3
+        self._guide, over_all = self._network, self.steps - self.steps_to_condition
         held_out, rest = split(len(expected))
         held_out = held_out[:HELD_OUT]
         recorded_held_out = noise.draw(expected[held_out])
@@ -87,16 +90,20 @@ class Variational(Amortised):
             context = self._informative(self.compressor(recorded))
             return self._bound(context, 1, lambda counts: noise.log_likelihood(recorded, counts), power)
 
-        powers = _warming(self.steps - last)
+        powers = _warming(over_all)
         self.curve = train(
             self._guide,
             lambda: loss(noise.draw(expected[rest[torch.randint(len(rest), (BATCH,))]]), next(powers)),
             lambda: loss(recorded_held_out, 1.0),
-            steps=self.steps - last,
+            steps=over_all,
             learning_rate=self.learning_rate,
             tick=tick,
         )
-        self._amortised = copy.deepcopy(self._guide)
+        self._tune(noise, tick)
+
+    def _tune(self, noise: Noise, tick: Callable[[int], None]) -> None:
+        """Move a copy of the amortised guide to where the observation's own likelihood is."""
+        self._guide = copy.deepcopy(self._network)
 
         def own(draws: int) -> Tensor:
             return self._bound(self._context, draws, noise.statistics.log_likelihood, 1.0)
@@ -105,12 +112,17 @@ class Variational(Amortised):
             self._guide,
             lambda: own(DRAWS),
             lambda: own(HELD_OUT),
-            steps=last,
-            learning_rate=self.learning_rate / 3,  # it begins near
+            steps=self.steps_to_condition,
+            learning_rate=self._tuning_rate,
             tick=tick,
         )
-        tuned["step"] = [self.steps - last + step for step in tuned["step"]]
-        self.curve = {key: self.curve[key] + tuned[key] for key in tuned}
+        tuned["step"] = [max(self.curve.get("step", [0])) + step for step in tuned["step"]]
+        self.curve = {key: self.curve.get(key, []) + tuned[key] for key in tuned}
+
+    def condition(self, noise: Noise, tick: Callable[[int], None] = lambda n: None) -> None:
+        """Look at this observation, and tune the guide to it."""
+        super().condition(noise, tick)
+        self._tune(noise, tick)
 
     def learn(self, theta: Tensor, summaries: Tensor, tick: Callable[[int], None] = lambda n: None) -> None:
         """Nothing to be learned from summaries alone."""
@@ -131,7 +143,7 @@ class Variational(Amortised):
     def given(self, noise: Noise) -> Self:
         """As it was before it was tuned to its own observation, conditioned on another one."""
         other = super().given(noise)
-        other._guide = self._amortised
+        other._guide = self._network
         return other
 
 
