@@ -83,6 +83,7 @@ proc ::sixsa::usage {} {
     puts "                                       will it cost? Pictures go to <dir>. Options: -draws N (200)  -seed N  -workers N"
     puts "  sixsa start ?options?                where XSPEC's fit should begin, by one pass of the spectrum through networks trained"
     puts "                                       here, and the fit from there: sets the parameters. Options: -seed N  -workers N"
+    puts "                                       -network DIR (a run of this model, to learn from it)"
     puts "  sixsa run <dir> ?options?            fit; the results go to the folder <dir>. Options:"
     puts "        -ess N (1000)  -seed N  -budget N (20000)  -compressor autoencoder|pca|bands|score|none  -workers N"
     puts "        -estimator npe|lbf|variational (what learns the posterior of compressed spectra)"
@@ -163,10 +164,10 @@ proc ::sixsa::do_check args {
 
 proc ::sixsa::do_start args {
     variable start
-    set job [options $args {-seed -workers} {}]
+    set job [options $args {-seed -workers -network} {}]
     if {[dict exists $job directory]} {return -code error "it takes no folder, and what is '[dict get $job directory]'?"}
     check_session
-    set found [compute start [concat [option_lines $job {-seed seed -workers workers}] [prior_lines]]]
+    set found [compute start [concat [option_lines $job {-seed seed -workers workers -network network}] [prior_lines]]]
     set complaint [settle $found [dict get $found complaint]]
     array unset start
     array set start $found

@@ -21,6 +21,7 @@ from xspec_sixsa.infer.checkpoint import Checkpoint
 from xspec_sixsa.infer.inference import Inference
 from xspec_sixsa.priors import bind
 from xspec_sixsa.result.summary import _reused
+from xspec_sixsa.run import inverse
 from xspec_sixsa.run.first import first_simulations
 from xspec_sixsa.run.learned import save_network
 from xspec_sixsa.run.model import RecordedModel
@@ -88,6 +89,17 @@ def test_the_next_spectrum_needs_no_curves_but_those_that_tell_the_structure(fol
     assert after["known"] == before["known"] + found["measured"]
     [(_, text)] = _reused(found)
     assert text.startswith(f"{before['known']} curves of {first}, not counted here; off by")
+
+
+def test_a_start_learns_from_known_curves(folder: Path, first: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inverse, "SPECTRA", 1000)
+    monkeypatch.setattr(inverse, "STEPS", 60)
+    options = {"seed": 1, "progress": False, "xspec": embedded}
+    without, found = (sixsa.start(load("b.pha"), **options, **given) for given in ({}, {"network": first}))
+    # 16 curves over the prior need not be measured; one sees that they hold
+    assert found.evaluations["curves"] == without.evaluations["curves"] - 16 + 1
+    assert f"curves were known from {first})" in str(found) and "were known" not in str(without)
+    assert found.well and found.statistic[3] == pytest.approx(without.statistic[3], abs=0.01)  # where leven ends
 
 
 @pytest.mark.parametrize("index", [(1.0, 3.0), (1.5, 2.5)])

@@ -86,3 +86,5 @@ def test_the_shell_writes_a_session_that_is_at_the_fit(tmp_path: Path) -> None:
     assert embedded.Fit.statistic == pytest.approx(fitted, rel=1e-4)  # a saved session keeps six digits
     again = CliRunner().invoke(main, words)
     assert again.exit_code == 2 and "--clobber" in again.stderr
+    again = CliRunner().invoke(main, [*words[:-1], "other.xcm", "--network", "."])
+    assert again.exit_code == 2 and "holds no network" in again.stderr and not Path("other.xcm").exists()

@@ -45,6 +45,7 @@ __all__ = ["main"]
 EXIT_FAULT, EXIT_BAD_INPUT, EXIT_UNRELIABLE = 1, 2, 3
 # What a mistake in the program looks like, as opposed to input that cannot work. PyXspec raises plain Exceptions.
 FAULTS = (AssertionError, AttributeError, LookupError, NameError, NotImplementedError, TypeError, ZeroDivisionError)
+NETWORK = click.option("--network", type=PATH, help="Folder of a run with this model and response, to learn from it.")
 
 
 class Shell(click.Group):
@@ -163,7 +164,7 @@ for finished in runs.commands.values():
 @click.option("--output", "-o", type=PATH, required=True, help="Folder for the result.")
 @fit_options
 @DASK
-@click.option("--network", type=PATH, help="Folder of a run with this model and response, to learn from it.")
+@NETWORK
 @click.option("--resume", is_flag=True, help="Continue the run that the output folder holds.")
 @click.option("--time-limit", type=float, help="Seconds after which the run ends with what it has, resumable.")
 @click.option("--clobber", is_flag=True, help="Replace the run that the output folder holds (only our own files).")
@@ -197,6 +198,7 @@ def check(session: Path, output: Path, **options: Any) -> Answer:
 @click.option("--output", "-o", type=PATH, required=True, help="Session file (.xcm) that is written.")
 @click.option("--seed", type=SEED, help="Same seed, same answer.", show_default="drawn")
 @click.option("--workers", help="Processes that evaluate real XSPEC.", **WORKERS)
+@NETWORK
 @click.option("--clobber", is_flag=True, help="Replace the session file that is there.")
 @DATA
 @engine_option(about="The real XSPEC, the embedded engine, or the first of them that there is.")

@@ -101,8 +101,8 @@ class Job:
     output : Path
         The folder; ``Path()`` where none is given.
     options : dict
-        For `check`: `draws`, `seed`, `workers`; for `start` the last two. For `fit`: `target_ess`, `seed`, `budget`,
-        `compressor`, `estimator`, `training`, `emulator`, `exact`, `workers`, `dask`, `network`,
+        For `check`: `draws`, `seed`, `workers`; for `start` the last two, and `network`. For `fit`: `target_ess`,
+        `seed`, `budget`, `compressor`, `estimator`, `training`, `emulator`, `exact`, `workers`, `dask`, `network`,
         `clobber`, `resume`.
     priors : list of (model name, global index, kind, numbers)
     """

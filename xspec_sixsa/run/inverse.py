@@ -22,6 +22,7 @@ from xspec_sixsa.infer.simulations import Simulations
 from xspec_sixsa.priors import JointPrior
 from xspec_sixsa.run.first import first_simulations
 from xspec_sixsa.run.model import RecordedModel
+from xspec_sixsa.run.network import Network
 from xspec_sixsa.session import Session
 
 __all__ = ["JUDGED", "STEPS", "Inverse", "Taught", "invert", "taught"]
@@ -77,8 +78,12 @@ class Taught:
     evaluations: dict[str, int]
 
 
-def taught(session: Session, prior: JointPrior, streams: Streams, progress: Progress) -> Taught:
+def taught(
+    session: Session, prior: JointPrior, streams: Streams, progress: Progress, network: Network | None = None
+) -> Taught:
     """Spectra of the whole prior: emulated ones where the model is linear in its norms, else evaluated ones.
+
+    What a `network` knows is not evaluated again.
 
     Raises
     ------
@@ -87,7 +92,7 @@ def taught(session: Session, prior: JointPrior, streams: Streams, progress: Prog
     """
     noise, model = Noise(session.observation), RecordedModel(session, prior, Checkpoint(), progress)
     problem = Problem(session.n_free, model, model.spent, noise, Settings(), streams, progress)
-    first = first_simulations(problem, model)
+    first = first_simulations(problem, model, network)
     spectra, made = first[first.usable], "evaluated"
     if problem.factors is not None:
         emulator, made = FactoredSearch(problem, problem.factors).emulator, "emulated"
@@ -97,7 +102,9 @@ def taught(session: Session, prior: JointPrior, streams: Streams, progress: Prog
     return Taught(spectra, made, teaching_weights(spectra.log_likelihood)[0], noise, model.evaluations)
 
 
-def invert(session: Session, prior: JointPrior, streams: Streams, progress: Progress) -> Inverse:
+def invert(
+    session: Session, prior: JointPrior, streams: Streams, progress: Progress, network: Network | None = None
+) -> Inverse:
     """Train paired auto-encoders on spectra of the prior, and send the observation through them.
 
     Raises
@@ -105,7 +112,7 @@ def invert(session: Session, prior: JointPrior, streams: Streams, progress: Prog
     ValueError
         As `taught`.
     """
-    known = taught(session, prior, streams, progress)
+    known = taught(session, prior, streams, progress, network)
     spectra, n = known.spectra, len(known.spectra.u)
     with progress.task(f"paired auto-encoders: {n} spectra", STEPS) as tick, streams.torch("paired"):
         paired = PairedEmulator(spectra.u, spectra.counts, known.weights, known.noise, steps=STEPS, tick=tick)
@@ -113,6 +120,9 @@ def invert(session: Session, prior: JointPrior, streams: Streams, progress: Prog
         found = paired.starts()
         recovery = paired.recovery(np.repeat(found[1:], JUDGED, axis=0))
     trained_on = f"{n} {known.made} spectra of the prior"
+    if network is not None and network.taught:
+        what = "curves" if network.is_factored else "spectra"
+        trained_on += f" ({network.taught} {what} were known from {network.folder})"
     return Inverse(prior.transform(found), trained_on, _in_words(recovery), known.evaluations)
 
 

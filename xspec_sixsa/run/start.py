@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from dataclasses import dataclass
 from types import ModuleType
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from xspec_sixsa.common.progress import Progress
 from xspec_sixsa.common.seeding import Streams
 from xspec_sixsa.priors import JointPrior, PriorsLike, bind, normalise
+from xspec_sixsa.run.network import Network
 from xspec_sixsa.session import Session
 
 __all__ = ["Start", "start"]
@@ -117,6 +119,7 @@ def start(
     *,
     seed: int | None = None,
     workers: int | None = None,
+    network: str | os.PathLike[str] | None = None,
     progress: bool = True,
     xspec: ModuleType | None = None,
 ) -> Start:
@@ -134,6 +137,9 @@ def start(
         As for `fit`. The priors say where to look: XSPEC's fit stays within them, or there is a complaint.
     seed : int, optional
         Same seed and machine, same answer; drawn and reported when not given.
+    network : path, optional
+        Folder of an earlier run with this model and response, as for `fit`: the networks learn from the curves or
+        spectra that it knows, and some 30 evaluations see that these hold.
 
     Returns
     -------
@@ -152,6 +158,7 @@ def start(
     given, _ = normalise(priors)
     session = Session(xspec, workers=workers)
     prior = bind(given, session)
+    learned = None if network is None else Network.load(network, session, prior)
     streams, clock, began = Streams(seed), Progress(progress), time.monotonic()
     for line in prior.describe():
         log.info("prior  %s", line)
@@ -160,7 +167,7 @@ def start(
     from xspec_sixsa.run.inverse import invert
 
     with session:
-        found = invert(session, prior, streams, clock)
+        found = invert(session, prior, streams, clock, learned)
         tried = session.evaluate(np.concatenate([before[None], found.theta]), "start")
         usable = tried.ok & np.all((tried.theta >= prior.support[:, 0]) & (tried.theta <= prior.support[:, 1]), axis=1)
         if not usable.any():
