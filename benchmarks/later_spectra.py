@@ -1,8 +1,9 @@
-"""What a later spectrum costs with and without the curves that an earlier run has left; embedded engine, `epic_pn`.
+"""What a later spectrum costs with and without what an earlier run has left; embedded engine, `epic_pn`.
 
-    python benchmarks/later_spectra.py OUTPUT [--exact draws] [--only hotter]
+    python benchmarks/later_spectra.py OUTPUT [--exact draws] [--only hotter] [--estimator variational] [--start]
 
-The later spectra are faked through the same response, in the same groups.
+The later spectra are faked through the same response, in the same groups. With --estimator the seconds of its training
+are told, and how effective its draws of the emulated posterior are; with --start what `sixsa start` costs, too.
 """
 
 from __future__ import annotations
@@ -14,20 +15,22 @@ import problems
 
 import xspec_sixsa as sixsa
 from xspec_sixsa import embedded as xspec
+from xspec_sixsa.infer.settings import ESTIMATORS
 
 LATER = {
+    "same exposure": ([0.15, 0.6, 0.25, 1.8, 4e-4], None),
     "others": ([0.15, 0.6, 0.25, 1.8, 4e-4], 1e4),
     "faint": ([0.096, 0.744, 0.1956, 2.03, 2.618e-4], 200.0),
     "hotter": ([0.3, 1.2, 0.05, 2.6, 8e-4], 4e4),
 }
-"""Parameters that spectra are faked at, and exposures."""
+"""Parameters that spectra are faked at, and exposures (None: the first spectrum's)."""
 
 
 def fake(name: str, folder: Path) -> list[sixsa.Prior]:
     """Load a later spectrum, and its priors."""
     truth, exposure = LATER[name]
     problem = problems.definition("epic_pn_faint")
-    problem["fake"] = {"truth": truth, "exposure": exposure, "fake_seed": 5}
+    problem["fake"] = {"truth": truth, "exposure": exposure or problems.template(problem).exposure, "fake_seed": 5}
     folder.mkdir(parents=True, exist_ok=True)
     files = problems.fake("epic_pn_faint", problem, xspec, folder)
     return problems.set_up("epic_pn_faint", problem, xspec, files)
@@ -40,6 +43,20 @@ def show(label: str, result: sixsa.Result) -> None:
         f"{label:<24} {sum(result.evaluations.values()):5d}  {text}  log Z {result.log_z:.3f}  {result.status}",
         flush=True,
     )
+    for record in result.rounds:
+        if "emulated_efficiency" in record:
+            print(
+                f"{'':<24} {record['estimator']} {record.get('network', 'trained here')}, "
+                f"{result.seconds['training']:.1f} s; "
+                f"{100 * record['emulated_efficiency']:.1f} % of its draws effective",
+                flush=True,
+            )
+
+
+def show_start(label: str, found: sixsa.Start) -> None:
+    stages = {stage: found.evaluations.get(stage, 0) for stage in ("round 1", "curves")}
+    statistic = ", ".join(f"{value:.2f}" for value in found.statistic)
+    print(f"{label:<24} {'  '.join(f'{stage} {n}' for stage, n in stages.items())}  statistic {statistic}", flush=True)
 
 
 def main() -> None:
@@ -47,10 +64,13 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     parser.add_argument("--exact", default="draws", choices=("draws", "control"))
     parser.add_argument("--only", choices=tuple(LATER))
+    parser.add_argument("--estimator", choices=ESTIMATORS)
+    parser.add_argument("--start", action="store_true")
     arguments = parser.parse_args()
     output = arguments.output.absolute()
     xspec.Xset.chatter = 0
-    options = {"seed": 1, "exact": arguments.exact, "progress": False, "xspec": xspec}
+    common = {"seed": 1, "progress": False, "xspec": xspec}
+    options = common | {"exact": arguments.exact, "estimator": arguments.estimator}
     show("first", sixsa.fit(problems.load("epic_pn", xspec, output), output=output / "first", **options))
     for name in [arguments.only] if arguments.only else LATER:
         priors = fake(name, output / "faked" / name)
@@ -58,6 +78,9 @@ def main() -> None:
         show(f"{name} ({counts:.0f} counts)", sixsa.fit(priors, **options))
         priors = fake(name, output / "faked" / name)
         show("  with --network", sixsa.fit(priors, network=output / "first", **options))
+        if arguments.start:
+            for label, given in (("  start", {}), ("  start with --network", {"network": output / "first"})):
+                show_start(label, sixsa.start(fake(name, output / "faked" / name), **given, **common))
 
 
 if __name__ == "__main__":

@@ -241,6 +241,7 @@ def test_a_start_sets_the_parameters_and_leaves_a_fit(folder: Path) -> None:
     text = TOOLS + SPECTRUM + far + PRIORS + "state before_start.txt\nattempt start sixsa start -seed 1 -workers 1\n"
     text += noted + "note index [lindex [tcloutr param 2] 0]\nnote stat [tcloutr stat]\nstate after_start.txt\n"
     text += "attempt flux flux 2 10 err 50 68\nattempt folder sixsa start run1\n"
+    text += "attempt nowhere sixsa start -network nowhere\n"
     found = Ended.of(run_script(text, folder), folder)
     assert found.attempts["start"] == (0, "") and "The fit began from" in found.printed["start"]
     far_off, passed, fitted = (float(found.attempts[f"statistic,{k}"][1]) for k in ("before", "one_pass", "fit"))
@@ -254,6 +255,7 @@ def test_a_start_sets_the_parameters_and_leaves_a_fit(folder: Path) -> None:
     assert kept == [line for line in after if not re.match(r"\s+[-\d.e]+\s+[-\d.e]+\s+", line)] and len(kept) > 20
     assert found.attempts["flux"][0] == 0 and "Error range" in found.printed["flux"]
     assert found.attempts["folder"][0] == 1 and "takes no folder" in found.attempts["folder"][1]
+    assert found.attempts["nowhere"][0] == 1 and "nowhere holds no network" in found.attempts["nowhere"][1]
 
 
 @pytest.mark.xspec

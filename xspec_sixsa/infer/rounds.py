@@ -127,7 +127,7 @@ class Rounds:
         emulator: SpectrumEmulator,
     ) -> dict[str, Any]:
         """Take up what an earlier run has trained, as it is or to train it on; what the round's record says of it."""
-        problem, number = self._problem, len(self) + 1
+        problem, number, where = self._problem, len(self) + 1, f"{network.name} of {earlier.folder}"
         state = {key: torch.tensor(value) for key, value in within("state", earlier.arrays).items()}
         with problem.streams.torch("earlier", number):
             network.restore(state, make_compressor(earlier.settings["compressor"]))
@@ -139,23 +139,21 @@ class Rounds:
                 f"RRE {recovery.rre:.3g} (limit {recovery.rre_limit:.3g}), RMA {recovery.rma:.3g} (limit "
                 f"{recovery.rma_limit:.3g})"
             )
-        where = f"{network.name} of {earlier.folder}"
-        if not differs:
+        if differs:
+            log.warning("%s does not hold here (%s): it is trained on", where, "; ".join(differs))
+        else:
             log.info("%s: taken as it is, for nearly the same noise and an observation like simulated ones", where)
-            with (
-                problem.streams.torch("round", number),
-                problem.progress.task(f"round {number}: {where}", network.steps_to_condition) as tick,
-            ):
-                network.condition(problem.noise, tick)
-            return {"network": "kept"}
-        log.warning("%s does not hold here (%s): it is trained on", where, "; ".join(differs))
+        steps = network.steps_to_train_on if differs else network.steps_to_condition
         with (
             problem.streams.torch("round", number),
-            problem.progress.task(f"round {number}: training {where} on", network.steps_to_train_on) as tick,
+            problem.progress.task(f"round {number}: {where}", steps) as tick,
         ):
-            network.train_on(spectra.u, spectra.counts, problem.noise, tick)
-        self._last = network, earlier.settings
-        return {"network": "trained on"}
+            if differs:
+                network.train_on(spectra.u, spectra.counts, problem.noise, tick)
+                self._last = network, earlier.settings
+            else:
+                network.condition(problem.noise, tick)
+        return {"network": "trained on" if differs else "kept"}
 
     def _begin(
         self,

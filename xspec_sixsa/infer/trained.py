@@ -6,7 +6,7 @@ of the spectra that they were trained on: exposure, background, errors.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -23,7 +23,10 @@ NEARLY = 0.5  # standard deviations of a spectrum's counts, that another exposur
 UNLIKE = 5.0  # standard deviations of chi-squared, by which two recorded backgrounds may differ
 ERRORS = 0.1  # by which errors of chi-squared may differ, root mean square
 
+WORDS = {"exposure": "exposure {:.6g} s, now {:.6g} s", "ratio": "background times {:.4g}, now {:.4g}"}
+
 Value = TypeVar("Value")
+Arrays = Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,24 +67,24 @@ class Trained:
         then, now, found = within("noise", self.arrays), _noise(noise), []
         for s, part in zip(noise.observation.spectra, noise.observation.slices, strict=True):
             before, after = ({key: value[part] for key, value in one.items()} for one in (then, now))
-            signal = max(float(s.counts.sum()), 1.0) ** 0.5
-            for key, what in (
-                ("exposure", "exposure {:.6g} s, now {:.6g} s"),
-                ("ratio", "background times {:.4g}, now {:.4g}"),
-            ):
-                if np.abs(after[key] - before[key]).max() * signal > NEARLY * after[key].max():
-                    found.append(f"spectrum {s.index}: {what.format(before[key].mean(), after[key].mean())}")
-            both = before["background"] + after["background"]
-            seen = both > 0
-            chi2 = ((before["background"] - after["background"])[seen] ** 2 / both[seen]).sum()
-            if chi2 - seen.sum() > UNLIKE * (2 * seen.sum()) ** 0.5:
-                counts = (float(one["background"].sum()) for one in (before, after))
-                found.append("spectrum {}: {:.6g} background counts, now {:.6g}".format(s.index, *counts))
-            sigma = after["sigma"]
-            off = (before["sigma"] - sigma)[sigma > 0] / sigma[sigma > 0]
-            if len(off) and (off**2).mean() > ERRORS**2:
-                found.append(f"spectrum {s.index}: errors off by {100 * (off**2).mean() ** 0.5:.0f} %")
+            found += [f"spectrum {s.index}: {what}" for what in _differences(before, after, float(s.counts.sum()))]
         return found
+
+
+def _differences(before: Arrays, after: Arrays, counts: float) -> Iterator[str]:
+    """What is not nearly the same in the noise of one spectrum, now of so many counts, in words."""
+    for key, words in WORDS.items():
+        if np.abs(after[key] - before[key]).max() * max(counts, 1.0) ** 0.5 > NEARLY * after[key].max():
+            yield words.format(before[key].mean(), after[key].mean())
+    then, now = before["background"], after["background"]
+    seen = then + now > 0
+    chi2, dof = float(((now - then)[seen] ** 2 / (now + then)[seen]).sum()), int(seen.sum())
+    if chi2 - dof > UNLIKE * (2 * dof) ** 0.5:
+        yield f"{then.sum():.6g} background counts, now {now.sum():.6g}"
+    sigma = after["sigma"]
+    off = (before["sigma"] - sigma)[sigma > 0] / sigma[sigma > 0]
+    if len(off) and (off**2).mean() > ERRORS**2:
+        yield f"errors off by {100 * (off**2).mean() ** 0.5:.0f} %"
 
 
 def _noise(noise: Noise) -> dict[str, NDArray[np.float64]]:

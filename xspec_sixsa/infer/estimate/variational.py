@@ -12,8 +12,10 @@ import itertools
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 import zuko
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from zuko.distributions import NormalizingFlow
 from zuko.transforms import AdditiveTransform, ComposedTransform, DependentTransform, LULinearTransform, Transform
@@ -71,6 +73,7 @@ class Variational(Amortised):
         self.emulator, self.guide, self.hidden, self.transforms = emulator, guide, hidden, transforms
         self.steps, self.learning_rate = steps, learning_rate
         self.steps_to_condition, self._tuning_rate = steps // 3, learning_rate / 3  # it begins near
+        self._coldest = COLDEST
 
     def _build(self, d: int, k: int) -> nn.Module:
         bends = zuko.flows.NSF(d, k, transforms=self.transforms, hidden_features=(self.hidden,) * 2, passes=2)
@@ -90,7 +93,7 @@ class Variational(Amortised):
             context = self._informative(self.compressor(recorded))
             return self._bound(context, 1, lambda counts: noise.log_likelihood(recorded, counts), power)
 
-        powers = _warming(over_all)
+        powers = _warming(over_all, self._coldest)
         self.curve = train(
             self._guide,
             lambda: loss(noise.draw(expected[rest[torch.randint(len(rest), (BATCH,))]]), next(powers)),
@@ -100,6 +103,13 @@ class Variational(Amortised):
             tick=tick,
         )
         self._tune(noise, tick)
+
+    def train_on(
+        self, u: NDArray[np.float64], expected: Tensor, noise: Noise, tick: Callable[[int], None] = lambda n: None
+    ) -> None:
+        """Train one that was restored for other noise: see `Amortised`. It begins nearer, and so does the power."""
+        self._coldest = COLDEST**0.5
+        super().train_on(u, expected, noise, tick)
 
     def _tune(self, noise: Noise, tick: Callable[[int], None]) -> None:
         """Move a copy of the amortised guide to where the observation's own likelihood is."""
@@ -166,8 +176,8 @@ class _Affine(zuko.lazy.LazyTransform):
         return ComposedTransform(DependentTransform(AdditiveTransform(-shift), 1), LULinearTransform(factor))
 
 
-def _warming(steps: int) -> Iterator[float]:
+def _warming(steps: int, coldest: float) -> Iterator[float]:
     """Powers of the likelihood, step by step: geometrically up to one."""
     warm = int(WARMED * steps)
-    yield from COLDEST ** (1 - torch.linspace(0, 1, warm)).double()
+    yield from coldest ** (1 - torch.linspace(0, 1, warm)).double()
     yield from itertools.repeat(1.0)
