@@ -2,14 +2,16 @@
 
     python benchmarks/later_spectra.py OUTPUT [--exact draws] [--only hotter] [--estimator variational] [--start]
 
-The later spectra are faked through the same response, in the same groups. With --estimator the seconds of its training
-are told, and how effective its draws of the emulated posterior are; with --start what `sixsa start` costs, too.
+The later spectra are faked through the same response, in the same groups. With --estimator it says how effective the
+network's draws of the emulated posterior are, too, and with --start what `sixsa start` costs.
 """
 
 from __future__ import annotations
 
 import argparse
+import time
 from pathlib import Path
+from typing import Any
 
 import problems
 
@@ -36,20 +38,20 @@ def fake(name: str, folder: Path) -> list[sixsa.Prior]:
     return problems.set_up("epic_pn_faint", problem, xspec, files)
 
 
-def show(label: str, result: sixsa.Result) -> None:
+def show(label: str, priors: list[sixsa.Prior], **options: Any) -> None:
+    """Fit, and print what it took."""
+    began = time.process_time()
+    result = sixsa.fit(priors, **options)
+    seconds = time.process_time() - began
     stages = {stage: result.evaluations.get(stage, 0) for stage in ("curves", "search", "final", "polish")}
     text = "  ".join(f"{stage} {n}" for stage, n in stages.items())
-    print(
-        f"{label:<24} {sum(result.evaluations.values()):5d}  {text}  log Z {result.log_z:.3f}  {result.status}",
-        flush=True,
-    )
+    total = sum(result.evaluations.values())
+    print(f"{label:<24} {total:5d}  {text}  log Z {result.log_z:.3f}  {result.status}  {seconds:.0f} CPU s", flush=True)
     for record in result.rounds:
         if "emulated_efficiency" in record:
+            effective = 100 * record["emulated_efficiency"]
             print(
-                f"{'':<24} {record['estimator']} {record.get('network', 'trained here')}, "
-                f"{result.seconds['training']:.1f} s; "
-                f"{100 * record['emulated_efficiency']:.1f} % of its draws effective",
-                flush=True,
+                f"{'':<24} {record['estimator']} {record.get('network', 'trained here')}: {effective:.1f} % effective"
             )
 
 
@@ -63,7 +65,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("output", type=Path)
     parser.add_argument("--exact", default="draws", choices=("draws", "control"))
-    parser.add_argument("--only", choices=tuple(LATER))
+    parser.add_argument("--only", action="append", choices=tuple(LATER))
     parser.add_argument("--estimator", choices=ESTIMATORS)
     parser.add_argument("--start", action="store_true")
     arguments = parser.parse_args()
@@ -71,13 +73,13 @@ def main() -> None:
     xspec.Xset.chatter = 0
     common = {"seed": 1, "progress": False, "xspec": xspec}
     options = common | {"exact": arguments.exact, "estimator": arguments.estimator}
-    show("first", sixsa.fit(problems.load("epic_pn", xspec, output), output=output / "first", **options))
-    for name in [arguments.only] if arguments.only else LATER:
+    show("first", problems.load("epic_pn", xspec, output), output=output / "first", **options)
+    for name in arguments.only or LATER:
         priors = fake(name, output / "faked" / name)
         counts = float(sixsa.Session(xspec).observation.counts.sum())
-        show(f"{name} ({counts:.0f} counts)", sixsa.fit(priors, **options))
+        show(f"{name} ({counts:.0f} counts)", priors, **options)
         priors = fake(name, output / "faked" / name)
-        show("  with --network", sixsa.fit(priors, network=output / "first", **options))
+        show("  with --network", priors, network=output / "first", **options)
         if arguments.start:
             for label, given in (("  start", {}), ("  start with --network", {"network": output / "first"})):
                 show_start(label, sixsa.start(fake(name, output / "faked" / name), **given, **common))
