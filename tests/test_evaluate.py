@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from xspec_sixsa.embedded import AllData, AllModels, Fit, Model, Spectrum, evaluate_batch
+from xspec_sixsa.embedded.compiled import ROWS
 from xspec_sixsa.embedded.state import XspecError, session
 
 EPIC_PN = (0.0960, 0.744, 0.1956, 2.030, 2.618e-4)
@@ -68,17 +69,24 @@ def test_statistic_is_xspec_number(epic_pn: Model) -> None:
 
 
 def test_batch_equals_one_by_one(epic_pn: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    theta = _draws(7)
-    # Chunks of three rows, so that their seams are tested too.
-    monkeypatch.setattr("xspec_sixsa.embedded.compiled.CHUNK_BYTES", 3 * 8 * 2068)
+    theta = _draws(ROWS + 7)
+    # The smallest chunks, so that a seam is tested too.
+    monkeypatch.setattr("xspec_sixsa.embedded.compiled.CHUNK_BYTES", 1)
     counts, statistic = evaluate_batch(theta)
-    assert counts.shape == (7, 104) and statistic.shape == (7,)
+    assert counts.shape == (ROWS + 7, 104) and statistic.shape == (ROWS + 7,)
     for row, expected, value in zip(theta, counts, statistic, strict=True):
         epic_pn.setPars(*map(float, row))
         single = np.array(epic_pn.folded(1)) * AllData(1).exposure
         # Rounding alone: sums of some thousand bins in double precision.
         np.testing.assert_allclose(single, expected, rtol=1e-11)
         assert Fit.statistic == pytest.approx(value, rel=1e-11)
+
+
+def test_a_divided_batch_has_the_sums_of_a_whole_one(epic_pn: Model) -> None:
+    theta = _draws(600)  # more than a chunk
+    parts = [evaluate_batch(theta[start : start + 3 * ROWS]) for start in range(0, len(theta), 3 * ROWS)]
+    for whole, divided in zip(evaluate_batch(theta), zip(*parts, strict=True), strict=True):
+        np.testing.assert_array_equal(whole, np.concatenate(divided))
 
 
 def test_gradients_agree_with_differences(epic_pn: Model) -> None:

@@ -26,13 +26,15 @@ from xspec_sixsa.embedded.state import session
 if TYPE_CHECKING:
     from xspec_sixsa.embedded.response import Folding
 
-__all__ = ["Memo", "Part", "Program", "Values", "dummy_edges", "program"]
+__all__ = ["ROWS", "Memo", "Part", "Program", "Values", "dummy_edges", "program"]
 
 Memo = dict[Any, Tensor]
 """Values found in one evaluation, by what they are (component, energies, parameters); equal keys mean equal values."""
 
 CHUNK_BYTES = 4 << 20
 """Size of one (rows, energies) array in a chunk: about ten are alive at a time, and they should fit the cache."""
+ROWS = 16
+"""A chunk's rows are a multiple of these: a batch divided at such multiples has its sums, to the last bit."""
 CACHE_BYTES = 32 << 20
 """Bound on the components remembered from earlier evaluations."""
 
@@ -134,7 +136,7 @@ class Program:
     def rows_per_chunk(self) -> int:
         """Return how many parameter sets to evaluate at a time."""
         largest = max((len(grid) for grid in self.grids), default=1)
-        return max(1, CHUNK_BYTES // (8 * largest))
+        return max(1, CHUNK_BYTES // (8 * largest * ROWS)) * ROWS
 
     def values(self, theta: Tensor | None) -> Values:
         """Return the parameter values of a batch, or the present ones for None."""

@@ -28,10 +28,8 @@ Rows = tuple[np.ndarray, np.ndarray, list[str]]
 
 TIMEOUT = 30  # seconds for a scheduler to answer
 RETRIES = 2  # of a task whose process died, beside those of lost workers, which Dask counts
-AT_ONCE = 16
-"""A task's rows are a multiple of these: the embedded engine's sums are then those of a whole batch to the last bit."""
 TASKS = 4  # for each thread of the cluster, so that none is idle for long while another ends
-LARGEST = 4 * AT_ONCE
+LARGEST = 64  # rows of a task
 
 
 class Cluster:
@@ -121,7 +119,9 @@ class Cluster:
         share = -(-len(theta) // (TASKS * max(sum(client.nthreads().values()), 1)))
         n = int(np.clip(share, 1, LARGEST))
         if saved.engine == "embedded":
-            n = -(-n // AT_ONCE) * AT_ONCE
+            from xspec_sixsa.embedded.compiled import ROWS
+
+            n = -(-n // ROWS) * ROWS  # the sums of a whole batch, to the last bit
         parts = [theta[start : start + n] for start in range(0, len(theta), n)]
         futures = client.map(evaluate_here, parts, saved=saved, pure=False, retries=RETRIES)
         number = {future.key: k for k, future in enumerate(futures)}
