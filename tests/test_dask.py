@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -98,6 +100,27 @@ def test_a_copy_that_is_another_session_is_refused(
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(ImportError, match=r"pip install 'xspec_sixsa\[dask\]'"):
         Cluster("tcp://127.0.0.1:9")
+
+
+@pytest.mark.parametrize("engine", ["embedded"], indirect=True)
+def test_a_scheduler_that_goes_is_named(engine: ModuleType, priors: list[Any]) -> None:
+    command = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--port", "0", "--no-dashboard"]
+    scheduler = subprocess.Popen([*command, "--scheduler-file", "scheduler.json"], stderr=subprocess.DEVNULL)
+    there = Cluster("scheduler.json")
+
+    def kill_when_asked(client: Client) -> None:
+        while not client.futures:
+            time.sleep(0.05)
+        scheduler.kill()
+
+    try:
+        threading.Thread(target=kill_when_asked, args=(there.connect(),), daemon=True).start()
+        with pytest.raises(RuntimeError, match=r"the scheduler is gone.*--resume"):  # it waits for a first worker
+            Session(engine, cluster=there).evaluate(np.array([[2.0, 1e-3]]), "test")
+    finally:
+        scheduler.kill()
+        scheduler.wait()
+        there.close()
 
 
 def test_a_background_that_was_taken_away_stays_away_elsewhere(engine: ModuleType, tmp_path: Path) -> None:

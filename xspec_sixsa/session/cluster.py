@@ -111,7 +111,7 @@ class Cluster:
         Raises
         ------
         RuntimeError
-            Where workers cannot make the session again, or each that tried was lost.
+            Where workers cannot make the session again, each that tried was lost, or the scheduler is gone.
         """
         from distributed import as_completed
 
@@ -128,6 +128,8 @@ class Cluster:
         answers: list[Rows] = [(np.empty(0), np.empty(0), [])] * len(parts)
         try:
             for future, answer in as_completed(futures, loop=client.loop, with_results=True):
+                if future.cancelled():
+                    raise ConnectionError("the scheduler is gone, or has cancelled what was asked")
                 if isinstance(answer, str):
                     raise ValueError(
                         f"it cannot make the session again: {answer}. It must find the data under the same names, and "
@@ -139,9 +141,9 @@ class Cluster:
             if not isinstance(error, Exception):  # Ctrl-C
                 raise
             raise RuntimeError(
-                f"A Dask worker could not evaluate ({type(error).__name__}): {error}. Workers need the same "
-                "xspec_sixsa and engine as here, and memory. What is evaluated is kept in the output folder: go on "
-                "with resume=True (--resume)."
+                f"Dask could not evaluate ({type(error).__name__}): {error}. Workers need the same xspec_sixsa and "
+                "engine as here, memory, and a scheduler that stays. What is evaluated is kept in the output folder: "
+                "go on with resume=True (--resume)."
             ) from error
         counts, statistic, reasons = zip(*answers, strict=True)
         return np.concatenate(counts), np.concatenate(statistic), [reason for part in reasons for reason in part]
