@@ -103,7 +103,8 @@ def test_a_copy_that_is_another_session_is_refused(
 
 
 @pytest.mark.parametrize("engine", ["embedded"], indirect=True)
-def test_a_scheduler_that_goes_is_named(engine: ModuleType, priors: list[Any]) -> None:
+def test_a_scheduler_that_goes_is_named(engine: ModuleType, priors: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "TIMEOUT", 2)
     command = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--port", "0", "--no-dashboard"]
     scheduler = subprocess.Popen([*command, "--scheduler-file", "scheduler.json"], stderr=subprocess.DEVNULL)
     there = Cluster("scheduler.json")
@@ -115,8 +116,11 @@ def test_a_scheduler_that_goes_is_named(engine: ModuleType, priors: list[Any]) -
 
     try:
         threading.Thread(target=kill_when_asked, args=(there.connect(),), daemon=True).start()
+        session, theta = Session(engine, cluster=there), np.array([[2.0, 1e-3]])
         with pytest.raises(RuntimeError, match=r"the scheduler is gone.*--resume"):  # it waits for a first worker
-            Session(engine, cluster=there).evaluate(np.array([[2.0, 1e-3]]), "test")
+            session.evaluate(theta, "test")
+        with pytest.raises(RuntimeError, match=r"Dask could not evaluate .*--resume"):  # gone before it is asked
+            session.evaluate(theta, "test")
     finally:
         scheduler.kill()
         scheduler.wait()

@@ -18,7 +18,7 @@ from xspec_sixsa.session.saved import SavedSession
 from xspec_sixsa.session.served import Served
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, Future
 
 __all__ = ["Cluster", "Copy", "evaluate_here"]
 
@@ -116,28 +116,30 @@ class Cluster:
         from distributed import as_completed
 
         client = self.connect()
-        share = -(-len(theta) // (TASKS * max(sum(client.nthreads().values()), 1)))
-        n = int(np.clip(share, 1, LARGEST))
-        if saved.engine == "embedded":
-            from xspec_sixsa.embedded.compiled import ROWS
-
-            n = -(-n // ROWS) * ROWS  # the sums of a whole batch, to the last bit
-        parts = [theta[start : start + n] for start in range(0, len(theta), n)]
-        futures = client.map(evaluate_here, parts, saved=saved, pure=False, retries=RETRIES)
-        number = {future.key: k for k, future in enumerate(futures)}
-        answers: list[Rows] = [(np.empty(0), np.empty(0), [])] * len(parts)
+        futures: list[Future] = []
         try:
+            share = -(-len(theta) // (TASKS * max(sum(client.nthreads().values()), 1)))
+            n = int(np.clip(share, 1, LARGEST))
+            if saved.engine == "embedded":
+                from xspec_sixsa.embedded.compiled import ROWS
+
+                n = -(-n // ROWS) * ROWS  # the sums of a whole batch, to the last bit
+            parts = [theta[start : start + n] for start in range(0, len(theta), n)]
+            futures = client.map(evaluate_here, parts, saved=saved, pure=False, retries=RETRIES)
+            number = {future.key: k for k, future in enumerate(futures)}
+            answers: list[Rows] = [(np.empty(0), np.empty(0), [])] * len(parts)
             for future, answer in as_completed(futures, loop=client.loop, with_results=True):
                 if future.cancelled():
                     raise ConnectionError("the scheduler is gone, or has cancelled what was asked")
                 if isinstance(answer, str):
                     raise ValueError(
-                        f"it cannot make the session again: {answer}. It must find the data under the same names, and "
-                        "run the same XSPEC (source headas-init.sh before `dask worker`)"
+                        f"a worker cannot make the session again: {answer}. It must find the data under the same "
+                        "names, and run the same XSPEC (source headas-init.sh before `dask worker`)"
                     )
                 answers[number[future.key]] = answer
         except BaseException as error:
-            client.cancel(futures)
+            if futures:
+                client.cancel(futures)
             if not isinstance(error, Exception):  # Ctrl-C
                 raise
             raise RuntimeError(
