@@ -17,7 +17,7 @@ from xspec_sixsa.common.files import working_directory
 from xspec_sixsa.common.progress import Progress
 from xspec_sixsa.common.seeding import Streams
 from xspec_sixsa.infer.checkpoint import Checkpoint
-from xspec_sixsa.infer.factoredsearch import FactoredSearch
+from xspec_sixsa.infer.factoredsearch import CHECKS, FactoredSearch
 from xspec_sixsa.infer.importance import effective_error
 from xspec_sixsa.infer.noise import Noise
 from xspec_sixsa.infer.optimum import optimum
@@ -68,6 +68,40 @@ def test_a_line_of_unknown_energy_is_not_taken_for_noise() -> None:
     ignorant = (moving_lines(x).mean(axis=0) - moving_lines(new)) / np.sqrt(variance + moving_lines(new))
     # 80 points, an eighth of a keV apart, tell of lines three times as wide; as noise, nothing was learned of them
     assert np.median((off**2).sum(axis=1)) < 0.01 * np.median((ignorant**2).sum(axis=1))
+
+
+def lines_in_bins(x: np.ndarray) -> np.ndarray:
+    """Counts of twelve narrow lines, each of which is put into one of the model's bins, and moves by whole bins."""
+    rest, width = np.random.default_rng(7).uniform(1, 8, 12), 0.05
+    put = np.round(rest / (1 + 0.02 * x[:, 1:]) / width) * width
+    shapes = np.exp(-0.5 * ((ENERGY - put[..., None]) / 0.1) ** 2).sum(axis=1)
+    return 300 * (ENERGY**-1.0 + shapes) * np.exp(-0.5 * x[:, :1] / ENERGY)
+
+
+def test_lines_that_go_from_bin_to_bin_are_known_between_their_steps() -> None:
+    rng = np.random.default_rng(1)
+    x, new = rng.random((300, 2)), rng.random((200, 2))
+    variance = np.full(len(ENERGY), 100.0)
+
+    def off(learned: PartMap) -> float:
+        squared = (learned(new).numpy() - lines_in_bins(new)) ** 2 / (variance + lines_in_bins(new))
+        return float(np.sqrt(np.median(squared.sum(axis=1))))
+
+    learned = PartMap(x, lines_in_bins(x), np.ones(300), 1.0, variance)
+    assert learned.rough == 1
+    few = PartMap(x[:30], lines_in_bins(x[:30]), np.ones(30), 1.0, variance)
+    assert few.rough is None
+    # a smooth map of the same curves: what was chosen with few is kept until there are half as many again
+    few.chosen_with = 299
+    smooth = PartMap(x, lines_in_bins(x), np.ones(300), 1.0, variance, few)
+    assert smooth.rough is None
+    # most points have no step between their neighbours and them; a smooth map is off beside every step
+    assert off(learned) < 0.6 * off(smooth)
+    # differentiable is the same map
+    at = torch.tensor(new[:5])
+    np.testing.assert_allclose(learned.differentiable(at), learned(new[:5]), rtol=1e-4)  # single precision decodes
+    # and a curve that bends, but goes in no steps, is smooth
+    assert PartMap(x, moving_lines(x), np.ones(300), 1.0, variance).rough is None
 
 
 def test_a_curve_that_nothing_shapes_is_exact() -> None:
@@ -254,6 +288,25 @@ def test_a_search_goes_on_while_its_points_are_where_the_emulator_is_wrong(
     search.run(10, 0)
     assert [step["effective_error"] for step in search.steps] == errors
     assert not search.has_failed
+
+
+def test_whole_spectra_of_a_model_of_one_part_are_curves(engine: ModuleType) -> None:
+    m = engine.Model("TBabs*powerlaw", setPars=(0.1, 1.8, 3e-3))
+    priors = [
+        sixsa.uniform(m.TBabs.nH, 0, 1), sixsa.uniform(m.powerlaw.PhoIndex, 0, 4),
+        sixsa.loguniform(m.powerlaw.norm, 1e-4, 1e-1),
+    ]  # fmt: skip
+    model, search = searching(priors, engine)
+    measured, spent = search.measured, model.evaluations["curves"]
+    search._check()
+    assert (search.measured, model.evaluations["curves"]) == (measured + CHECKS, spent)
+    x, curves = search._curves[0].x[-3:], search._curves[0].curves[-3:]
+    np.testing.assert_allclose(curves, search._factors.curves(0, x), rtol=1e-6)  # kept in single precision
+    # of two parts the sum is known only
+    _, other = searched(engine)
+    before = other.measured
+    other._check()
+    assert other.measured == before
 
 
 def test_constants_multiply_emulated_counts_of_their_own_spectrum(engine: ModuleType) -> None:

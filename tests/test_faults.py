@@ -155,7 +155,9 @@ def test_neither_home_nor_display_nor_stdout_is_needed(tmp_path: Path) -> None:
     (tmp_path / "s.xcm").write_text("statistic cstat\ndata two.pha\nmodel powerlaw & 2 & 0.01\n")
     (tmp_path / "p.toml").write_text('["norm__2"]\nkind = "loguniform"\nlow = 1e-3\nhigh = 0.1\n')
     env = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
-    options = "--priors p.toml --engine embedded --draws 20 --seed 1"  # one seed of seven draws 20 that do not reach the data
+    options = (
+        "--priors p.toml --engine embedded --draws 20 --seed 1"  # one seed of seven draws 20 that do not reach the data
+    )
     command = f"{sys.executable} -m xspec_sixsa.interfaces.cli check s.xcm {options}"
     ended = subprocess.run(["/bin/sh", "-c", f"exec {command} >&- 2>&- <&-"], cwd=tmp_path, env=env, check=False)
     assert ended.returncode == 0

@@ -29,6 +29,7 @@ from xspec_sixsa.infer.importance import effective_error, tempering_power
 from xspec_sixsa.infer.partmap import PartMap
 from xspec_sixsa.infer.population import Population
 from xspec_sixsa.infer.problem import Problem
+from xspec_sixsa.infer.simulations import Simulations
 
 __all__ = ["FactoredSearch"]
 
@@ -48,7 +49,8 @@ IRRELEVANT = 1e-3  # of a normal posterior, that lies farther below the best log
 BLAMED = 0.1  # of the largest variance at a point, from which a curve may be to blame for what is off there
 LEAST_WEIGHT = 1e-3  # of curves far from the posterior
 NEAR = 0.5  # standard deviations of the posterior within which a curve is near to it
-PATIENCE = 3  # steps at full power without improvement that end a search
+PATIENCE, TRIPLED = 3, 3  # steps at full power without improvement, and times as many curves, that end a search
+IMPROVED = 0.9  # of the least error before, that is an improvement
 ASTRAY = 3.0  # times the least error in log L, from which a population is where the emulator is wrong
 RESOLVED = 1000  # curves that resolve a narrow line over a whole band, in two parameters
 HOPE = 4  # steps in which the likelihood's power must have doubled by then
@@ -154,6 +156,22 @@ class FactoredSearch:
         if len(x):
             curve.add(x, self._factors.curves(curve.parts[0], x))
 
+    def _take(self, whole: Simulations) -> int:
+        """Learn from whole spectra, where the model is one part: each is its curve times its norm.
+
+        How many were taken.
+        """
+        factors, curve = self._factors, self._curves[0]
+        if len(factors.parts) > 1:
+            return 0
+        theta, counts = factors.transform(whole.u), whole.counts.numpy().astype(float)
+        for bins, multiplier in factors.multipliers(theta):
+            counts[:, bins] /= multiplier[:, None]
+        before = len(curve.x)
+        curve.add(whole.u[:, factors.parts[0].inputs], counts / factors.amplitudes(theta))
+        self._worst = self._worst[:0]  # it is known there now
+        return len(curve.x) - before
+
     def _inputs(self, curve: _Curve, u: Points) -> Points:
         """Where the parts that have a curve need it, for points (n, d): (parts * n, p), part by part."""
         return np.concatenate([u[:, self._factors.parts[k].inputs] for k in curve.parts])
@@ -216,9 +234,17 @@ class FactoredSearch:
         saved = self._problem.settings.target_ess * np.expm1(min(errors, default=np.inf) ** 2)
         if self.steps[-1]["power"] == 1 and sum(step["evaluations"] for step in full) > saved:
             return "further steps would cost more than the draws that they save"
-        if len(errors) > PATIENCE and min(errors[-PATIENCE:]) > 0.9 * min(errors[:-PATIENCE]):
-            return f"the emulator has not improved in {PATIENCE} steps"
+        if self._stalled >= PATIENCE and self.measured > TRIPLED * full[-1 - self._stalled]["curves"]:
+            return f"the emulator has not improved in {self._stalled} steps, with three times as many curves"
         return self._why_hopeless()
+
+    @property
+    def _stalled(self) -> int:
+        """Steps at full power since the one that was better than all before it."""
+        errors = [step["effective_error"] for step in self.steps[self._taught :] if step["power"] == 1]
+        best = np.minimum.accumulate([np.inf, *errors])
+        improved = np.flatnonzero(np.array(errors) < IMPROVED * best[:-1])
+        return len(errors) - 1 - int(improved[-1]) if len(improved) else len(errors)
 
     def _why_hopeless(self) -> str:
         """Why curves cannot be learned; empty where they may be."""
@@ -245,7 +271,8 @@ class FactoredSearch:
     def learn(self, draws: FinalDraws) -> None:
         """Measure curves where final draws, exact ones, show the emulator to be off most."""
         self._compare(draws.u, draws.log_likelihood)
-        self._teach(LESSON * self._curves_of_a_step())
+        told = self._take(draws.simulations[np.arange(len(draws)) < POOL])
+        self._teach(max(LESSON * self._curves_of_a_step() - told, 0))
         self._taught = len(self.steps)
 
     def _compare(self, u: Points, log_likelihood: Points) -> Points:
@@ -270,8 +297,10 @@ class FactoredSearch:
 
     def _curves_of_a_step(self) -> int:
         powers = [*(step["power"] for step in self.steps), self._trusted]
-        stalled = sum(after <= before for before, after in itertools.pairwise(powers))
-        growth = GROWTH**stalled if self._trusted < 1 else 1.0
+        stalled = (
+            sum(after <= before for before, after in itertools.pairwise(powers)) if self._trusted < 1 else self._stalled
+        )
+        growth = GROWTH**stalled
         return int(STEP * sum(curve.x.shape[1] for curve in self._curves) * growth)
 
     def _check(self) -> float:
@@ -295,6 +324,7 @@ class FactoredSearch:
         checked = points[rng.choice(len(points), CHECKS, replace=False)]
         new = problem.simulate(checked, "search")
         difference = self._compare(checked, new.log_likelihood)
+        self._take(new)
         finite, spread = np.isfinite(difference), float("inf")
         if finite.sum() > 1:
             spread = float(np.std(difference[finite]))
@@ -308,6 +338,7 @@ class FactoredSearch:
                 "effective_error": self.error,
                 "samples": points,
                 "evaluations": CHECKS,
+                "curves": self.measured,
             }
         )
         log.info(

@@ -31,7 +31,7 @@ WARPS = (
 )  # of a parameter's range: its lower or its upper end is stretched, by a factor of exp(3) on the other
 NEGLIGIBLE = 0.05  # error below which no warp is sought
 BETTER = 0.8  # of the error without, that a warp must leave
-AGAIN = 2  # times as many curves as warps were chosen with, with which they are chosen anew
+AGAIN = 1.5  # times as many curves as warps and roughness were chosen with, with which they are chosen anew
 MOST_LOG = 60.0  # of counts: beyond what single precision holds is no spectrum
 KEPT = 200  # curves, those that matter most, that say how far off a map is and which bins are alike
 LOST = 1e-5  # squared distance per curve, in units of the noise's variance, that principal components may lose
@@ -39,9 +39,13 @@ LOST = 1e-5  # squared distance per curve, in units of the noise's variance, tha
 
 @dataclass(frozen=True, eq=False)
 class _Fit:
-    """A map in one scale, and the error of left-out curves in units of noise (root of the sum over bins)."""
+    """A map in one scale, and the error of left-out curves in units of noise (root of the sum over bins).
+
+    Root mean square and, hardly raised by a few curves at the edges, geometric mean.
+    """
 
     error: float
+    typical: float
     logarithmic: bool
     centre: Tensor
     decoder: Tensor
@@ -92,6 +96,7 @@ class PartMap:
         previous: PartMap | None = None,
     ) -> None:
         self.warps, self.chosen_with = np.zeros(x.shape[1]), len(x)
+        self.rough: int | None = None
         self.amplitude = abs(amplitude) or 1.0
         self._constant = self.amplitude * torch.tensor(curves[0]) if x.shape[1] == 0 else None
         self.error = 0.0
@@ -103,20 +108,29 @@ class PartMap:
         share = torch.tensor(weights / weights.sum())
         kept = None if previous is None else previous.logarithmic
 
-        def fitted(warps: Points, logarithmic: bool) -> _Fit:
-            return self._fitted(warped(x, warps), counts, weights, share, torch.tensor(variance), logarithmic, previous)
+        def fitted(warps: Points, logarithmic: bool, rough: int | None) -> _Fit:
+            scales = None if previous is None or previous.rough != rough else previous.regression.scales
+            return self._fitted(
+                warped(x, warps), counts, weights, share, torch.tensor(variance), logarithmic, scales, rough
+            )
 
         if previous is not None and len(x) < AGAIN * previous.chosen_with:
-            self.warps, self.chosen_with = previous.warps, previous.chosen_with
-        tried = [fitted(self.warps, logarithmic) for logarithmic in ((True, False) if kept is None else (kept,))]
+            self.warps, self.rough, self.chosen_with = previous.warps, previous.rough, previous.chosen_with
+        scales_of_counts = (True, False) if kept is None else (kept,)
+        tried = [fitted(self.warps, logarithmic, self.rough) for logarithmic in scales_of_counts]
         best = min(tried, key=lambda fit: fit.error)
         choosing = self.chosen_with == len(x) and best.error > NEGLIGIBLE
         for column, warp in itertools.product(range(x.shape[1]), WARPS) if choosing else ():
             warps = self.warps.copy()
             warps[column] = warp
-            other = fitted(warps, best.logarithmic)
+            other = fitted(warps, best.logarithmic, None)
             if other.error < BETTER * best.error:
                 best, self.warps = other, warps
+        for column in range(x.shape[1]) if choosing else ():
+            other = fitted(self.warps, best.logarithmic, column)
+            # steps make a smooth map wrong everywhere; a rough one is at the edges only, where it leads nowhere
+            if other.typical < BETTER * best.typical:
+                best, self.rough = other, column
         self.error, self.logarithmic, self.regression = best.error, best.logarithmic, best.regression
         self._centre, self._decoder = best.centre, best.decoder
         self._single = (self._centre.float(), self._decoder.float(), self._floor.float())
@@ -136,7 +150,8 @@ class PartMap:
         share: Tensor,
         variance: Tensor,
         logarithmic: bool,
-        previous: PartMap | None,
+        scales: Tensor | None,
+        rough: int | None,
     ) -> _Fit:
         raised = counts.clamp(min=0) + self._floor
         y = raised.log() if logarithmic else 2 * raised.sqrt()
@@ -148,8 +163,7 @@ class PartMap:
         basis = principal_components(apart, share, LOST, MOST)
         latents = apart @ basis
         decoder = basis.T / unit
-        scales = None if previous is None else previous.regression.scales
-        regression = KernelRegression(x, latents, weights, scales, noiseless=True)
+        regression = KernelRegression(x, latents, weights, scales, noiseless=True, rough=rough)
         judged = torch.argsort(share, descending=True, stable=True)[:KEPT]
         missed, raised = regression.left_out[judged] @ decoder, raised[judged]
         if logarithmic:
@@ -159,7 +173,8 @@ class PartMap:
         squared = (change**2 / (variance + raised)).sum(dim=1)
         # a curve that is far off must not drown the others
         error = (share[judged] @ squared.clamp(max=1e6) / share[judged].sum()).sqrt()
-        return _Fit(float(error), logarithmic, centre, decoder, regression)
+        typical = (share[judged] @ squared.clamp(min=LOST).log() / share[judged].sum() / 2).exp()
+        return _Fit(float(error), float(typical), logarithmic, centre, decoder, regression)
 
     def lost(self, starts: NDArray[np.int_]) -> Points:
         """What known curves differ by, (groups,), beyond their sums over groups of bins that begin at `starts`.

@@ -32,7 +32,7 @@ UNEXPLAINED = -3.0  # logarithm of the noise from which kernels explain so littl
 
 
 class KernelRegression:
-    """A smooth map between vectors: quadratic trend plus Gaussian kernels on the training points.
+    """A map between vectors: quadratic trend plus Gaussian kernels on the training points.
 
     Parameters
     ----------
@@ -44,16 +44,31 @@ class KernelRegression:
         Where the search for the logarithms of length scales and noise begins: those of an earlier regression.
     noiseless : bool, default False
         Whether noise that is found there is but what a wider kernel cannot follow.
+    rough : int, optional
+        Coordinate along which the map is not smooth, but goes in steps: kernels are exponential there, so that a step
+        is known to lie between two points, and what is beyond the nearest ones hardly matters.
     """
 
     def __init__(
-        self, x: Points, y: Tensor, weights: Points, scales: Tensor | None = None, *, noiseless: bool = False
+        self,
+        x: Points,
+        y: Tensor,
+        weights: Points,
+        scales: Tensor | None = None,
+        *,
+        noiseless: bool = False,
+        rough: int | None = None,
     ) -> None:
+        self._smooth = (
+            0 if rough is None else 1
+        )  # the first whitened coordinate of those along which kernels are Gaussian
         self._centre = np.average(x, axis=0, weights=weights)
         spread = (weights / weights.sum())[:, None] * (x - self._centre)
         covariance = spread.T @ (x - self._centre)
         covariance += 1e-12 * max(np.trace(covariance), 1e-300) * np.eye(x.shape[1])
-        self._whitening = np.linalg.inv(np.linalg.cholesky(covariance)).T
+        order = sorted(range(x.shape[1]), key=lambda column: column != rough)  # what comes first is mixed with no other
+        self._whitening = np.empty_like(covariance)
+        self._whitening[order] = np.linalg.inv(np.linalg.cholesky(covariance[np.ix_(order, order)])).T
         self._pairs = torch.triu_indices(x.shape[1], x.shape[1])
         points, w = self._coordinates(x), torch.tensor(weights / weights.sum())
         trend = self._trend(points)
@@ -65,9 +80,10 @@ class KernelRegression:
         relevant = max(int((w > RELEVANT * w.max()).sum()), min(SCALED_ON, len(w)))
         chosen = torch.linspace(0, relevant - 1, min(SCALED_ON, relevant)).long()
         best = torch.argsort(w, descending=True, stable=True)[chosen]
-        self.scales = _length_scales(points[best], residual[best], scales, noiseless)
+        self.scales = _length_scales(points[best], residual[best], scales, noiseless, self._smooth)
         self._widths = self.scales[:-1].exp()
         scaled = points / self._widths
+        self._steps, scaled = scaled[:, : self._smooth].T, scaled[:, self._smooth :]
         self._points = torch.cat([scaled, -0.5 * (scaled * scaled).sum(1, keepdim=True)], dim=1).T.contiguous()
         kernel = self._kernel(points)
         kernel.diagonal().add_(float(self.scales[-1].exp()) + 1e-10)
@@ -78,8 +94,10 @@ class KernelRegression:
     def _kernel(self, x: Tensor) -> Tensor:
         """Kernels (n, centres) at whitened points (n, d): the squared distance's three terms in one product."""
         x = x / self._widths
+        rough, x = x[:, : self._smooth], x[:, self._smooth :]
         extended = torch.cat([x, x.new_ones(len(x), 1)], dim=1)
-        return torch.addmm(-0.5 * (x * x).sum(1, keepdim=True), extended, self._points).exp_()
+        exponents = torch.addmm(-0.5 * (x * x).sum(1, keepdim=True), extended, self._points)
+        return (exponents.sub_((rough - self._steps).abs()) if self._smooth else exponents).exp_()
 
     def _coordinates(self, x: Points) -> Tensor:
         return torch.tensor((x - self._centre) @ self._whitening)
@@ -101,7 +119,8 @@ class KernelRegression:
         kernels = self._kernel(self._coordinates(x))
         told = torch.linalg.solve_triangular(self._cholesky, kernels.T, upper=False)
         scaled = self._coordinates(x) / self._widths
-        prior = (-0.5 * torch.cdist(scaled, scaled) ** 2).exp()
+        rough, scaled = scaled[:, : self._smooth], scaled[:, self._smooth :]
+        prior = (-0.5 * torch.cdist(scaled, scaled) ** 2 - torch.cdist(rough, rough, p=1)).exp()
         return self._spread * (prior - told.T @ told)
 
     def __call__(self, x: Points) -> Tensor:
@@ -117,40 +136,44 @@ class KernelRegression:
         return self._trend(points) @ self._coefficients + self._kernel(points) @ self._links
 
 
-def _length_scales(x: Tensor, y: Tensor, begin: Tensor | None, noiseless: bool) -> Tensor:
+def _length_scales(x: Tensor, y: Tensor, begin: Tensor | None, noiseless: bool, smooth: int) -> Tensor:
     """Logarithms of length scales and relative noise that maximise the marginal likelihood, one variance for all y.
 
     Seen from wide kernels, what varies within a small part of one parameter's range (a line's energy) is noise, and
     taking it for that a maximum of its own: where there can be none, searches also begin with one short scale each.
+    Kernels are exponential along the coordinates before `smooth`.
     """
     d = x.shape[1]
     wide = torch.tensor([WIDE] * d + [-8.0], dtype=torch.float64)
     best, value = _maximised(
-        x, y, wide if begin is None else begin, SCALE_STEPS if begin is None else SCALE_STEPS_AGAIN
+        x, y, wide if begin is None else begin, SCALE_STEPS if begin is None else SCALE_STEPS_AGAIN, smooth
     )
     if noiseless and best[-1] > UNEXPLAINED:
         short = wide.repeat(d, 1) + (SHORT - WIDE) * torch.eye(d + 1, dtype=torch.float64)[:d]
-        tried = [(best, value)] + [_maximised(x, y, start, SCALE_STEPS) for start in short]
+        tried = [(best, value)] + [_maximised(x, y, start, SCALE_STEPS, smooth) for start in short]
         best, _ = min(tried, key=lambda found: found[1])
     return best
 
 
-def _maximised(x: Tensor, y: Tensor, start: Tensor, steps: int) -> tuple[Tensor, float]:
+def _maximised(x: Tensor, y: Tensor, start: Tensor, steps: int, smooth: int) -> tuple[Tensor, float]:
     """The local maximum of the marginal likelihood that `start` leads to, and its loss."""
     # not torch's optimisers: loading them takes seconds
     found = minimize(
-        lambda values: _loss(x, y, torch.tensor(values)), start.numpy(), jac=True, method="L-BFGS-B",
+        lambda values: _loss(x, y, torch.tensor(values), smooth), start.numpy(), jac=True, method="L-BFGS-B",
         bounds=[SHORTEST_LONGEST] * x.shape[1] + [(-20, 0)], options={"maxiter": steps},
     )  # fmt: skip
     return (torch.tensor(found.x) if found.fun < IMPOSSIBLE else start), float(found.fun)
 
 
-def _loss(x: Tensor, y: Tensor, scales: Tensor) -> tuple[float, Points]:
+def _loss(x: Tensor, y: Tensor, scales: Tensor, smooth: int = 0) -> tuple[float, Points]:
     """Negative logarithm of the marginal likelihood, and its derivatives (d + 1,): Rasmussen & Williams, eq. 5.9."""
     n = len(x)
     scaled, noise = x / scales[:-1].exp(), scales[-1].exp()
+    rough, scaled = scaled[:, :smooth], scaled[:, smooth:]
     squares = -0.5 * (scaled * scaled).sum(dim=1)
-    kernel = torch.addmm(squares[:, None] + squares, scaled, scaled.T).clamp_(max=0).exp_()
+    kernel = torch.addmm(squares[:, None] + squares, scaled, scaled.T).clamp_(max=0)
+    apart = (rough.T[:, :, None] - rough.T[:, None]).abs()  # (smooth, n, n)
+    kernel = kernel.sub_(apart.sum(dim=0)).exp_()
     covariance = kernel.clone()
     covariance.diagonal().add_(noise + 1e-10)
     factor, info = torch.linalg.cholesky_ex(covariance)
@@ -162,9 +185,10 @@ def _loss(x: Tensor, y: Tensor, scales: Tensor) -> tuple[float, Points]:
     shared = slope * kernel
     # the sum over pairs of what they share times their squared distance, axis by axis
     of_scales = shared.sum(dim=1) @ (scaled * scaled) - (scaled * (shared @ scaled)).sum(dim=0)
+    of_steps = 0.5 * (shared * apart).sum(dim=(1, 2))
     of_noise = 0.5 * slope.diagonal().sum() * noise
     loss = 0.5 * n * torch.log(misfit) + torch.log(factor.diagonal()).sum()
-    return float(loss), torch.cat([of_scales, of_noise[None]]).numpy()
+    return float(loss), torch.cat([of_steps, of_scales, of_noise[None]]).numpy()
 
 
 def principal_components(y: Tensor, w: Tensor, most_lost: float, most: int = MOST_COMPONENTS) -> Tensor:
