@@ -58,7 +58,7 @@ NO_WEIGHT = 15.0  # log weight below the largest from which a draw has none
 FULL_RATE = 0.9  # effective emulated samples per draw of a member's own proposal
 GUIDED = (0.6, 0.2, 0.2)  # shares of a guide's own draws, of broad ones about it, and of the prior's fitting shapes
 GUIDE_DRAWS = 4000  # that judge a guide
-LEAST_GUIDED = 0.005  # of them, that are effective: with fewer a population of the prior finds as much
+LEAST_GUIDED = 0.02  # of them, that are effective: with fewer, populations get there no sooner than from the prior
 
 
 @dataclass(frozen=True)
