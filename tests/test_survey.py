@@ -174,7 +174,9 @@ def guided(folder: Path) -> sixsa.Survey:
     """All spectra again, with a guide."""
     from xspec_sixsa import embedded
 
-    return survey(embedded, folder / "guided", NAMES, estimator="variational", seed=2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(guide, "STEPS", 300)  # enough for two parameters
+        return survey(embedded, folder / "guided", NAMES, estimator="variational", seed=2)
 
 
 def test_a_guided_survey_has_the_same_posteriors(finished: sixsa.Survey, guided: sixsa.Survey) -> None:
@@ -367,6 +369,19 @@ def listed(folder: Path) -> Path:
     return path
 
 
+@pytest.mark.parametrize("where", ["option", "table"])
+def test_the_shell_refuses_an_estimator_of_one_spectrum(listed: Path, tmp_path: Path, where: str) -> None:
+    words = ["survey", str(listed), "-o", str(tmp_path / "out"), "--engine", "embedded"]
+    if where == "table":
+        (tmp_path / "p.toml").write_text((listed.parent / "priors.toml").read_text() + '[fit]\nestimator = "lbf"\n')
+        words += ["--priors", str(tmp_path / "p.toml")]
+    else:
+        words += ["--estimator", "lbf"]
+    ended = CliRunner().invoke(cli.main, words)
+    assert ended.exit_code == 2 and '"lbf" is trained for one spectrum' in ended.output
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.fixture(scope="module")
 def shelled(listed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the shell leaves of the list."""
@@ -466,7 +481,7 @@ package require sixsa
 freeze 1
 sixsa prior 2 uniform 1 3
 sixsa prior 3 loguniform 1e-4 1e-1
-sixsa survey list.toml -output out -seed 1 -ess 200 -workers 1
+sixsa survey list.toml -output out -seed 1 -ess 200 -workers 1 -estimator variational
 puts "reliable $::sixsa::survey(reliable) failed $::sixsa::survey(failed)"
 tclout filename 1
 puts "still $xspec_tclout"
