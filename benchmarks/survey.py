@@ -1,6 +1,7 @@
 """A survey of faked burst spectra: what it costs, whether its ranks are uniform, and whether nautilus agrees.
 
-    python benchmarks/survey.py OUTPUT [--spectra 100] [--every 10] [--workers 2] [--exact control] [--resume]
+    python benchmarks/survey.py OUTPUT [--spectra 100] [--every 10] [--workers 2] [--exact control]
+        [--estimator variational] [--resume]
 
 `TBabs*(powerlaw+bbodyrad)` through the demo's response. The truth of every spectrum is drawn from the priors, and its
 expected counts log-uniformly from 300 to 30,000, which fixes its exposure. Embedded engine.
@@ -89,6 +90,7 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=10, help="every so many are compared with nautilus; 0: none")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--exact", default="control")
+    parser.add_argument("--estimator", help="variational: exploration begins with a guide")
     parser.add_argument("--resume", action="store_true")
     arguments = parser.parse_args()
     xspec.Xset.chatter = 0
@@ -105,7 +107,7 @@ def main() -> None:
         began = os.times()
         found = sixsa.fit_many(
             files, priors(), output=output, ignore=IGNORE, seed=1, workers=arguments.workers, exact=arguments.exact,
-            resume=arguments.resume, xspec=xspec,
+            estimator=arguments.estimator, resume=arguments.resume, xspec=xspec,
         )  # fmt: skip
         ended = os.times()
     print(found)

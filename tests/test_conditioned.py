@@ -8,7 +8,7 @@ from scipy.special import ndtri
 from toy import noise
 
 from xspec_sixsa.common.seeding import Streams
-from xspec_sixsa.infer.conditioned import ConditionedNorms, ConditionedProposal
+from xspec_sixsa.infer.conditioned import ConditionedNorms, ConditionedPrior, ConditionedProposal
 from xspec_sixsa.infer.emulatedproposal import RejectionProposal
 from xspec_sixsa.infer.factoredemulator import FactoredEmulator
 from xspec_sixsa.infer.factors import Hints, find_factors
@@ -16,7 +16,7 @@ from xspec_sixsa.infer.importance import log_evidence
 from xspec_sixsa.infer.noise import Noise
 from xspec_sixsa.infer.partmap import PartMap
 from xspec_sixsa.infer.population import Population
-from xspec_sixsa.infer.proposal import StudentProposal, Whitening
+from xspec_sixsa.infer.proposal import Mixture, StudentProposal, Whitening
 
 ENERGY = np.linspace(0.5, 5, 40)
 TRUTH = np.array([0.1, 0.6, 0.9, 0.75])  # slope and norm of each
@@ -120,3 +120,31 @@ def test_no_evidence_depends_on_the_map(emulator: FactoredEmulator, toy_noise: N
 
 def test_few_bins_are_not_taken_together(emulator: FactoredEmulator) -> None:
     assert emulator.coarse(0.03) is emulator
+
+
+def test_shapes_of_the_prior_with_fitting_norms_are_a_density(emulator: FactoredEmulator) -> None:
+    fitting = ConditionedPrior(ConditionedNorms(emulator))
+    with Streams(6).torch("fitting"):
+        u = fitting.draw(4000)
+    np.testing.assert_allclose(np.sort(u[:, 0]), (np.arange(4000) + 0.5) / 4000, atol=2.2 / 4000**0.5)  # Kolmogorov's
+    w = np.exp(-fitting.log_density(u)) * (np.abs(u[:, [1, 3]] - 0.7) < 0.1).all(axis=1)  # of a part of the cube
+    assert abs(w.mean() - 0.04) < 4 * w.std() / np.sqrt(len(w))
+
+
+def test_a_population_that_begins_at_one_mode_finds_the_other_among_fitting_shapes(emulator: FactoredEmulator) -> None:
+    conditioned, factors = ConditionedNorms(emulator), emulator.factors
+    rng = np.random.default_rng(7)
+    begun = Population.of_prior(4, 800, rng, factors.blocks, factors.exchanges)
+    u = begun.moved(conditioned.log_likelihood, rng, size=800, coordinates=conditioned).u
+    one = StudentProposal(Whitening.of(u[u[:, 0] < u[:, 2]]))
+
+    def share(start: object) -> float:
+        """Of the other mode, where no exchange leads to it."""
+        with Streams(7).torch("start"):
+            begun = Population.of(start, 800)
+        found = begun.moved(conditioned.log_likelihood, rng, size=800, coordinates=conditioned).u
+        return float((found[:, 0] > found[:, 2]).mean())
+
+    assert share(one) < 0.2
+    # they are equal, and few of the first draws lie near to the other
+    assert 0.3 < share(Mixture([one, ConditionedPrior(conditioned)], [0.8, 0.2])) < 0.7

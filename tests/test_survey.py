@@ -23,8 +23,8 @@ from xspec_sixsa.interfaces import cli
 from xspec_sixsa.priors import bind, save_toml
 from xspec_sixsa.session import Session
 from xspec_sixsa.session.opened import open_run
+from xspec_sixsa.survey import guide, member, sharing
 from xspec_sixsa.survey import run as running
-from xspec_sixsa.survey import sharing
 from xspec_sixsa.survey.sharing import log_mixture
 
 INDEX, NORM = (1.0, 3.0), (1e-4, 1e-1)
@@ -169,6 +169,81 @@ def test_draws_of_poor_proposals_teach_better_ones_and_stay(folder: Path, monkey
     assert abs(result.mean[0] - mean[0]) < 5 * sd[0] / np.sqrt(200)
 
 
+@pytest.fixture(scope="module")
+def guided(folder: Path) -> sixsa.Survey:
+    """All spectra again, with a guide."""
+    from xspec_sixsa import embedded
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(guide, "STEPS", 300)  # enough for two parameters
+        return survey(embedded, folder / "guided", NAMES, estimator="variational", seed=2)
+
+
+def test_a_guided_survey_has_the_same_posteriors(finished: sixsa.Survey, guided: sixsa.Survey) -> None:
+    assert list(guided.catalogue["status"]) == ["reliable"] * len(NAMES)
+    assert not any("guide" in flags for flags in guided.catalogue["flags"])  # it has served them all
+    for name in NAMES:
+        one, other = finished[name], guided[name]
+        spread = np.sqrt(np.average((one.samples - one.mean) ** 2, axis=0, weights=one.weights))
+        # five standard errors of 300 draws each, and of evidences
+        assert (np.abs(one.mean - other.mean) < 5 * spread * np.sqrt(2 / 300)).all()
+        assert abs(one.log_z - other.log_z) < 5 * np.hypot(one.log_z_err, other.log_z_err)
+
+
+def test_a_guided_survey_is_the_same_again_by_any_number_of_processes(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from xspec_sixsa import embedded
+
+    monkeypatch.setattr(guide, "STEPS", 60)  # as good as any here
+    options = {"estimator": "variational", "settings": {"guide": "gaussian"}, "target_ess": 200}
+    first, again = (survey(embedded, folder / f"guided_{n}", ("plain", "faint"), workers=n, **options) for n in (1, 2))
+    assert first.evaluations == again.evaluations
+    for name in ("plain", "faint"):
+        np.testing.assert_array_equal(first[name].samples, again[name].samples)
+
+
+def test_a_guide_that_is_worth_little_gives_way_to_a_population(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from xspec_sixsa import embedded
+
+    monkeypatch.setattr(guide, "STEPS", 60)
+    monkeypatch.setattr(member, "LEAST_GUIDED", 2.0)
+    options = {"target_ess": 200, "workers": 1}
+    found = survey(embedded, folder / "unguided", ("faint",), estimator="variational", **options)
+    assert re.search("explored without the guide: .* % of .* draws were effective", found.catalogue["flags"][0])
+    without = survey(embedded, folder / "without", ("faint",), **options)
+    np.testing.assert_array_equal(found["faint"].samples, without["faint"].samples)
+
+
+def test_draws_of_a_guide_that_are_not_enough_are_followed_by_a_population(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from xspec_sixsa import embedded
+
+    monkeypatch.setattr(guide, "STEPS", 60)
+    monkeypatch.setattr(member.Inference, "verdict", lambda inference: ["not yet"] * (len(inference.draws) < 130))
+    found = survey(embedded, folder / "followed", ("faint",), estimator="variational", target_ess=200, workers=1)
+    assert found.catalogue["flags"][0] == "explored without the guide: its first draws were not enough for the verdict"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"estimator": "npe"}, '"npe" is trained for one spectrum, .* type "variational"'),
+        ({"estimator": "lbf"}, '"lbf" is trained for one spectrum'),
+        ({"estimator": "oracle"}, "Unknown estimator 'oracle'"),
+        ({"estimator": "variational", "settings": {"guide": "delta"}}, "Unknown guide 'delta': type one of flow"),
+        ({"settings": {"guides": "flow"}}, "Unknown settings guides"),
+    ],
+)
+def test_estimators_that_cannot_work_are_refused(folder: Path, options: dict[str, Any], message: str) -> None:
+    from xspec_sixsa import embedded
+
+    with pytest.raises(ValueError, match=message):
+        survey(embedded, folder / "refused", ("faint",), **options)
+    assert not (folder / "refused").exists()
+
+
 def test_draws_of_many_proposals_are_weighted_by_their_mixture() -> None:
     rng, given = np.random.default_rng(0), (200, 1800)
     x = np.concatenate([rng.normal(0, 1, given[0]), rng.normal(3, 1, given[1])])
@@ -294,6 +369,19 @@ def listed(folder: Path) -> Path:
     return path
 
 
+@pytest.mark.parametrize("where", ["option", "table"])
+def test_the_shell_refuses_an_estimator_of_one_spectrum(listed: Path, tmp_path: Path, where: str) -> None:
+    words = ["survey", str(listed), "-o", str(tmp_path / "out"), "--engine", "embedded"]
+    if where == "table":
+        (tmp_path / "p.toml").write_text((listed.parent / "priors.toml").read_text() + '[fit]\nestimator = "lbf"\n')
+        words += ["--priors", str(tmp_path / "p.toml")]
+    else:
+        words += ["--estimator", "lbf"]
+    ended = CliRunner().invoke(cli.main, words)
+    assert ended.exit_code == 2 and '"lbf" is trained for one spectrum' in ended.output
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.fixture(scope="module")
 def shelled(listed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the shell leaves of the list."""
@@ -393,7 +481,7 @@ package require sixsa
 freeze 1
 sixsa prior 2 uniform 1 3
 sixsa prior 3 loguniform 1e-4 1e-1
-sixsa survey list.toml -output out -seed 1 -ess 200 -workers 1
+sixsa survey list.toml -output out -seed 1 -ess 200 -workers 1 -estimator variational
 puts "reliable $::sixsa::survey(reliable) failed $::sixsa::survey(failed)"
 tclout filename 1
 puts "still $xspec_tclout"

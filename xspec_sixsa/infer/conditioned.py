@@ -21,7 +21,7 @@ from xspec_sixsa.infer.coordinates import EDGE
 from xspec_sixsa.infer.emulatedproposal import EmulatedProposal
 from xspec_sixsa.infer.factoredemulator import FactoredEmulator
 
-__all__ = ["ConditionedNorms", "ConditionedProposal"]
+__all__ = ["ConditionedNorms", "ConditionedPrior", "ConditionedProposal"]
 
 Points = NDArray[np.float64]
 
@@ -211,3 +211,23 @@ class ConditionedProposal(EmulatedProposal):
         """Log density in the cube, shape (n,)."""
         v, volume = self._conditioned.forward(u)
         return self._proposal.log_density(v) - volume
+
+
+class ConditionedPrior:
+    """A proposal of the prior's shapes, with norms that fit them: it has draws near to every mode.
+
+    Parameters
+    ----------
+    conditioned : ConditionedNorms
+    """
+
+    def __init__(self, conditioned: ConditionedNorms) -> None:
+        self._conditioned, self._dimension = conditioned, conditioned.emulator.factors.dimension
+
+    def draw(self, n: int) -> Points:
+        """Points of shape (n, d), from torch's default generator."""
+        return self._conditioned.inverse(torch.rand(n, self._dimension, dtype=torch.float64).numpy())[0]
+
+    def log_density(self, u: Points) -> Points:
+        """Log density in the cube, shape (n,)."""
+        return -self._conditioned.forward(u)[1]

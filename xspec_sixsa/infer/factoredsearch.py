@@ -29,6 +29,7 @@ from xspec_sixsa.infer.importance import effective_error, tempering_power
 from xspec_sixsa.infer.partmap import PartMap
 from xspec_sixsa.infer.population import Population
 from xspec_sixsa.infer.problem import Problem
+from xspec_sixsa.infer.proposal import Proposal
 from xspec_sixsa.infer.simulations import Simulations
 
 __all__ = ["FactoredSearch"]
@@ -109,9 +110,12 @@ class FactoredSearch:
         ``evaluations``.
     measured : int
         Curves measured.
+    start : Proposal or None
+        Where populations that seek the emulated posterior begin; None: with the prior.
     """
 
     emulator: FactoredEmulator
+    start: Proposal | None = None
     _population: Population
     _rough: Population  # the same of the coarse emulator, from which the next is found
 
@@ -120,6 +124,7 @@ class FactoredSearch:
         # power of the likelihood as far as the last step's errors let the emulator be trusted
         self.error, self._trusted = float("inf"), 0.0
         self.steps: list[dict[str, Any]] = []
+        self._worst = np.empty((0, problem.dimension))  # where curves are to blame
         self._compared_u, self._compared = np.empty((0, problem.dimension)), np.empty(0)  # all points, exact log L
         self._taught = 0  # steps before final draws showed that their errors were too small
         noise = problem.noise
@@ -261,7 +266,7 @@ class FactoredSearch:
         Unless `trusted`, the likelihood's power is at first what the maps' own errors allow, as in every other search.
         """
         rng = self._problem.streams.numpy("search")
-        coarse, emulator = self._coarse_and_nearly_exact()
+        coarse, emulator = self.coarse_and_nearly_exact()
         self._rough = self._sought(coarse, rng, WALKERS, MOVES)
         self._population = _refined(self._rough, coarse, emulator, rng)
         self._learn(self._population.u)
@@ -313,7 +318,7 @@ class FactoredSearch:
             power = self._power_of_maps
         rng = problem.streams.numpy("search", number)
         with problem.progress.task(f"search {number}: sampling the emulator", 1, "ensemble"):
-            coarse, emulator = self._coarse_and_nearly_exact(power)
+            coarse, emulator = self.coarse_and_nearly_exact(power)
             self._rough = (
                 self._rough.moved(coarse.log_likelihood, rng, size=WALKERS, moves=MOVES, coordinates=coarse)
                 if known
@@ -412,10 +417,10 @@ class FactoredSearch:
 
     def sample(self, rng: np.random.Generator) -> Points:
         """Points (n, d) of the emulated posterior, sought in the whole prior."""
-        coarse, emulator = self._coarse_and_nearly_exact()
+        coarse, emulator = self.coarse_and_nearly_exact()
         return _refined(self._sought(coarse, rng), coarse, emulator, rng).u
 
-    def _coarse_and_nearly_exact(self, power: float = 1.0) -> tuple[ConditionedNorms, FactoredEmulator]:
+    def coarse_and_nearly_exact(self, power: float = 1.0) -> tuple[ConditionedNorms, FactoredEmulator]:
         """What a posterior is sought with, and what it is then known by: one emulator where bins are few."""
         coarse = self.emulator.coarse(min(LOST / power, MOST_LOST))
         emulator = coarse if coarse is self.emulator else self.emulator.coarse(LEAST_LOST)
@@ -424,8 +429,11 @@ class FactoredSearch:
     def _sought(
         self, conditioned: ConditionedNorms, rng: np.random.Generator, size: int = KEPT // 2, moves: int = MOVES
     ) -> Population:
-        """A population of the emulated posterior, sought in the whole prior, and among norms that fit their shapes."""
+        """A population of the emulated posterior, from `start`; or from the whole prior, and norms that fit there."""
         factors, log_likelihood = self._factors, conditioned.log_likelihood
+        if self.start is not None:
+            begun = Population.of(self.start, size, factors.blocks, factors.exchanges)
+            return begun.moved(log_likelihood, rng, size=size, moves=moves, coordinates=conditioned)
         begun = Population.of_prior(factors.dimension, size, rng, factors.blocks, factors.exchanges, islands=2)
         anywhere = begun.moved(log_likelihood, rng, size=size // 2, moves=moves)
         fitting = begun.moved(conditioned.log_density, rng, size=size // 2, moves=moves)
@@ -437,7 +445,7 @@ class FactoredSearch:
         """The emulated posterior as a density to draw from."""
         number, streams = len(self.steps), self._problem.streams
         task = self._problem.progress.task("covering the emulated posterior", 1, "ensemble")
-        coarse, emulator = self._coarse_and_nearly_exact()
+        coarse, emulator = self.coarse_and_nearly_exact()
 
         def log_density(v: Points) -> Points:
             u, volume = coarse.inverse(v)

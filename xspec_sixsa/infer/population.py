@@ -18,6 +18,7 @@ from scipy.stats import qmc
 from xspec_sixsa.common.ensemble import stretch_moves
 from xspec_sixsa.infer.coordinates import EDGE
 from xspec_sixsa.infer.importance import tempering_power
+from xspec_sixsa.infer.proposal import Proposal
 
 __all__ = ["Population"]
 
@@ -89,6 +90,17 @@ class Population:
         """A population of the prior: more points than its size, of which the first step chooses."""
         u = qmc.Sobol(dimension, rng=rng).random_base2(int(np.ceil(np.log2(FIRST * size))))
         return cls(rng.permutation(u), lambda u: np.zeros(len(u)), blocks, exchanges, np.zeros(islands))
+
+    @classmethod
+    def of(
+        cls,
+        proposal: Proposal,
+        size: int,
+        blocks: Sequence[Sequence[int]] = (),
+        exchanges: Sequence[NDArray[np.int_]] = (),
+    ) -> Population:
+        """The same of a proposal, whose draws come from torch's default generator."""
+        return cls(proposal.draw(FIRST * size), proposal.log_density, blocks, exchanges)
 
     @classmethod
     def joined(cls, populations: Sequence[Population]) -> Population:

@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-__all__ = ["COMPRESSORS", "EMULATORS", "ESTIMATORS", "EXACT", "TRAINING", "Settings"]
+__all__ = ["COMPRESSORS", "EMULATORS", "ESTIMATORS", "EXACT", "GUIDES", "TRAINING", "Settings"]
 
 COMPRESSORS = ("autoencoder", "pca", "bands", "score", "none")
 ESTIMATORS = ("npe", "lbf", "variational")
+GUIDES = ("flow", "gaussian")
 EMULATORS = ("linear", "paired")
 TRAINING = ("emulated", "unfactored", "simulated")
 EXACT = ("draws", "control")

@@ -21,6 +21,7 @@ def train(
     steps: int,
     learning_rate: float,
     tick: Callable[[int], None] = lambda n: None,
+    checks: int = CHECKS,
 ) -> dict[str, list[float]]:
     """Minimise a loss by AdamW under the one-cycle schedule, and keep the weights of the best validation loss.
 
@@ -37,6 +38,8 @@ def train(
         The peak of the cycle.
     tick : callable, optional
         Called with the number of steps just made.
+    checks : int, default 25
+        Points of the training curve.
 
     Returns
     -------
@@ -50,7 +53,7 @@ def train(
     """
     optimiser = torch.optim.AdamW(network.parameters(), lr=learning_rate, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, steps)
-    every = max(1, steps // CHECKS)
+    every = max(1, steps // checks)
     curve: dict[str, list[float]] = {"step": [], "train": [], "validation": []}
     best, best_state, running = float("inf"), None, 0.0
     for step in range(1, steps + 1):

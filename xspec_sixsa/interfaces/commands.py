@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from xspec_sixsa.infer.settings import COMPRESSORS, EXACT
+from xspec_sixsa.infer.settings import COMPRESSORS, ESTIMATORS, EXACT
 from xspec_sixsa.interfaces.batch import survey_list
 from xspec_sixsa.products.calibration import calibrate as run_calibration
 from xspec_sixsa.products.plots.goodness import plot_qq
@@ -315,6 +315,12 @@ def rank(directories: tuple[Path, ...], output: Path | None) -> Answer:
 @click.option("--flux", nargs=2, type=float, multiple=True, help="Band (keV) whose flux is wanted; several times.")
 @click.option("--target-ess", type=POSITIVE, help="Effective samples of each spectrum.", show_default="1000")
 @click.option("--budget", type=POSITIVE, help="Most evaluations for each spectrum.", show_default="2000")
+@click.option(
+    "--estimator",
+    type=click.Choice(ESTIMATORS),
+    help="variational: exploration begins with a guide's draws, one guide for all spectra.",
+    show_default="the prior's draws",
+)
 @click.option("--exact", type=click.Choice(EXACT), help="As for fit.", show_default="control")
 @click.option("--seed", type=SEED, help="Same seed, same answer.", show_default="drawn")
 @click.option("--batch", type=POSITIVE, default=100, show_default=True, help="Spectra inferred together.")

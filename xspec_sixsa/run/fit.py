@@ -13,7 +13,7 @@ from xspec_sixsa.priors import PriorsLike, bind, normalise
 from xspec_sixsa.result import Result
 from xspec_sixsa.run.folder import in_words, prepare, release, run_began, what_is_kept
 from xspec_sixsa.run.network import Network
-from xspec_sixsa.run.options import checked
+from xspec_sixsa.run.options import checked, checked_settings
 from xspec_sixsa.session import Session
 from xspec_sixsa.session.cluster import Cluster
 from xspec_sixsa.session.files import refuse_folder
@@ -129,7 +129,7 @@ def fit(
     asked: dict[str, Any] = {"target_ess": target_ess, "budget": budget, "compressor": compressor}
     asked |= {"estimator": estimator, "training": training, "emulator": emulator, "exact": exact, "seed": seed}
     options |= {key: value for key, value in asked.items() if value is not None}
-    chosen = checked(options)
+    chosen, settings = checked(options), checked_settings(settings)
     if network is not None and chosen.get("training") == "simulated":
         raise ValueError('network= is what an emulator has learned, and training = "simulated" has none: drop one.')
     cluster = None if dask is None else Cluster(dask)
@@ -148,7 +148,7 @@ def fit(
         "estimator": chosen.get("estimator", "npe"),
         "training": chosen.get("training", "emulated"),
         "emulator": chosen.get("emulator", "linear"),
-        "settings": settings or {},
+        "settings": settings,
         "network": None if learned is None else learned.digest,
         "fingerprint": session.fingerprint() | {"priors": prior.to_dict()},
     }
@@ -171,7 +171,7 @@ def fit(
             # torch takes seconds to load: bad input has been refused by now
             from xspec_sixsa.run.run import Run
 
-            run = Run(session, prior, record, chosen, settings or {}, folder, learned, resume=resume, progress=progress)
+            run = Run(session, prior, record, chosen, settings, folder, learned, resume=resume, progress=progress)
             return run.result(polish=polish, replace_chains=replace_chains)
     except KeyboardInterrupt as stop:
         raise Stopped.of(stop, what_is_kept(folder)) from None

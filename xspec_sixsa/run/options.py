@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
-from xspec_sixsa.infer.settings import COMPRESSORS, EMULATORS, ESTIMATORS, EXACT, TRAINING
+from xspec_sixsa.infer.settings import COMPRESSORS, EMULATORS, ESTIMATORS, EXACT, GUIDES, TRAINING, Settings
 
-__all__ = ["SETTINGS", "checked"]
+__all__ = ["SETTINGS", "checked", "checked_settings"]
 
 SMALL_BUDGET = 2000  # below it, and unless more are asked for, half as many effective samples are wanted
 POSITIVE = ("target_ess", "budget")
@@ -59,3 +60,20 @@ def checked(options: dict[str, Any]) -> dict[str, Any]:
             "needs at least one. Raise budget or ask for fewer."
         )
     return chosen
+
+
+def checked_settings(settings: dict[str, Any] | None) -> dict[str, Any]:
+    """Further fields of `Settings`, as they are.
+
+    Raises
+    ------
+    ValueError
+        For a field or a guide that there is not.
+    """
+    settings, known = settings or {}, [field.name for field in fields(Settings)]
+    unknown = [name for name in settings if name not in known]
+    if unknown:
+        raise ValueError(f"Unknown settings {', '.join(unknown)}: they are {', '.join(known)}.")
+    if settings.get("guide", GUIDES[0]) not in GUIDES:
+        raise ValueError(f"Unknown guide {settings['guide']!r}: type one of {', '.join(GUIDES)}.")
+    return settings

@@ -23,7 +23,7 @@ Row = dict[str, Any]
 
 
 def row_of(name: str, file: str, time: float, found: Mapping[str, Any]) -> Row:
-    """A spectrum's row, of what `Result.as_dict` gives."""
+    """A spectrum's row, of what `Result.as_dict` gives, its counts and bins, and why a guide did not serve it."""
     spectrum = found["fingerprint"]["spectra"][0]
     row: Row = {
         "name": name, "file": file, "time": time, "status": found["status"],
@@ -40,6 +40,8 @@ def row_of(name: str, file: str, time: float, found: Mapping[str, Any]) -> Row:
     flags = [f"{edge['name']} at its prior's {edge['side']} limit" for edge in found["prior_edges"]]
     if found["emulator"] and not found["emulator"]["inside"]:
         flags.append("not like a simulated spectrum")
+    if found["unguided"]:
+        flags.append(f"explored without the guide: {found['unguided']}")
     return row | {"flags": "; ".join(flags), "reasons": "; ".join(found["reasons"])}
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from xspec_sixsa.common.deadline import Stopped, interrupted_after
 from xspec_sixsa.priors import PriorsLike, bind, normalise
-from xspec_sixsa.run.options import checked
+from xspec_sixsa.run.options import checked, checked_settings
 from xspec_sixsa.session import Session
 from xspec_sixsa.session.cluster import Cluster
 from xspec_sixsa.session.files import refuse_folder
@@ -28,6 +28,7 @@ __all__ = ["BUDGET", "PICTURES", "fit_many"]
 
 BUDGET = 2000  # evaluations for each spectrum, at most, where nothing else is said
 PICTURES = ("predictive",)
+SHARED = "variational"  # the estimator whose network serves spectra of other exposures and groups
 
 
 def fit_many(
@@ -37,6 +38,7 @@ def fit_many(
     output: str | os.PathLike[str],
     target_ess: int | None = None,
     budget: int | None = None,
+    estimator: str | None = None,
     exact: str | None = None,
     ignore: str | None = None,
     flux: Iterable[Sequence[float]] = (),
@@ -51,6 +53,7 @@ def fit_many(
     progress: bool = True,
     time_limit: float | None = None,
     xspec: ModuleType | None = None,
+    settings: dict[str, Any] | None = None,
 ) -> Survey:
     """Posterior of each of many spectra, under the model that XSPEC holds.
 
@@ -72,6 +75,10 @@ def fit_many(
         Effective samples wanted for each spectrum.
     budget : int, default 2000
         Most evaluations for each spectrum, on average.
+    estimator : {"variational"}, optional
+        One guide for all spectra of a response, trained through the emulated likelihood over spectra of the prior and
+        tuned to each: the exploration of an emulated posterior begins with its draws (`survey.guide`); default: with
+        draws of the prior. The others that `fit` has are trained for one spectrum.
     exact : {"control", "draws"}, default "control"
         Whether 110 effective exact draws correct emulated ones, or every draw is exact: see `fit`.
     ignore : str, optional
@@ -100,6 +107,8 @@ def fit_many(
         Seconds after which the survey ends as after Ctrl-C: with what is finished, resumable.
     xspec : module, optional
         As for `fit`.
+    settings : dict, optional
+        As for `fit`: ``{"guide": "gaussian"}`` for a guide that is not bent by a flow.
 
     Returns
     -------
@@ -112,10 +121,16 @@ def fit_many(
         fitted costs itself only: the catalogue says why.
     """
     given, options = normalise(priors)
-    asked = {"target_ess": target_ess, "budget": budget, "exact": exact, "seed": seed}
+    asked: dict[str, Any] = {"target_ess": target_ess, "budget": budget, "estimator": estimator, "exact": exact}
+    asked |= {"seed": seed}
     options |= {key: value for key, value in asked.items() if value is not None}
     options = {"exact": "control", "budget": BUDGET} | options
-    chosen = checked(options)
+    chosen, settings = checked(options), checked_settings(settings)
+    if chosen.get("estimator", SHARED) != SHARED:
+        raise ValueError(
+            f'estimator = "{chosen["estimator"]}" is trained for one spectrum, and a survey has one estimator for all: '
+            f'type "{SHARED}", or leave it out.'
+        )
     if batch < 1:
         raise ValueError(f"batch is {batch}: at least one spectrum is inferred at a time.")
     entries = entries_of(spectra)
@@ -128,6 +143,7 @@ def fit_many(
         "seed": options.get("seed"),
         "batch": batch,
         "options": {key: value for key, value in chosen.items() if key != "seed"},
+        "settings": settings,
         "flux": [list(band) for band in checked_bands(flux)],
         "network": None if network is None else str(Path(network).absolute()),
         "fingerprint": template.fingerprint | {"priors": template.prior.to_dict()},

@@ -24,7 +24,8 @@ def prepare(folder: Path, record: dict[str, Any], *, resume: bool, clobber: bool
     ----------
     folder : Path
     record : dict
-        ``seed`` (None: not asked for), ``batch``, ``options``, ``network``, ``flux``, ``fingerprint``, ``spectra``.
+        ``seed`` (None: not asked for), ``batch``, ``options``, ``settings``, ``network``, ``flux``, ``fingerprint``,
+        ``spectra``.
     resume, clobber : bool
 
     Returns
@@ -97,7 +98,7 @@ def _refuse_others(folder: Path, old: dict[str, Any], new: dict[str, Any]) -> No
         changed.append(f"the seed was {old['seed']} and is {new['seed']}")
     changed += [
         f"the {key} was {old.get(key)} and is {new.get(key)}"
-        for key in ("options", "batch", "network", "flux")
+        for key in ("options", "settings", "batch", "network", "flux")
         if (old.get(key) or None) != (new.get(key) or None)
     ]
     if old["spectra"] != new["spectra"]:

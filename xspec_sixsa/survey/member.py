@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 import numpy as np
@@ -17,15 +17,21 @@ from xspec_sixsa.common.observation import Observation
 from xspec_sixsa.common.progress import Progress
 from xspec_sixsa.common.seeding import Streams
 from xspec_sixsa.infer.checkpoint import Checkpoint
+from xspec_sixsa.infer.conditioned import ConditionedPrior
 from xspec_sixsa.infer.controlvariate import control_variate
+from xspec_sixsa.infer.coordinates import Whitening
 from xspec_sixsa.infer.coverage import check_coverage
 from xspec_sixsa.infer.draws import FinalDraws, Frozen
+from xspec_sixsa.infer.emulatedproposal import weighed
 from xspec_sixsa.infer.emulator import SpectrumEmulator
 from xspec_sixsa.infer.factored import Factored
+from xspec_sixsa.infer.importance import effective_sample_size
 from xspec_sixsa.infer.inference import Inference
 from xspec_sixsa.infer.noise import Noise
 from xspec_sixsa.infer.optimum import optimum
 from xspec_sixsa.infer.problem import Problem
+from xspec_sixsa.infer.proposal import Mixture, Proposal, StudentProposal
+from xspec_sixsa.infer.refinement import KERNELS
 from xspec_sixsa.infer.settings import Settings
 from xspec_sixsa.infer.sharedcurves import CurveLibrary, Fold
 from xspec_sixsa.infer.simulations import Simulations
@@ -37,6 +43,9 @@ from xspec_sixsa.session import FreeParameter
 from xspec_sixsa.survey.reference import fold_of
 from xspec_sixsa.survey.template import Observed
 
+if TYPE_CHECKING:
+    from xspec_sixsa.survey.guide import SharedGuide
+
 __all__ = ["BATCHES", "MORE", "Evaluate", "Member", "Plan"]
 
 Points = NDArray[np.float64]
@@ -47,6 +56,9 @@ BATCHES = 4  # that a member's final draws are told apart by, for the verdict
 MORE = 1.5  # times as many exact draws where those that there are do not pass the verdict
 NO_WEIGHT = 15.0  # log weight below the largest from which a draw has none
 FULL_RATE = 0.9  # effective emulated samples per draw of a member's own proposal
+GUIDED = (0.6, 0.2, 0.2)  # shares of a guide's own draws, of broad ones about it, and of the prior's fitting shapes
+GUIDE_DRAWS = 4000  # that judge a guide
+LEAST_GUIDED = 0.02  # of them, that are effective: with fewer, populations get there no sooner than from the prior
 
 
 @dataclass(frozen=True)
@@ -65,6 +77,8 @@ class Plan:
     seed : int
     pictures : sequence of str
         Which are drawn for each spectrum.
+    guide : SharedGuide, optional
+        Where their first proposals begin.
     """
 
     prior: JointPrior
@@ -74,6 +88,7 @@ class Plan:
     options: dict[str, Any]
     seed: int
     pictures: Sequence[str] = ()
+    guide: SharedGuide | None = None
 
 
 class MemberSession:
@@ -150,13 +165,33 @@ class Member:
         self.strategy._search_on(1.1)
         return len(self.strategy.search.steps)
 
-    def propose(self) -> None:
-        """Freeze the emulated posterior as something to draw from."""
-        attempt = len(self.frozen) + 1
+    def propose(self) -> str:
+        """Freeze the emulated posterior as something to draw from.
+
+        The survey's guide, where there is one, begins the first time; a population of the prior does later, and where
+        the guide is worth little: what is returned says so, and is empty otherwise.
+        """
+        attempt, search, why = len(self.frozen) + 1, self.strategy.search, ""
+        search.start = None
         if attempt == 1:
-            self._locate()
-        proposal = self.strategy.search.proposal()
-        self.frozen.append(self.strategy._freeze(proposal, attempt, None))
+            if self.plan.guide is not None:
+                search.start, why = self._start(self.plan.guide)
+            with self.streams.torch("guide", attempt):
+                self._locate()
+        self.frozen.append(self.strategy._freeze(search.proposal(), attempt, None))
+        return why
+
+    def _start(self, guide: SharedGuide) -> tuple[Proposal | None, str]:
+        """Where a guide has populations begin; or none, and why."""
+        coarse, emulator = self.strategy.search.coarse_and_nearly_exact()
+        with self.streams.torch("guide"):
+            tuned = guide.tuned(self.observed, self._noise, coarse.emulator)
+            broad = StudentProposal(Whitening.of(tuned.draw(KERNELS)))
+            start = Mixture([tuned, broad, ConditionedPrior(coarse)], GUIDED)
+            share = effective_sample_size(weighed(start, emulator.log_likelihood, GUIDE_DRAWS)[1]) / GUIDE_DRAWS
+        if share >= LEAST_GUIDED:
+            return start, ""
+        return None, f"{100 * share:.2g} % of the guide's draws were effective"
 
     def _locate(self) -> None:
         if self.problem.factors is not None and self.problem.factors.surveyed:

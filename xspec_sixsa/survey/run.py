@@ -8,6 +8,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -34,7 +35,7 @@ from xspec_sixsa.survey.folder import CHECKPOINT, SPECTRA
 from xspec_sixsa.survey.member import Plan
 from xspec_sixsa.survey.overview import write_overview
 from xspec_sixsa.survey.reference import check_fold, load_reference
-from xspec_sixsa.survey.sharing import SharedDraws, train
+from xspec_sixsa.survey.sharing import SharedDraws, train, train_guide
 from xspec_sixsa.survey.survey import TOTALS, Survey
 from xspec_sixsa.survey.template import Observed, Response, Template
 
@@ -82,7 +83,7 @@ class _Survey:
         self._template, self._record, self._folder, self._progress = template, record, folder, progress
         self._pictures = pictures
         self._bands = [(low, high) for low, high in record.get("flux") or ()]
-        self._settings = Settings(**record["options"], exact_draws=EXACT_DRAWS)
+        self._settings = Settings(**record["options"], **{"exact_draws": EXACT_DRAWS} | (record.get("settings") or {}))
         save_toml(folder / "priors.toml", template.prior, record["options"] | {"seed": record["seed"]})
 
     def batch(self, number: int, entries: Sequence[Entry]) -> list[Row]:
@@ -163,6 +164,9 @@ class _Survey:
 
             if sharing:
                 train(plan, sharing, library, evaluate, self._progress)
+                if self._settings.estimator == "variational":
+                    guide = train_guide(plan, sharing, library, evaluate, number, self._progress)
+                    plan = replace(plan, guide=guide)
                 finished = self._draw(plan, sharing, library, evaluate, number, began)
                 rows |= finished
         library.save(folder.parent / _curves_name(response))
@@ -231,6 +235,7 @@ class _Survey:
             else:
                 data = one.observation.spectra[0]
                 answer |= {"counts": float(data.counts.sum()), "bins": data.n_bins}
+                answer |= {"unguided": shared.unguided.get(k, "")}
                 rows[entry.name] = row_of(entry.name, str(entry.file), entry.time, answer)
         return rows
 

@@ -20,13 +20,16 @@ from scipy.special import logsumexp
 from xspec_sixsa.common.progress import Progress
 from xspec_sixsa.common.seeding import Streams
 from xspec_sixsa.infer.controlvariate import MOST_EXACT
+from xspec_sixsa.infer.emulator import SpectrumEmulator
 from xspec_sixsa.infer.importance import effective_sample_size
 from xspec_sixsa.infer.sharedcurves import CurveLibrary
+from xspec_sixsa.survey.bands import Bands
 from xspec_sixsa.survey.crew import Crew, Failure
+from xspec_sixsa.survey.guide import STEPS, TEACHERS, SharedGuide
 from xspec_sixsa.survey.member import BATCHES, MORE, Evaluate, Member, Plan
 from xspec_sixsa.survey.template import Observed
 
-__all__ = ["SharedDraws", "log_mixture", "representatives", "train"]
+__all__ = ["SharedDraws", "log_mixture", "representatives", "train", "train_guide"]
 
 log = logging.getLogger(__name__)
 
@@ -50,16 +53,11 @@ def representatives(observed: Sequence[Observed]) -> list[int]:
 
     Spectra differ by the logarithms of their net rates in a few bands.
     """
-    channels = np.concatenate([np.repeat(o.channels[o.starts], o.observation.spectra[0].counts.astype(int).clip(0))
-                               for o in observed])  # fmt: skip
-    edges = np.unique(np.quantile(channels, np.arange(1, BANDS) / BANDS)) if len(channels) else np.empty(0)
+    bands = Bands(observed, BANDS)
     rates, totals = [], []
     for o in observed:
         data = o.observation.spectra[0]
-        band = np.searchsorted(edges, o.channels[o.starts], side="right")
-        net = np.bincount(band, weights=data.counts - data.expected_background, minlength=len(edges) + 1)
-        # half a count stands for none
-        rates.append(np.log(np.maximum(net, 0.5) / data.exposure))
+        rates.append(bands.log_rates(o, data.counts - data.expected_background))
         totals.append(data.counts.sum())
     points = np.array(rates)
     order = [int(np.argmax(totals))]
@@ -94,6 +92,39 @@ def train(
             satisfied = 0 if learned else satisfied + 1
             if number + 1 >= AT_FIRST and satisfied >= SATISFIED:
                 break
+
+
+def train_guide(
+    plan: Plan, observed: Sequence[Observed], library: CurveLibrary, evaluate: Evaluate, number: int, progress: Progress
+) -> SharedGuide | None:
+    """What is to guide the spectra's proposals; None, with a warning, where it could not be trained.
+
+    Parameters
+    ----------
+    number : int
+        Of the batch, for the streams.
+    """
+    exposures = [one.observation.spectra[0].exposure for one in observed]
+    spread = np.linspace(0, len(observed) - 1, min(TEACHERS, len(observed))).astype(int)
+    teachers: list[tuple[Observed, SpectrumEmulator]] = []
+    for k in np.argsort(exposures, kind="stable")[spread]:
+        try:
+            member = Member(plan, observed[k], library, evaluate)
+            member.begin()
+        except Exception as error:  # as in `train`
+            log.debug("%s does not teach a guide: %s", observed[k].entry.name, error)
+            continue
+        teachers.append((observed[k], member.strategy.search.emulator))
+    if not teachers:
+        log.warning("No spectrum could teach a guide: all proposals are found by populations.")
+        return None
+    task = progress.task(f"training a guide on the noise of {len(teachers)} spectra", STEPS, "training")
+    with Streams(plan.seed).torch("guide", number), task as tick:
+        try:
+            return SharedGuide(plan.settings.guide, len(plan.parameters), observed, teachers, tick)
+        except FloatingPointError as error:
+            log.warning("No guide (%s): all proposals are found by populations.", error)
+            return None
 
 
 def log_mixture(log_densities: Points, given: Sequence[int]) -> Points:
@@ -133,6 +164,8 @@ class SharedDraws:
         Members that could not go on, and why.
     own : ndarray of int (members,)
         Draws of each one's own proposals.
+    unguided : dict of int to str
+        Members that the plan's guide did not serve to the end, and why.
     """
 
     def __init__(
@@ -148,6 +181,7 @@ class SharedDraws:
         self._crew, self._plan, self._evaluate, self._budget = crew, plan, evaluate, budget
         self._streams, self._batch = streams, batch
         self.failed: dict[int, str] = {}
+        self.unguided: dict[int, str] = {}
         self.own = np.zeros(members, dtype=int)
         self.u: Points = np.empty((0, len(plan.parameters)))
         self.batches = np.empty(0, dtype=int)
@@ -174,6 +208,11 @@ class SharedDraws:
         with progress.task("covering the emulated posteriors", 1, "ensemble"):
             self._ask("begin", {k: () for k in members})
             self._propose(self._living())
+        if self._plan.guide is not None:
+            log.info(
+                "the guide serves %d of %d spectra; the others are explored by populations of the prior",
+                sum(map(self._guided, self._living())), len(self._living()),
+            )  # fmt: skip
         settings = self._plan.settings
         wanted = np.full(len(self.own), settings.exact_ess)
         wanted_draws = np.minimum(FIRST_DRAWS, 1.1 * wanted).astype(int)
@@ -197,7 +236,7 @@ class SharedDraws:
             rate = np.clip(ess / np.maximum(self.own, 1), LEAST_RATE, 1.0)
             poor = [k for k in self._living() if rate[k] < POOR and ess[k] < wanted[k] and learned[k] < MOST_LEARNED]
             if poor:
-                self._learn(poor)
+                self._learn(poor, "few of its first draws were effective")
                 learned[poor] += 1
             enough = [k for k in self._living() if ess[k] >= wanted[k] and k not in judged]
             for k, times in self._judge(enough).items():
@@ -207,8 +246,9 @@ class SharedDraws:
                     continue
                 # few exact draws may tell too little of the tails: twice as many show whether it is that
                 wanted[k] = ess[k] * min(times, 2.0)
-                if times != MORE and learned[k] < MOST_LEARNED:
-                    self._learn([k])  # a few curves cost less than exact draws
+                if (times != MORE or self._guided(k)) and learned[k] < MOST_LEARNED:
+                    # a few curves cost less than exact draws, and a guide may have missed what a population finds
+                    self._learn([k], "its first draws were not enough for the verdict")
                     learned[k] += 1
                 elif tried[k] == MOST_JUDGED or wanted[k] > MOST_EXACT * settings.target_ess:
                     wanted[k] = settings.target_ess
@@ -219,10 +259,17 @@ class SharedDraws:
         self._judge([k for k in self._living() if k not in judged])
 
     def _propose(self, members: list[int]) -> None:
-        for k in self._ask("propose", {k: () for k in members}):
+        answers = self._ask("propose", {k: () for k in members})
+        for k, why in answers.items():
+            if why:
+                self.unguided[k] = why
             self._owners.append(k)
             self._given.append(0)
             self._log_densities.append(np.empty(len(self.u)))
+
+    def _guided(self, k: int) -> bool:
+        """Whether a member's proposal begins with the guide."""
+        return self._plan.guide is not None and k not in self.unguided
 
     def _component(self, k: int) -> list[int]:
         """Numbers of a member's components."""
@@ -254,9 +301,11 @@ class SharedDraws:
             for j, density in zip(self._component(k), found, strict=True):
                 self._log_densities[j] = np.concatenate([self._log_densities[j], density])
 
-    def _learn(self, members: list[int]) -> None:
-        """New proposals for those whose emulator is off; what the old ones gave stays."""
+    def _learn(self, members: list[int], why: str) -> None:
+        """New proposals for those whose emulator is off, without a guide; what the old ones gave stays."""
         log.info("%d spectra learn from their first draws", len(members))
+        if self._plan.guide is not None:
+            self.unguided |= {k: why for k in members if k not in self.unguided}
         self._ask("learn", {k: () for k in members}, self.u, self.log_mixture, self.batches)
         before = len(self._owners)
         self._propose([k for k in members if k not in self.failed])
