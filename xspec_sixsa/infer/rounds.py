@@ -57,7 +57,7 @@ class Rounds:
         posterior: Callable[[], Points],
         emulator: SpectrumEmulator | None,
     ) -> tuple[Amortised, dict[str, Any]]:
-        """Train the next round's networks; a flow is trained for so many steps, other estimators for more.
+        """Train the next round's networks; estimators are trained for so many steps, a variational one for more.
 
         Parameters
         ----------
@@ -109,7 +109,7 @@ class Rounds:
         s = self._problem.settings
         options: dict[str, dict[str, Any]] = {
             "npe": {"steps": steps},
-            "lbf": {"steps": 2 * steps, "basis": s.basis},
+            "lbf": {"steps": steps, "basis": s.basis},
             "variational": {"steps": 3 * steps, "emulator": emulator, "guide": s.guide},
         }
         return make_estimator(s.estimator, **options[s.estimator])
