@@ -149,6 +149,26 @@ def test_the_same_seed_gives_the_same_posterior(name: str, options: dict[str, An
     np.testing.assert_array_equal(first, again)
 
 
+@pytest.mark.parametrize("d", [1, 2, 3])
+def test_a_latent_basis_is_normalised_and_its_density_has_no_jumps(d: int) -> None:
+    with Streams(4).torch("latent basis"):
+        theta, learned = torch.randn(500, d), estimator("lbf", steps=30)
+        learned.learn(theta, theta + torch.randn(2, 500, d))
+        at, beside = 0.2 + 0.6 * torch.rand(2, 3, d, dtype=torch.float64)
+    density = learned.density(torch.full((d,), 0.3))
+
+    def log_density(v: torch.Tensor) -> torch.Tensor:
+        w = torch.special.ndtri(v).float()
+        return (density.log_prob(w) - torch.distributions.Normal(0.0, 1.0).log_prob(w).sum(dim=-1)).detach()
+
+    middles = (torch.arange(24) + 0.5).double() / 24
+    # midpoints of a coarse grid: within two per cent
+    assert log_density(torch.cartesian_prod(*[middles] * d).reshape(-1, d)).exp().mean() == pytest.approx(1, abs=0.02)
+    # steps of at most 1/8000: a jump at the edge of a cell would be of the size of the slope over a cell, 1/48 or 1/512
+    line = at + (beside - at) * torch.linspace(0, 1, 5000, dtype=torch.float64)[:, None, None]
+    assert log_density(line).diff(dim=0).abs().max() < 0.01
+
+
 def test_unknown_names_are_refused_by_those_that_there_are() -> None:
     with pytest.raises(ValueError, match=", ".join(COMPRESSORS)):
         compressor("zip")

@@ -63,7 +63,7 @@ class Rounds:
         posterior: Callable[[], Points],
         emulator: SpectrumEmulator | None,
     ) -> tuple[Amortised, dict[str, Any]]:
-        """Train the next round's networks; a flow is trained for so many steps, other estimators for more.
+        """Train the next round's networks; estimators are trained for so many steps, a variational one for more.
 
         What an earlier run has trained takes their place where it is of the same settings: as it is, if the noise is
         nearly that of its training, and the observation like simulated spectra; else it is trained on.
@@ -201,7 +201,7 @@ class Rounds:
         s = self._problem.settings
         options: dict[str, dict[str, Any]] = {
             "npe": {"steps": steps},
-            "lbf": {"steps": 2 * steps, "basis": s.basis},
+            "lbf": {"steps": steps, "basis": s.basis},
             "variational": {"steps": 3 * steps, "emulator": emulator, "guide": s.guide},
         }
         return make_estimator(s.estimator, **options[s.estimator])

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Amortised"]
 
-HELD_OUT = 0.1
+HELD_OUT, MOST_HELD_OUT = 0.1, 10_000  # of 2,000 the scatter chose early weights
 MANY_INPUTS = 1000  # from which drawing noise costs more than a flow's steps
 LEAST_SIGNAL = 0.05  # variance between simulations, in units of the noise's
 GENTLER = 3  # times fewer steps and a smaller learning rate, where a network is trained on
@@ -198,7 +198,7 @@ class Amortised(ABC):
 def split(n: int) -> tuple[Tensor, Tensor]:
     """Rows that are held out of training, and the others, in random order."""
     order = torch.randperm(n)
-    held_out = int(HELD_OUT * n) or 1
+    held_out = min(int(HELD_OUT * n), MOST_HELD_OUT) or 1
     return order[:held_out], order[held_out:]
 
 

@@ -24,11 +24,12 @@ __all__ = ["BASES", "LatentBasis"]
 
 BASES = ("splines", "adaptive")
 
-BATCH = 256
+BATCH = 1024  # the scatter of a smaller one stays in the many coefficients
 DEGREE = 2  # of the B-splines, as in the paper
-CELLS = {1: 1024, 2: 96}  # of the quadrature, along each parameter of a family
+CELLS = {1: 512, 2: 48}  # between the nodes of the quadrature, along each parameter of a family
 SPLINES = {1: 48, 2: 16}  # along each parameter
 ADAPTIVE = 20  # functions of an adaptive basis, as in the paper
+TINY = 1e-12  # of a tent, at its edge
 SCALE = 40.0  # the largest logarithm of density ratios that an adaptive basis can say, over two
 
 
@@ -38,21 +39,22 @@ class LatentBasis(Amortised):
     Parameters
     ----------
     basis : {"splines", "adaptive"}, default "splines"
-        Fixed quadratic B-splines, or the outputs of a second network on the unit sphere.
+        Fixed quadratic B-splines, or fewer functions that are learned from them, on the unit sphere.
     hidden : int, default 64
     steps : int, default 1000
-    learning_rate : float, default 3e-3
+    learning_rate : float, default 1e-2
 
     Notes
     -----
     Two parameters make one family, on a grid of their own; one, or more than two, a chain of families of one parameter
-    each. Densities are constant in each cell of the quadrature, so that draws have exactly the density that is said.
+    each. Densities are linear, or bilinear, between the nodes of the quadrature: a mixture of tents, one at each node,
+    which is normalised, and drawn from, exactly.
     """
 
     name = "lbf"
 
     def __init__(
-        self, basis: str = "splines", hidden: int = 64, steps: int = 1000, learning_rate: float = 3e-3
+        self, basis: str = "splines", hidden: int = 64, steps: int = 1000, learning_rate: float = 1e-2
     ) -> None:
         super().__init__()
         if basis not in BASES:
@@ -92,31 +94,44 @@ class LatentBasis(Amortised):
 class _Family(nn.Module):
     """A density of one or two numbers in the unit interval, given a context: ``exp(coefficients . basis) / norm``."""
 
-    middles: Tensor
+    nodes: Tensor
+    log_volumes: Tensor
 
     def __init__(self, width: int, context: int, basis: str, hidden: int) -> None:
         super().__init__()
         self.width, self.cells = width, CELLS[width]
-        axis = (np.arange(self.cells) + 0.5) / self.cells
-        self.middles = torch.tensor(np.stack(np.meshgrid(*[axis] * width, indexing="ij"), axis=-1).reshape(-1, width))
-        self.basis = _Splines(width, axis) if basis == "splines" else _Sphere(self.middles, hidden)
+        axis = np.linspace(0, 1, self.cells + 1)
+        volumes = np.where((axis > 0) & (axis < 1), 1.0, 0.5) / self.cells  # halves of tents stand at the edges
+        self.nodes = _pairs(torch.tensor(axis), width)
+        self.log_volumes = _pairs(torch.tensor(volumes), width).log().sum(dim=-1).float()
+        splines = _Splines(width, axis)
+        self.basis = splines if basis == "splines" else _Sphere(splines)
         self.coefficients = zuko.nn.MLP(context, self.basis.functions, (hidden, hidden), activation=nn.GELU)
         with torch.no_grad():  # begin with the prior
             last = self.coefficients[-1]
             last.weight.mul_(1e-2), last.bias.zero_()
 
     def log_masses(self, context: Tensor) -> Tensor:
-        """Log probability of every cell, (..., cells^width), given contexts (..., k)."""
-        return torch.log_softmax(self.basis(self.coefficients(context)), dim=-1)
+        """Log probability of every node's tent, (..., nodes), given contexts (..., k)."""
+        return torch.log_softmax(self.basis(self.coefficients(context)) + self.log_volumes, dim=-1)
 
-    def cell(self, v: Tensor) -> Tensor:
-        """The cells (...,) that points v (..., width) of the unit interval lie in."""
-        index = (v * self.cells).long().clamp(0, self.cells - 1)
-        return index[..., 0] if self.width == 1 else index[..., 0] * self.cells + index[..., 1]
+    def log_density(self, v: Tensor, log_masses: Tensor) -> Tensor:
+        """Log density (...,) at points v (..., width) of the unit interval, given tents' log masses (..., nodes)."""
+        low = (v * self.cells).long().clamp(0, self.cells - 1)
+        corners = low[..., None, :] + _pairs(torch.tensor([0, 1]), self.width)
+        tents = 1 - (v[..., None, :] * self.cells - corners).abs()
+        log_tents = tents.clamp(min=TINY).log().sum(dim=-1).float()
+        place = corners[..., 0] if self.width == 1 else corners[..., 0] * (self.cells + 1) + corners[..., 1]
+        return torch.logsumexp(log_masses.gather(-1, place) - self.log_volumes[place] + log_tents, dim=-1)
+
+
+def _pairs(axis: Tensor, width: int) -> Tensor:
+    """The values of an axis (n,), or all pairs of them: (n^width, width)."""
+    return torch.cartesian_prod(*[axis] * width).reshape(-1, width)
 
 
 class _Splines(nn.Module):
-    """Uniform B-splines, or products of two: coefficients (..., functions) to their sums at the middles of cells."""
+    """Uniform B-splines, or products of two: coefficients (..., functions) to their sums at nodes."""
 
     table: Tensor
 
@@ -136,21 +151,18 @@ class _Splines(nn.Module):
 
 
 class _Sphere(nn.Module):
-    """Functions that a network learns, of unit length at every point, as the coefficients are: only angles matter.
+    """Functions that are learned, as sums of B-splines, of unit length at every point, as the coefficients are.
 
-    Without that the scale of the one could be taken for the other's.
+    Only angles matter: else the scale of the one could be taken for the other's.
     """
 
-    middles: Tensor
-
-    def __init__(self, middles: Tensor, hidden: int) -> None:
+    def __init__(self, splines: _Splines) -> None:
         super().__init__()
-        self.functions = ADAPTIVE - 1
-        self.register_buffer("middles", (4 * middles - 2).float())
-        self.network = zuko.nn.MLP(middles.shape[1], self.functions, (hidden, hidden), activation=nn.GELU)
+        self.functions, self.splines = ADAPTIVE - 1, splines
+        self.sums = nn.Parameter(0.03 * torch.randn(self.functions, splines.functions))  # near the prior
 
     def forward(self, coefficients: Tensor) -> Tensor:
-        return SCALE * projected(coefficients) @ projected(self.network(self.middles)).T
+        return (SCALE * projected(coefficients)) @ projected(self.splines(self.sums).T).T
 
 
 def projected(u: Tensor) -> Tensor:
@@ -166,7 +178,7 @@ class _Chain:
         self._families, self._context = families, context
 
     def _log_masses(self, family: _Family, before: Tensor) -> Tensor:
-        """Of every cell, (*batch, cells), given the context and points (..., d) before; without these just once."""
+        """Of every tent, (*batch, nodes), given the context and points (..., d) before; without these just once."""
         if before.shape[-1] == 0:
             return family.log_masses(self._context)
         return family.log_masses(torch.cat([self._context.expand(*before.shape[:-1], -1), before], dim=-1))
@@ -177,8 +189,7 @@ class _Chain:
         found = -0.5 * (value * value).sum(dim=-1) - 0.5 * value.shape[-1] * np.log(2 * np.pi)
         for family in self._families:
             masses = self._log_masses(family, value[..., :begin]).expand(*value.shape[:-1], -1)
-            cells = family.cell(v[..., begin : begin + family.width])
-            found = found + masses.gather(-1, cells[..., None])[..., 0] + np.log(len(family.middles))
+            found = found + family.log_density(v[..., begin : begin + family.width], masses)
             begin += family.width
         return found
 
@@ -191,8 +202,9 @@ class _Chain:
             probability = self._log_masses(family, w).double().exp().cumsum(dim=-1)
             # many draws of each density of the first family, one each of the others'
             draws = torch.rand(*probability.shape[:-1], int(np.prod(batch) // np.prod(probability.shape[:-1])))
-            cells = torch.searchsorted(probability, draws.double() * probability[..., -1:])
-            middle = family.middles[cells.movedim(-1, 0).reshape(batch)]
-            v = middle + (torch.rand(middle.shape, dtype=middle.dtype) - 0.5) / family.cells
+            nodes = torch.searchsorted(probability, draws.double() * probability[..., -1:])
+            node = family.nodes[nodes.movedim(-1, 0).reshape(batch)]
+            off = torch.rand(2, *node.shape, dtype=node.dtype).sum(dim=0) - 1
+            v = 1 - (1 - (node + off / family.cells).abs()).abs()  # tents at the edges are folded in
             w = torch.cat([w, torch.special.ndtri(v).float()], dim=-1)
         return w
