@@ -40,7 +40,7 @@ Points = NDArray[np.float64]
 
 FIRST = 8  # space-filling points of a part, for each of its shape parameters and one
 STEP = 6  # curves measured a step, for each shape parameter of each part
-GROWTH = 1.5  # of a step's curves over the last's, where the last has not raised the likelihood's power
+GROWTH = 1.5  # of a step's curves over the last's, where the last has not raised the likelihood's power, or been better
 LESSON = 2  # times a step's curves, where final draws teach: these are many more than a step's checks
 CHECKS = 16  # whole spectra evaluated a step
 TRUSTED = 0.5  # of them, that are effective with the power that the emulator's errors allow
@@ -162,10 +162,7 @@ class FactoredSearch:
             curve.add(x, self._factors.curves(curve.parts[0], x))
 
     def _take(self, whole: Simulations) -> int:
-        """Learn from whole spectra, where the model is one part: each is its curve times its norm.
-
-        How many were taken.
-        """
+        """Learn from whole spectra, each the curve times its norm where the model is one part; how many were taken."""
         factors, curve = self._factors, self._curves[0]
         if len(factors.parts) > 1:
             return 0
@@ -301,12 +298,11 @@ class FactoredSearch:
         return min(1.0, 1 / max(max(m.error for m in self.emulator.maps), 1e-3))
 
     def _curves_of_a_step(self) -> int:
-        powers = [*(step["power"] for step in self.steps), self._trusted]
-        stalled = (
-            sum(after <= before for before, after in itertools.pairwise(powers)) if self._trusted < 1 else self._stalled
-        )
-        growth = GROWTH**stalled
-        return int(STEP * sum(curve.x.shape[1] for curve in self._curves) * growth)
+        stalled = self._stalled
+        if self._trusted < 1:
+            powers = [*(step["power"] for step in self.steps), self._trusted]
+            stalled = sum(after <= before for before, after in itertools.pairwise(powers))
+        return int(STEP * sum(curve.x.shape[1] for curve in self._curves) * GROWTH**stalled)
 
     def _check(self) -> float:
         """Draw the emulated posterior as far as the emulator can be trusted, and evaluate a few of its points."""

@@ -2,7 +2,7 @@
 
 Curves are emulated in the scale in which they are smooth, logarithms or square roots, whichever predicts curves better
 that it has not seen, and so are the coordinates of its shape parameters: a cut-off's energy bends a curve more, the
-lower it is. Principal components are taken in units of the observation's noise, so that what is lost is known in those
+lower it is. With a redshift XSPEC moves a plasma's lines in steps, which are then looked for. Principal components are taken in units of the observation's noise, so that what is lost is known in those
 units, too.
 """
 
@@ -84,6 +84,9 @@ class PartMap:
     ----------
     amplitude : float
         Above 0.
+    rough : int or None
+        Column along which curves go in steps: a redshift, with which XSPEC moves a plasma's lines from one of its energy
+        bins to the next.
     """
 
     def __init__(
