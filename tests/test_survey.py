@@ -160,14 +160,12 @@ def test_draws_of_poor_proposals_teach_better_ones_and_stay(folder: Path, monkey
 
     monkeypatch.setattr(sharing, "POOR", 2.0)  # all are
     monkeypatch.setattr(sharing, "FIRST_DRAWS", 40)
-    lessons, learn = [], sharing.SharedDraws._learn
-    monkeypatch.setattr(sharing.SharedDraws, "_learn", lambda *lesson: (lessons.append(lesson), learn(*lesson)))
     found = survey(embedded, folder / "poor", ("faint",), exact="draws", target_ess=200, workers=1)
-    assert found.reliable and len(lessons) == 2
-    # of a model of one part the draws are curves themselves: no more are measured than for training
-    assert found.evaluations["curves"] < 16 + 6
+    assert found.reliable
     result, module = open_run(found.output / "spectra" / "faint", "embedded")
     assert len(result.samples) > 200  # the first draws, of another proposal, are among them
+    # of a model of one part they are curves themselves, beside those that training took
+    assert result.emulator["evaluations"] >= found.evaluations["curves"] + found.evaluations["search"] + 40
     mean, sd, log_z = grid_posterior(Session(module))
     assert abs(result.log_z - log_z) < 5 * result.log_z_err + 0.01
     assert abs(result.mean[0] - mean[0]) < 5 * sd[0] / np.sqrt(200)
