@@ -92,7 +92,7 @@ def test_lines_that_go_from_bin_to_bin_are_known_between_their_steps() -> None:
     few = PartMap(x[:30], lines_in_bins(x[:30]), np.ones(30), 1.0, variance)
     assert few.rough is None
     # a smooth map of the same curves: what was chosen with few is kept until there are half as many again
-    few.chosen_with = 299
+    few.chosen_with = few.rough_with = 299
     smooth = PartMap(x, lines_in_bins(x), np.ones(300), 1.0, variance, few)
     assert smooth.rough is None
     # most points have no step between their neighbours and them; a smooth map is off beside every step
@@ -404,7 +404,8 @@ def test_every_evaluation_of_a_run_is_counted(engine: ModuleType) -> None:
     # an estimator that was asked for is trained, and the score knows what the posterior's spectra tell
     (trained,) = [entry for entry in result.rounds if "estimator" in entry]
     assert (trained["compressor"], trained["estimator"]) == ("score", "variational")
-    assert min(trained["information_kept"]) > 0.8  # a tenth is lost over so wide a posterior; of a parameter untold, all
+    # a tenth is lost over so wide a posterior; of a parameter that is not told, all
+    assert min(trained["information_kept"]) > 0.8
     kept = {stage: 0 for stage in ("round 1", "curves", "search", "final")}
     for path in Path("run/checkpoint").glob("*.npz"):
         with np.load(path) as batch:

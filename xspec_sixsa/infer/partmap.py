@@ -2,8 +2,8 @@
 
 Curves are emulated in the scale in which they are smooth, logarithms or square roots, whichever predicts curves better
 that it has not seen, and so are the coordinates of its shape parameters: a cut-off's energy bends a curve more, the
-lower it is. With a redshift XSPEC moves a plasma's lines in steps, which are then looked for. Principal components are taken in units of the observation's noise, so that what is lost is known in those
-units, too.
+lower it is. With a redshift XSPEC moves a plasma's lines in steps, which are looked for. Principal components are taken
+in units of the observation's noise, so that what is lost is known in those units, too.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ WARPS = (
 )  # of a parameter's range: its lower or its upper end is stretched, by a factor of exp(3) on the other
 NEGLIGIBLE = 0.05  # error below which no warp is sought
 BETTER = 0.8  # of the error without, that a warp must leave
-AGAIN = 1.5  # times as many curves as warps and roughness were chosen with, with which they are chosen anew
+AGAIN, ROUGH_AGAIN = 2, 1.5  # times as many curves as warps, or roughness, were chosen with, with which they are anew
 MOST_LOG = 60.0  # of counts: beyond what single precision holds is no spectrum
 KEPT = 200  # curves, those that matter most, that say how far off a map is and which bins are alike
 LOST = 1e-5  # squared distance per curve, in units of the noise's variance, that principal components may lose
@@ -85,8 +85,8 @@ class PartMap:
     amplitude : float
         Above 0.
     rough : int or None
-        Column along which curves go in steps: a redshift, with which XSPEC moves a plasma's lines from one of its energy
-        bins to the next.
+        Column along which curves go in steps: a redshift, with which XSPEC moves a plasma's lines from one of its
+        energy bins to the next.
     """
 
     def __init__(
@@ -100,6 +100,7 @@ class PartMap:
     ) -> None:
         self.warps, self.chosen_with = np.zeros(x.shape[1]), len(x)
         self.rough: int | None = None
+        self.rough_with = len(x)
         self.amplitude = abs(amplitude) or 1.0
         self._constant = self.amplitude * torch.tensor(curves[0]) if x.shape[1] == 0 else None
         self.error = 0.0
@@ -118,18 +119,20 @@ class PartMap:
             )
 
         if previous is not None and len(x) < AGAIN * previous.chosen_with:
-            self.warps, self.rough, self.chosen_with = previous.warps, previous.rough, previous.chosen_with
+            self.warps, self.chosen_with = previous.warps, previous.chosen_with
+        if previous is not None and len(x) < ROUGH_AGAIN * previous.rough_with:
+            self.rough, self.rough_with = previous.rough, previous.rough_with
         scales_of_counts = (True, False) if kept is None else (kept,)
         tried = [fitted(self.warps, logarithmic, self.rough) for logarithmic in scales_of_counts]
         best = min(tried, key=lambda fit: fit.error)
-        choosing = self.chosen_with == len(x) and best.error > NEGLIGIBLE
-        for column, warp in itertools.product(range(x.shape[1]), WARPS) if choosing else ():
+        columns = range(x.shape[1]) if best.error > NEGLIGIBLE else ()
+        for column, warp in itertools.product(columns, WARPS) if self.chosen_with == len(x) else ():
             warps = self.warps.copy()
             warps[column] = warp
-            other = fitted(warps, best.logarithmic, None)
+            other = fitted(warps, best.logarithmic, self.rough)
             if other.error < BETTER * best.error:
                 best, self.warps = other, warps
-        for column in range(x.shape[1]) if choosing else ():
+        for column in columns if self.rough_with == len(x) else ():
             other = fitted(self.warps, best.logarithmic, column)
             # steps make a smooth map wrong everywhere; a rough one is at the edges only, where it leads nowhere
             if other.typical < BETTER * best.typical:
