@@ -153,6 +153,7 @@ def test_the_same_seed_gives_the_same_posterior(name: str, options: dict[str, An
 def test_a_latent_basis_is_normalised_and_its_density_has_no_jumps(d: int) -> None:
     with Streams(4).torch("latent basis"):
         theta, learned = torch.randn(500, d), estimator("lbf", steps=30)
+        learned.begin(d, d)
         learned.learn(theta, theta + torch.randn(2, 500, d))
         at, beside = 0.2 + 0.6 * torch.rand(2, 3, d, dtype=torch.float64)
     density = learned.density(torch.full((d,), 0.3))
