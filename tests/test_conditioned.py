@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from scipy.special import ndtri
 from toy import noise
 
@@ -78,6 +79,17 @@ def test_the_map_is_inverted_and_its_volume_is_that_of_the_jacobian(
         columns.append(apart[:, [1, 3]] / (2 * step[:, [k]]))
     numerical = np.log(np.abs(np.linalg.det(np.stack(columns, axis=2))))
     np.testing.assert_allclose(numerical, volume, atol=1e-3)  # central differences
+
+
+def test_norms_are_placed_where_a_curve_is_far_too_bright(
+    emulator: FactoredEmulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # a map's logarithms may go wrong as far as single precision holds, where no curve was measured
+    one_of_two = torch.tensor([1e24, 1.0])[None, :, None]
+    of_parts = emulator.of_parts
+    monkeypatch.setattr(emulator, "of_parts", lambda u: of_parts(u) * one_of_two)
+    u, volume = ConditionedNorms(emulator).inverse(np.random.default_rng(1).random((200, 4)))
+    assert np.isfinite(u).all() and np.isfinite(volume).all()
 
 
 def test_norms_lose_their_ties_and_components_trade_places(emulator: FactoredEmulator, toy_noise: Noise) -> None:

@@ -141,7 +141,9 @@ class ConditionedNorms:
                 residual = ((self._observed - expected) * inverse)[:, :, None]
                 gradient = steep * torch.bmm(units, residual)[:, :, 0] - z
                 z = (z + torch.linalg.solve(precision, gradient).clamp(-1, 1)).clamp(-REACH, REACH)
-        return _Conditional(z, *torch.linalg.eigh(precision))
+        values, vectors = torch.linalg.eigh(precision)
+        # the prior alone has one; of curves that are far too bright rounding would leave less, or less than nothing
+        return _Conditional(z, values.clamp(min=1.0), vectors)
 
     def _grouped(self, x: Tensor) -> Tensor:
         """Sums over groups of bins, the last dimension."""
