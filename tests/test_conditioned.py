@@ -81,14 +81,22 @@ def test_the_map_is_inverted_and_its_volume_is_that_of_the_jacobian(
     np.testing.assert_allclose(numerical, volume, atol=1e-3)  # central differences
 
 
-def test_norms_are_placed_where_a_curve_is_far_too_bright(
-    emulator: FactoredEmulator, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_norms_are_placed_where_a_curve_is_far_too_bright(toy_noise: Noise, monkeypatch: pytest.MonkeyPatch) -> None:
+    def four(theta: np.ndarray) -> np.ndarray:
+        return sum(theta[:, k + 1, None] * np.exp(-theta[:, k, None] * ENERGY) for k in (0, 2, 4, 6))
+
+    norms = {k: [k - 1] for k in (1, 3, 5, 7)}
+    hints = Hints(norms=list(norms), own=norms, kinds={k: "norm" if k in norms else "slope" for k in range(8)})
+    factors, why = find_factors(lambda u: np.hstack([transform(u[:, :4]), transform(u[:, 4:])]), four, hints, 8)
+    assert factors is not None, why
+    x = np.linspace(0, 1, 30)[:, None]
+    maps = [PartMap(x, factors.curves(0, x), np.ones(30), 100.0, toy_noise.observed.numpy() + 1)]
+    emulator = FactoredEmulator(factors, maps, toy_noise)
     # a map's logarithms may go wrong as far as single precision holds, where no curve was measured
-    one_of_two = torch.tensor([1e24, 1.0])[None, :, None]
-    of_parts = emulator.of_parts
-    monkeypatch.setattr(emulator, "of_parts", lambda u: of_parts(u) * one_of_two)
-    u, volume = ConditionedNorms(emulator).inverse(np.random.default_rng(1).random((200, 4)))
+    brighter, of_parts = torch.ones(1, 4, len(ENERGY)), emulator.of_parts
+    brighter[:, 1, ::2] = 1e22
+    monkeypatch.setattr(emulator, "of_parts", lambda u: of_parts(u) * brighter)
+    u, volume = ConditionedNorms(emulator).inverse(np.random.default_rng(1).random((500, 8)))
     assert np.isfinite(u).all() and np.isfinite(volume).all()
 
 
