@@ -112,7 +112,7 @@ def test_other_noise_trains_on_from_what_is_known(first: Any, kept: Trained, cap
 
 def test_a_spectrum_that_the_model_does_not_make_trains_on(kept: Trained, caplog: pytest.LogCaptureFixture) -> None:
     counts = observed(0.5).observation.counts.copy()
-    counts[10] += 400
+    counts[10] += 1600  # of 184 in all: four times the limit of RRE, and not yet beyond all spectra of the prior
     _, _, record = trained_on(toy.noise(counts=counts), kept)
     assert record["network"] == "trained on" and "RRE" in caplog.text and "limit" in caplog.text
 
