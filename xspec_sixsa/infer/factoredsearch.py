@@ -228,7 +228,7 @@ class FactoredSearch:
 
     def _why_to_end(self) -> str:
         """Why no further step is worth it, though the emulator is not yet accurate; empty where one is."""
-        full = [step for step in self.steps[self._taught :] if step["power"] == 1]
+        full = self._full
         errors = [step["effective_error"] for step in full]
         if errors and self.error > max(HOPELESS, ASTRAY * min(errors)):  # a mode that is none: it is unlearned next
             return self._why_hopeless()
@@ -236,17 +236,24 @@ class FactoredSearch:
         saved = self._problem.settings.target_ess * np.expm1(min(errors, default=np.inf) ** 2)
         if self.steps[-1]["power"] == 1 and sum(step["evaluations"] for step in full) > saved:
             return "further steps would cost more than the draws that they save"
-        if self._stalled >= PATIENCE and self.measured > TRIPLED * full[-1 - self._stalled]["curves"]:
-            return f"the emulator has not improved in {self._stalled} steps, with three times as many curves"
+        stalled = self._stalled
+        if stalled >= PATIENCE and self.measured > TRIPLED * full[-1 - stalled]["curves"]:
+            return f"the emulator has not improved in {stalled} steps, with three times as many curves"
         return self._why_hopeless()
 
     @property
+    def _full(self) -> list[dict[str, Any]]:
+        """Steps at full power since final draws taught."""
+        return [step for step in self.steps[self._taught :] if step["power"] == 1]
+
+    @property
     def _stalled(self) -> int:
-        """Steps at full power since the one that was better than all before it."""
-        errors = [step["effective_error"] for step in self.steps[self._taught :] if step["power"] == 1]
-        best = np.minimum.accumulate([np.inf, *errors])
-        improved = np.flatnonzero(np.array(errors) < IMPROVED * best[:-1])
-        return len(errors) - 1 - int(improved[-1]) if len(improved) else len(errors)
+        """How many of them came after the last that was better than all before it."""
+        least, stalled = np.inf, 0
+        for error in (step["effective_error"] for step in self._full):
+            stalled = 0 if error < IMPROVED * least else stalled + 1
+            least = min(least, error)
+        return stalled
 
     def _why_hopeless(self) -> str:
         """Why curves cannot be learned; empty where they may be."""

@@ -29,8 +29,8 @@ WARPS = (
     -3.0,
     3.0,
 )  # of a parameter's range: its lower or its upper end is stretched, by a factor of exp(3) on the other
-NEGLIGIBLE = 0.05  # error below which no warp is sought
-BETTER = 0.8  # of the error without, that a warp must leave
+NEGLIGIBLE = 0.05  # error below which neither warps nor steps are sought
+BETTER = 0.8  # of the error without, that a warp, or kernels that know of steps, must leave
 AGAIN, ROUGH_AGAIN = 2, 1.5  # times as many curves as warps, or roughness, were chosen with, with which they are anew
 MOST_LOG = 60.0  # of counts: beyond what single precision holds is no spectrum
 KEPT = 200  # curves, those that matter most, that say how far off a map is and which bins are alike

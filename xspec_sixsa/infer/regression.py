@@ -59,9 +59,7 @@ class KernelRegression:
         noiseless: bool = False,
         rough: int | None = None,
     ) -> None:
-        self._smooth = (
-            0 if rough is None else 1
-        )  # the first whitened coordinate of those along which kernels are Gaussian
+        self._smooth = int(rough is not None)  # the first whitened coordinate along which kernels are Gaussian
         self._centre = np.average(x, axis=0, weights=weights)
         spread = (weights / weights.sum())[:, None] * (x - self._centre)
         covariance = spread.T @ (x - self._centre)
@@ -165,7 +163,7 @@ def _maximised(x: Tensor, y: Tensor, start: Tensor, steps: int, smooth: int) -> 
     return (torch.tensor(found.x) if found.fun < IMPOSSIBLE else start), float(found.fun)
 
 
-def _loss(x: Tensor, y: Tensor, scales: Tensor, smooth: int = 0) -> tuple[float, Points]:
+def _loss(x: Tensor, y: Tensor, scales: Tensor, smooth: int) -> tuple[float, Points]:
     """Negative logarithm of the marginal likelihood, and its derivatives (d + 1,): Rasmussen & Williams, eq. 5.9."""
     n = len(x)
     scaled, noise = x / scales[:-1].exp(), scales[-1].exp()
