@@ -237,6 +237,7 @@ def test_a_model_that_gives_nan_is_named_before_anything_is_written(priors, tmp_
         ({"estimator": "oracle"}, "npe, lbf, variational"),
         ({"estimator": "lbf", "training": "simulated"}, "drop one"),
         ({"resume": True}, "output folder"),
+        ({"truth": {"PhoIndex": 2.0}}, "no free parameter is called that: they are nH__1, PhoIndex__2"),
     ],
 )
 def test_wrong_options_are_refused_before_anything_is_spent(priors, wrong, message) -> None:

@@ -138,12 +138,12 @@ def run_demo(
         engine=engine,
         clobber=clobber,
         seed=DEFAULT_SEED if seed is None else seed,
+        truth=TRUTH,
         **options,
     )
     truth = np.array([TRUTH[name] for name in result.names])
     bounds = result.interval(0.99)
     inside = {name: bool(bounds[i, 0] <= truth[i] <= bounds[i, 1]) for i, name in enumerate(result.names)}
-    _corner_with_truth(result, folder / RUN)
     return DemoReport(result, result.credible_mass(truth), inside, folder)
 
 
@@ -266,11 +266,3 @@ def _priors_text() -> str:
         f'["{name}"]\nkind = "{kind}"\nlow = {low!r}\nhigh = {high!r}\n' for name, (kind, low, high) in PRIORS.items()
     ]
     return "# Priors of `sixsa demo`, by the parameters' names in XSPEC's chains.\n\n" + "\n".join(tables)
-
-
-def _corner_with_truth(result: Result, folder: Path) -> None:
-    """Draw the corner plot again with the truth in it."""
-    try:
-        result.corner(folder / "corner.png", truth=TRUTH)
-    except ValueError as error:
-        log.warning("corner.png was not drawn with the truth: %s", error)

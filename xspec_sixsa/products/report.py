@@ -95,7 +95,11 @@ def write_report(
 
 
 def illustrate(
-    result: Result, directory: str | os.PathLike[str], suffix: str = "png", only: Iterable[str] | None = None
+    result: Result,
+    directory: str | os.PathLike[str],
+    suffix: str = "png",
+    only: Iterable[str] | None = None,
+    truth: Mapping[str, float] | None = None,
 ) -> list[Path]:
     """Draw every picture that the result has data for, and the page with it: PNG only, which the page embeds.
 
@@ -108,13 +112,15 @@ def illustrate(
     suffix : {"png", "pdf", "svg"}
     only : iterable of str, optional
         Pictures to be drawn, by name; default: all.
+    truth : dict of parameter's name to value, optional
+        Marked in the corner plot.
 
     Returns
     -------
     list of Path
         The files made: those of `plots.plot_all`, and `report.html`.
     """
-    made = plot_all(result, directory, suffix=suffix, only=only)
+    made = plot_all(result, directory, suffix=suffix, only=only, truth=truth)
     if suffix == "png":
         try:
             made.append(write_report(result, directory, made))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -47,6 +48,7 @@ def fit(
     replace_chains: bool = False,
     progress: bool = True,
     time_limit: float | None = None,
+    truth: Mapping[str, float] | None = None,
     xspec: ModuleType | None = None,
     settings: dict[str, Any] | None = None,
 ) -> Result:
@@ -104,6 +106,8 @@ def fit(
         Bars on a terminal.
     time_limit : float, optional
         Seconds after which the run ends as after Ctrl-C: with what it has, resumable. Leave time for the pictures.
+    truth : dict of parameter's name to value, optional
+        What the spectra were simulated from: marked in the corner plot beside the best fit, and not used otherwise.
     xspec : module, optional
         The PyXspec to use; default: the real one where it can be imported, else the embedded engine.
     settings : dict, optional
@@ -135,6 +139,11 @@ def fit(
     cluster = None if dask is None else Cluster(dask)
     session = Session(xspec, workers=workers, cluster=cluster)
     prior = bind(given, session)
+    if unknown := set(truth or {}) - set(prior.names):
+        raise ValueError(
+            f"truth= has {', '.join(sorted(unknown))}, and no free parameter is called that: they are "
+            f"{', '.join(prior.names)}."
+        )
     learned = None if network is None else Network.load(network, session, prior)
     if learned is not None and learned.is_factored:
         if chosen.get("training") == "unfactored" or chosen.get("emulator") == "paired":
@@ -172,7 +181,7 @@ def fit(
             from xspec_sixsa.run.run import Run
 
             run = Run(session, prior, record, chosen, settings, folder, learned, resume=resume, progress=progress)
-            return run.result(polish=polish, replace_chains=replace_chains)
+            return run.result(polish=polish, replace_chains=replace_chains, truth=truth)
     except KeyboardInterrupt as stop:
         raise Stopped.of(stop, what_is_kept(folder)) from None
     except OSError as error:

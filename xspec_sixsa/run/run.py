@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,7 @@ class Run:
             trained=None if network is None else network.trained,
         )
 
-    def result(self, *, polish: bool, replace_chains: bool) -> Result:
+    def result(self, *, polish: bool, replace_chains: bool, truth: Mapping[str, float] | None) -> Result:
         """Do it; parameters as for `fit`."""
         began = time.monotonic()
         with self.model.session:
@@ -110,7 +111,7 @@ class Run:
             seconds = self.progress.seconds
             result.seconds = seconds | {"other": time.monotonic() - began - sum(seconds.values())}
             if self.folder is not None:
-                self._write(result, self.folder)
+                self._write(result, self.folder, truth)
                 save_network(self.folder, inference, self.model.session, self.model.prior, result.emulator)
         return result
 
@@ -186,8 +187,8 @@ class Run:
             result.reasons.append(best.complaint)
         result.evaluations = self.model.evaluations
 
-    def _write(self, result: Result, folder: Path) -> None:
+    def _write(self, result: Result, folder: Path, truth: Mapping[str, float] | None) -> None:
         self.model.session.save_xcm(folder / "session.xcm")
         save_toml(folder / "priors.toml", self.model.prior, self.options | {"seed": self.record["seed"]})
         result.save(folder)
-        illustrate(result, folder)
+        illustrate(result, folder, truth=truth)
