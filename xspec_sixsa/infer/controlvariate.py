@@ -4,7 +4,8 @@ Of N draws u of a proposal q the exact likelihood L is known, and of M >> N the 
 the exact posterior is that under the emulated one plus a correction that the N draws measure, and whose scatter is that
 of ``L / L_e`` alone (Owen 2013, Monte Carlo theory, methods, examples, section 8.9). The correction is carried by the
 emulated draws' weights: ``log(L / L_e)`` is regressed on a quadratic in the parameters, so that evidence, means and
-covariances are the exact draws', and whatever else is read off the draws follows.
+covariances are the exact draws', and whatever else is read off the draws follows. Where more is missed than a quadratic
+follows (steps of a plasma's lines), kernels learn it first; each exact draw then meets what the others say of it.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from xspec_sixsa.infer.coordinates import Whitening
 from xspec_sixsa.infer.draws import FinalDraws
 from xspec_sixsa.infer.importance import effective_sample_size, log_evidence
 from xspec_sixsa.infer.problem import Problem
+from xspec_sixsa.infer.regression import KernelRegression
 from xspec_sixsa.result.weighted import weighted_quantile
 
 __all__ = ["MOST_EXACT", "ControlVariate", "control_variate", "corrected_draws"]
@@ -31,6 +34,11 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)  # of every parameter's posterior, who
 ENOUGH = 0.95  # of the wanted effective samples: their own number scatters
 MOST_EXACT = 0.5  # exact draws to a wanted effective sample from which all draws may as well be exact
 TOO_LARGE = 0.5  # of its statistical error, that a quantile may still be off
+# Variance of exact over corrected weights from which kernels are asked in any case: an eighth of it, in nat, is all
+# that a histogram's divergence shows of it, and no comparison minds 0.002 nat.
+ROUGH = 0.01
+BETTER = 0.8  # of that variance, that they must leave at most
+RELEVANT = 0.01  # of the largest weight, from which an exact draw teaches them
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,16 +145,79 @@ def control_variate(
     """
     proposal = draws.frozen.proposal
     emulated = log_likelihood(draws.u)
-    known = np.isfinite(draws.log_likelihood)
-    difference = draws.log_likelihood[known] - emulated[known]
     base = emulated - draws.log_density
-    w = np.exp(base - base.max())
     rate = effective_sample_size(base) / len(base)
-    effective = len(draws) * rate
     u = proposal.draw(int(1.05 * wanted / max(own_rate or rate, 0.01)) + 1)
     density, values = proposal.log_density(u), log_likelihood(u)
-    whitening = Whitening.of(draws.u[known], w[known])
-    d, shares = draws.u.shape[1], w[known] / w[known].sum()
+    plain = _regressed(draws, emulated, u, values)
+    found = plain.judged(draws, u, values, density)
+    if plain.quadratic and (plain.variance > ROUGH or not found.is_small):
+        learned = _regressed(draws, *_with_kernels(draws, emulated, u, values))
+        if learned.variance < BETTER * plain.variance:
+            return learned.judged(draws, u, values, density)
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class _Regressed:
+    """Emulated log likelihoods with a regression of the exact ones on the parameters.
+
+    Attributes
+    ----------
+    log_likelihood : ndarray (m,)
+        Corrected, of the emulated draws.
+    shares : ndarray (n,)
+        Corrected posterior weights of the exact draws; they sum to one.
+    left : ndarray (n,)
+        What the correction misses: exact over corrected weights, draw by draw, relative to their mean.
+    ratio : float
+        That mean.
+    variance, effective : float
+        Of `left`, what the regression's coefficients hide included; effective exact draws.
+    quadratic : bool
+        Whether there are draws enough for more than a linear correction.
+    """
+
+    log_likelihood: Points
+    shares: Points
+    left: Points
+    ratio: float
+    variance: float
+    effective: float
+    quadratic: bool
+
+    def judged(self, draws: FinalDraws, u: Points, values: Points, density: Points) -> ControlVariate:
+        """Emulated draws u (m, d) of log densities (m,), emulated as `values` (m,), and how far they can be trusted."""
+        log_weights = self.log_likelihood - density
+        ess = min(effective_sample_size(log_weights), self.effective / max(self.variance, 1e-12))
+        log_z_m, log_z_err_m = log_evidence(log_weights)
+        err = float(np.hypot(log_z_err_m, np.hypot(np.sqrt(self.variance / self.effective), draws.frozen.density_err)))
+        shift, remaining = 0.0, 0.0
+        weights = np.exp(log_weights - log_weights.max())
+        before = np.exp(values - density - (values - density).max())
+        for column in range(u.shape[1]):
+            x = u[:, column]
+            for q, at in zip(QUANTILES, weighted_quantile(x, QUANTILES, weights), strict=True):
+                error = np.sqrt(q * (1 - q) / ess)
+                shift = max(shift, abs(before[x <= at].sum() / before.sum() - q) / error)
+                missed = float(self.shares @ ((self.left - 1) * ((draws.u[:, column] <= at) - q)))
+                noise = np.sqrt(self.variance * q * (1 - q) / self.effective)
+                remaining = max(remaining, (abs(missed) - 3 * noise) / error)
+        return ControlVariate(
+            u, self.log_likelihood, density, len(draws), float(ess), float(log_z_m + np.log(self.ratio)), err,
+            float(shift), float(remaining),
+        )  # fmt: skip
+
+
+def _regressed(draws: FinalDraws, emulated: Points, u: Points, values: Points) -> _Regressed:
+    """Correct emulated values, those of the exact draws (n,) and of emulated draws u (m, d), (m,)."""
+    base = emulated - draws.log_density
+    known = np.isfinite(draws.log_likelihood)
+    difference = draws.log_likelihood[known] - emulated[known]
+    w = np.exp(base[known] - base.max())
+    effective = effective_sample_size(base)
+    whitening = Whitening.of(draws.u[known], w)
+    d, shares = draws.u.shape[1], w / w.sum()
     quadratic = d + d * (d + 1) // 2 <= effective / LEAST
     features = _features(whitening.forward(draws.u[known]), quadratic)
     centre, mean = shares @ features, float(shares @ difference)
@@ -157,32 +228,35 @@ def control_variate(
     def corrected(points: Points, emulated: Points) -> Points:
         return emulated + mean + (_features(whitening.forward(points), quadratic) - centre) @ slope
 
-    control, found = corrected(draws.u, emulated), corrected(u, values)
-    log_weights = found - density
-    # what the correction misses: exact over corrected weights, draw by draw
+    control = corrected(draws.u, emulated)
     left = np.where(known, np.exp(np.minimum(draws.log_likelihood - control, 50.0)), 0.0)
     own = np.exp(control - draws.log_density - base.max())
     own /= own.sum()
     ratio = float(own @ left)
     variance = float(own @ (left / ratio - 1) ** 2) * effective / max(effective - len(slope) - 1, 1.0)
-    own_ess = effective_sample_size(log_weights)
-    ess = min(own_ess, effective / max(variance, 1e-12))
-    log_z_m, log_z_err_m = log_evidence(log_weights)
-    err = float(np.hypot(log_z_err_m, np.hypot(np.sqrt(variance / effective), draws.frozen.density_err)))
-    shift, remaining = 0.0, 0.0
-    weights = np.exp(log_weights - log_weights.max())
-    before = np.exp(values - density - (values - density).max())
-    for column in range(d):
-        x = u[:, column]
-        for q, at in zip(QUANTILES, weighted_quantile(x, QUANTILES, weights), strict=True):
-            error = np.sqrt(q * (1 - q) / ess)
-            shift = max(shift, abs(before[x <= at].sum() / before.sum() - q) / error)
-            missed = float(own @ ((left / ratio - 1) * ((draws.u[:, column] <= at) - q)))
-            noise = np.sqrt(variance * q * (1 - q) / effective)
-            remaining = max(remaining, (abs(missed) - 3 * noise) / error)
-    return ControlVariate(
-        u, found, density, len(draws), float(ess), float(log_z_m + np.log(ratio)), err, float(shift), float(remaining)
-    )
+    return _Regressed(corrected(u, values), own, left / ratio, ratio, variance, effective, quadratic)
+
+
+def _with_kernels(draws: FinalDraws, emulated: Points, u: Points, values: Points) -> tuple[Points, Points, Points]:
+    """Emulated values with kernels on what exact draws say they miss, which may go in steps along one parameter.
+
+    At an exact draw it is what the others say, so that what is left there is as elsewhere. Nowhere is more added than
+    was seen.
+    """
+    w = np.exp(emulated - draws.log_density - (emulated - draws.log_density).max())
+    used = np.isfinite(draws.log_likelihood) & (w > RELEVANT)
+    difference = torch.tensor(draws.log_likelihood[used] - emulated[used])
+    w = w[used] / w[used].sum()
+
+    def left_out(regression: KernelRegression) -> float:
+        return float(w @ regression.left_out[:, 0].numpy() ** 2)
+
+    ways = (None, *range(u.shape[1]))
+    best = min((KernelRegression(draws.u[used], difference[:, None], w, rough=way) for way in ways), key=left_out)
+    low, high = float(difference.min()), float(difference.max())
+    added = best(draws.u)[:, 0]
+    added[used] = difference - best.left_out[:, 0]
+    return emulated + added.clamp(low, high).numpy(), u, values + best(u)[:, 0].clamp(low, high).numpy()
 
 
 def _features(w: Points, quadratic: bool) -> Points:
