@@ -92,7 +92,11 @@ class ControlVariate:
 
 
 def corrected_draws(
-    draws: FinalDraws, problem: Problem, stage: str, log_likelihood: Callable[[Points], Points]
+    draws: FinalDraws,
+    problem: Problem,
+    stage: str,
+    log_likelihood: Callable[[Points], Points],
+    gives_up: Callable[[int], bool] = lambda needed: False,
 ) -> ControlVariate | None:
     """Emulated draws for the wanted effective samples, corrected by exact ones.
 
@@ -105,11 +109,13 @@ def corrected_draws(
         Of the evaluations.
     log_likelihood : callable
         Emulated, of points (n, d), shape (n,).
+    gives_up : callable
+        Whether so many exact draws, if they were needed, would be too many.
 
     Returns
     -------
     ControlVariate or None
-        None where so many would have to be exact that all may as well be.
+        None where so many would have to be exact that all may as well be, or where it was given up.
     """
     wanted = problem.settings.target_ess
     while True:
@@ -119,7 +125,7 @@ def corrected_draws(
         if found.is_enough(wanted):
             return found
         needed = int(len(draws) * found.more(wanted))
-        if needed > MOST_EXACT * wanted or needed - len(draws) > problem.left:
+        if gives_up(needed) or needed > MOST_EXACT * wanted or needed - len(draws) > problem.left:
             return None
         draws.extend(problem, stage, needed - len(draws))
 

@@ -81,9 +81,15 @@ class _Curve:
     def __init__(self, parts: list[int], x: Points, curves: Points, earlier: PartMap | None) -> None:
         self.parts, self.map = parts, earlier
         self.x, self.curves = np.empty((0, x.shape[1])), np.empty((0, curves.shape[1]))
+        self._measured: set[bytes] = set()
         self.add(x, curves)
 
+    def unknown(self, x: Points) -> NDArray[np.bool_]:
+        """Which rows of x (n, p) were not measured."""
+        return np.array([row.tobytes() not in self._measured for row in x], dtype=bool)
+
     def add(self, x: Points, curves: Points) -> None:
+        self._measured.update(row.tobytes() for row in x)
         usable = np.isfinite(curves).all(axis=1)
         x, curves = np.concatenate([self.x, x[usable]]), np.concatenate([self.curves, curves[usable]])
         first = np.sort(np.unique(x, axis=0, return_index=True)[1]) if x.shape[1] else slice(1)
@@ -158,6 +164,7 @@ class FactoredSearch:
         return [(list(parts[curve.parts[0]].inputs), curve.x, curve.curves) for curve in self._curves]
 
     def _measure(self, curve: _Curve, x: Points) -> None:
+        x = x[curve.unknown(x)]
         if len(x):
             curve.add(x, self._factors.curves(curve.parts[0], x))
 
@@ -381,13 +388,15 @@ class FactoredSearch:
         return inputs, covariances
 
     def _blamed(self, n: int) -> list[Points]:
-        """By curve: where the worst of what was compared lie, of curves that are about as uncertain as any there."""
+        """By curve: where the worst of what was compared lie, of new curves about as uncertain as any there."""
         if not len(self._worst):
             return [np.empty((0, curve.x.shape[1])) for curve in self._curves]
         inputs, covariances = self._doubts(self._worst)
         doubts = [covariance.diagonal().reshape(-1, len(self._worst)).numpy() for covariance in covariances]
         most = np.max(np.concatenate(doubts), axis=0)
-        chosen = [np.argwhere((doubt >= BLAMED * most) & (most > 0)) for doubt in doubts]  # parts and points
+        unknown = [c.unknown(x).reshape(doubt.shape) for c, x, doubt in zip(self._curves, inputs, doubts, strict=True)]
+        # parts and points
+        chosen = [np.argwhere((d >= BLAMED * most) & (most > 0) & new) for d, new in zip(doubts, unknown, strict=True)]
         worst = np.sort(np.concatenate([pairs[:, 1] for pairs in chosen]))[:n]
         last = worst[-1] if len(worst) else -1
         return [

@@ -32,6 +32,7 @@ HOPELESS = 0.05  # effective samples per draw below which a better proposal is s
 GROWTH = 2  # times as many draws as there are, at most, of a proposal that may turn out to be worth little
 LEARNED = 0.85  # effective samples per draw of an emulator that has learned from draws of its own posterior
 BETTER = 1.1  # times as many effective per draw as before, from which a lesson has helped
+NEEDS = 0.8  # of the exact draws that corrections needed before, from which a lesson has helped
 LESSON = 2  # steps that a lesson takes, with those that judge it
 RELEARNED = 5  # most sets of final draws that are given up because learning from them is cheaper than going on
 
@@ -59,6 +60,7 @@ class Inference:
         self.draws: FinalDraws | None = None
         self.control: ControlVariate | None = None
         self._rates: list[float] = []  # effective samples per draw of the sets that were given up to be learned from
+        self._needs: list[int] = []  # exact draws that corrections needed which were given up for the same
 
     def begin(self, first: Simulations) -> None:
         """Learn from prior-wide simulations."""
@@ -74,19 +76,20 @@ class Inference:
             learning = frozen.teachable and attempt - judged <= RELEARNED
             gives_up = self._worth_learning if learning else None if last else self._hopeless
             self.draws = draws = FinalDraws(frozen, problem.dimension)
-            finished = self._draw(draws, "final" if attempt == 1 else f"final {attempt}", gives_up)
+            stage = "final" if attempt == 1 else f"final {attempt}"
+            finished = self._draw(draws, stage, gives_up)
+            good = (finished or not learning) and not self.verdict()
+            if good and s.exact == "control":
+                finished = self._correct(draws, stage, learning)
             if finished or not learning:
                 judged += 1
                 reasons = self.verdict()
-                if not reasons and s.exact == "control":
-                    self._correct(draws)
-                    reasons = self.verdict()
                 if not reasons or judged == s.attempts or problem.left < 2 * s.target_ess:
                     return
                 log.info("the draws do not pass (%s): they now teach a better proposal", "; ".join(reasons))
                 if judged == 1:
                     self.strategy.change_compressor()
-            else:
+            elif not good:
                 self._rates.append(draws.weights.efficiency)
                 log.info(
                     "%.0f %% of the first draws are effective: they now teach a better proposal",
@@ -95,15 +98,31 @@ class Inference:
             self.strategy.learn(draws)
             self.draws = None
 
-    def _correct(self, draws: FinalDraws) -> None:
-        """Emulated draws, corrected by more exact ones until that is good enough; else all draws are to be exact."""
-        emulator = self.strategy.emulator
+    def _correct(self, draws: FinalDraws, stage: str, learning: bool) -> bool:
+        """Emulated draws, corrected by more exact ones until that is good enough; else all draws are to be exact.
+
+        False where a lesson by these draws, and new ones, are cheaper than what the correction needs.
+        """
+        s, emulator = self.problem.settings, self.strategy.emulator
+        again = s.exact_ess / LEARNED + LESSON * self.strategy.step
+
+        def learns(needed: int) -> bool:
+            if not learning or needed - len(draws) < again or needed > NEEDS * min(self._needs, default=np.inf):
+                return False
+            log.info("the correction of emulated draws needs %d exact ones: the first teach the emulator", needed)
+            self._needs.append(needed)
+            return True
+
         if emulator is not None:
-            self.control = corrected_draws(draws, self.problem, "final", emulator.log_likelihood)
+            before = len(self._needs)
+            self.control = corrected_draws(draws, self.problem, stage, emulator.log_likelihood, learns)
+            if len(self._needs) > before:
+                return False
         if self.control is None:
             log.warning("The emulator is not good enough for a correction by few exact draws: every draw is exact.")
-            self.problem.settings.exact = "draws"
-            self._draw(draws, "final", None)
+            s.exact = "draws"
+            self._draw(draws, stage, None)
+        return True
 
     def _propose(self, attempt: int, *, last_resort: bool) -> Frozen:
         try:

@@ -31,8 +31,8 @@ WARPS = (
 )  # of a parameter's range: its lower or its upper end is stretched, by a factor of exp(3) on the other
 NEGLIGIBLE = 0.05  # error below which neither warps nor steps are sought
 BETTER = 0.8  # of the error without, that a warp, or kernels that know of steps, must leave
-# Times as many curves as warps, or roughness, were chosen with, with which they are anew: steps show late, where a smooth
-# map no longer improves, and are no longer doubted then.
+# Times as many curves as warps, or roughness, were chosen with, with which they are anew: steps show late, where a
+# smooth map no longer improves, and are not doubted then.
 AGAIN, ROUGH_AGAIN, ROUGH_NOT_YET = 2, 2, 1.2
 MOST_LOG = 60.0  # of counts: beyond what single precision holds is no spectrum
 KEPT = 200  # curves, those that matter most, that say how far off a map is and which bins are alike
