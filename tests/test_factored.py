@@ -358,6 +358,20 @@ def test_the_curve_to_blame_is_measured_where_a_spectrum_was_off(engine: ModuleT
     assert [0.382, 0.001] in bbodyrad.tolist() and [0.382, 0.001] not in powerlaw.tolist()
 
 
+def test_no_curve_is_measured_twice(engine: ModuleType) -> None:
+    model, search = searched(engine)
+    u = np.full((3, 5), 0.382)
+    u[1, 3] = 0.001
+    search._compare(u, model(u, "check").log_likelihood)
+    _, curve = search._curves
+    search._measure(curve, search._blamed(10)[1])
+    # the emulator has not learned from it, and is as wrong there as before
+    assert [0.382, 0.001] not in search._blamed(10)[1].tolist()
+    before, known = model.spent(), len(curve.x)
+    search._measure(curve, np.array([[0.382, 0.001], [0.123, 0.456]]))
+    assert model.spent() == before + 1 and len(curve.x) == known + 1
+
+
 def test_points_where_the_emulated_likelihood_is_too_small_stay_to_blame(engine: ModuleType) -> None:
     _, search = searched(engine)
     u = np.full((3, 5), 0.382)

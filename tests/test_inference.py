@@ -162,10 +162,23 @@ def test_emulated_draws_get_more_exact_ones_until_their_correction_is_good_enoug
     proper = inference.strategy.search.emulator.log_likelihood
     inference.strategy.search.emulator.log_likelihood = lambda u: proper(u) + waves(u)
     inference.control, first = None, len(draws(inference))
-    inference._correct(draws(inference))
+    assert inference._correct(draws(inference), "final", learning=False)
     assert inference.control is not None and inference.control.exact > first
     assert inference.control.exact == len(draws(inference)) < 3000
     assert inference.control.ess > 0.95 * 6000
+
+
+def test_exact_draws_teach_where_a_correction_would_need_many_more_but_only_if_it_helps() -> None:
+    settings = dataclasses.replace(SMALL, target_ess=6000, exact="control", budget=20000)
+    inference = run(settings)
+    proper = inference.strategy.search.emulator.log_likelihood
+    inference.strategy.search.emulator.log_likelihood = lambda u: proper(u) + 0.5 * np.sign(np.sin(2000 * u[:, 0]))
+    inference.control, first = None, len(draws(inference))
+    assert not inference._correct(draws(inference), "final", learning=True)  # given up to be learned from
+    assert len(draws(inference)) == first and inference.control is None
+    # as it would be if nothing had been learned
+    assert inference._correct(draws(inference), "final", learning=True)
+    assert len(draws(inference)) > first and inference.control is not None
 
 
 def test_where_the_correction_would_need_too_many_all_draws_are_exact() -> None:
@@ -179,8 +192,8 @@ def test_where_the_correction_would_need_too_many_all_draws_are_exact() -> None:
     inference = inferred(simulate, lambda: sum(drawn.values()), settings)
     proper = inference.strategy.search.emulator.log_likelihood
     emulator = inference.strategy.search.emulator
-    emulator.log_likelihood = lambda u: proper(u) + 2 * np.sign(np.sin(60 * u[:, 0]))
+    emulator.log_likelihood = lambda u: proper(u) + 2 * np.sign(np.sin(2000 * u[:, 0]))
     inference.control = None
-    inference._correct(draws(inference))
+    assert inference._correct(draws(inference), "final", learning=False)
     assert inference.control is None
     assert draws(inference).weights.ess >= 600
