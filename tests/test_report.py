@@ -102,6 +102,8 @@ def test_a_large_k_hat_of_nearly_equal_weights_is_explained(tmp_path: Path) -> N
     assert "k-hat 0.97 would be too much for weights that differ" in words
     assert "of the evidence is expected beyond the largest" in words
     assert "would be too much" not in page(fitted(k_hat=0.3), tmp_path).text
+    line = "draws; k-hat 0.97 (no matter: that tail holds next to nothing)"
+    assert line in str(fitted(k_hat=0.97)) and line not in str(fitted(k_hat=0.97, status="unreliable", reasons=["it"]))
 
 
 def test_the_page_holds_numbers_cost_and_provenance(tmp_path: Path) -> None:

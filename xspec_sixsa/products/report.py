@@ -24,7 +24,7 @@ from xspec_sixsa.infer.importance import negligible_share, unseen_share
 from xspec_sixsa.products.plots import plot_all
 from xspec_sixsa.products.plots.learned import LEARNED
 from xspec_sixsa.products.publish import citation, common_power, latex_table
-from xspec_sixsa.result.summary import format_value
+from xspec_sixsa.result.summary import TRUSTED_BELOW, format_value
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -36,7 +36,6 @@ __all__ = ["REPORT", "illustrate", "write_report"]
 log = logging.getLogger(__name__)
 
 REPORT = "report.html"
-TRUSTED_BELOW = 0.7
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 PIXELS_PER_CSS_PIXEL = 1.5  # pictures have 150 dots per inch, a page 96: printed, they stay sharp
 CAPTIONS = {
