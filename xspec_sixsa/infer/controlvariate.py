@@ -39,6 +39,7 @@ TOO_LARGE = 0.5  # of its statistical error, that a quantile may still be off
 ROUGH = 0.01
 BETTER = 0.8  # of that variance, that they must leave at most
 RELEVANT = 0.01  # of the largest weight, from which an exact draw teaches them
+TEACHERS = 2000  # exact draws, at most, that teach them: their cost grows with the third power
 
 
 @dataclass(frozen=True, eq=False)
@@ -250,7 +251,7 @@ def _with_kernels(draws: FinalDraws, emulated: Points, u: Points, values: Points
     was seen.
     """
     w = np.exp(emulated - draws.log_density - (emulated - draws.log_density).max())
-    used = np.isfinite(draws.log_likelihood) & (w > RELEVANT)
+    used = np.flatnonzero(np.isfinite(draws.log_likelihood) & (w > RELEVANT))[:TEACHERS]
     difference = torch.tensor(draws.log_likelihood[used] - emulated[used])
     w = w[used] / w[used].sum()
 
