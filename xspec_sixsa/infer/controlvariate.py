@@ -33,12 +33,15 @@ LEAST = 5  # exact draws for each coefficient of a quadratic; with fewer the cor
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)  # of every parameter's posterior, whose remaining error is measured
 ENOUGH = 0.95  # of the wanted effective samples: their own number scatters
 MOST_EXACT = 0.5  # exact draws to a wanted effective sample from which all draws may as well be exact
+SURE = 0.05  # the same from which it is known how many are needed
+GROWTH = 3  # times as many exact draws, at most, before it is asked again how many are needed
 TOO_LARGE = 0.5  # of its statistical error, that a quantile may still be off
 # Variance of exact over corrected weights from which kernels are asked in any case: an eighth of it, in nat, is all
 # that a histogram's divergence shows of it, and no comparison minds 0.002 nat.
 ROUGH = 0.01
-BETTER = 0.8  # of that variance, that they must leave at most
+BETTER = 0.95  # of that variance, that they must leave at most
 RELEVANT = 0.01  # of the largest weight, from which an exact draw teaches them
+FOLDS = 5  # in turns: draws of one meet what those of the others say
 TEACHERS = 2000  # exact draws, at most, that teach them: their cost grows with the third power
 
 
@@ -55,7 +58,8 @@ class ControlVariate:
     exact : int
         Exact evaluations that the correction rests on.
     ess : float
-        ``exact / var(L / corrected L_e)``, relative to its mean, at most the draws' own.
+        ``exact / var(L / corrected L_e)``, relative to its mean, at most the draws' own; for the quantile that
+        what is left disturbs most.
     log_z, log_z_err : float
     shift : float
         The largest change of a quantile's probability that the correction made, in units of its statistical error.
@@ -126,9 +130,13 @@ def corrected_draws(
         if found.is_enough(wanted):
             return found
         needed = int(len(draws) * found.more(wanted))
-        if gives_up(needed) or needed > MOST_EXACT * wanted or needed - len(draws) > problem.left:
+        sure = len(draws) >= SURE * wanted
+        if gives_up(needed) or (needed > MOST_EXACT * wanted and sure):
             return None
-        draws.extend(problem, stage, needed - len(draws))
+        more = min(needed, GROWTH * len(draws)) - len(draws)
+        if more > problem.left:
+            return None
+        draws.extend(problem, stage, more)
 
 
 def control_variate(
@@ -193,21 +201,36 @@ class _Regressed:
     effective: float
     quadratic: bool
 
+    def _unevenness(self, u: Points, at: Points) -> float:
+        """The largest variance of a quantile's probability, in units of what an even scatter would leave it.
+
+        What is left may lie in one tail. As if `LEAST` more draws beyond each quantile (d, QUANTILES) scattered evenly.
+        """
+        squares, largest = self.shares * (self.left - 1) ** 2, 1.0
+        for x, ends in zip(u.T, at, strict=True):
+            for q, end in zip(QUANTILES, ends, strict=True):
+                ratio = squares @ ((x <= end) - q) ** 2 / max(squares.sum() * q * (1 - q), 1e-300)
+                beyond = self.effective * min(q, 1 - q)
+                largest = max(largest, (beyond * ratio + LEAST) / (beyond + LEAST))
+        return float(largest)
+
     def judged(self, draws: FinalDraws, u: Points, values: Points, density: Points) -> ControlVariate:
         """Emulated draws u (m, d) of log densities (m,), emulated as `values` (m,), and how far they can be trusted."""
         log_weights = self.log_likelihood - density
-        ess = min(effective_sample_size(log_weights), self.effective / max(self.variance, 1e-12))
+        weights = np.exp(log_weights - log_weights.max())
+        at = np.array([weighted_quantile(x, QUANTILES, weights) for x in u.T])
+        uneven = self._unevenness(draws.u, at)
+        ess = min(effective_sample_size(log_weights), self.effective / max(self.variance * uneven, 1e-12))
         log_z_m, log_z_err_m = log_evidence(log_weights)
         err = float(np.hypot(log_z_err_m, np.hypot(np.sqrt(self.variance / self.effective), draws.frozen.density_err)))
         shift, remaining = 0.0, 0.0
-        weights = np.exp(log_weights - log_weights.max())
         before = np.exp(values - density - (values - density).max())
-        for column in range(u.shape[1]):
+        for column, ends in enumerate(at):
             x = u[:, column]
-            for q, at in zip(QUANTILES, weighted_quantile(x, QUANTILES, weights), strict=True):
+            for q, end in zip(QUANTILES, ends, strict=True):
                 error = np.sqrt(q * (1 - q) / ess)
-                shift = max(shift, abs(before[x <= at].sum() / before.sum() - q) / error)
-                missed = float(self.shares @ ((self.left - 1) * ((draws.u[:, column] <= at) - q)))
+                shift = max(shift, abs(before[x <= end].sum() / before.sum() - q) / error)
+                missed = float(self.shares @ ((self.left - 1) * ((draws.u[:, column] <= end) - q)))
                 noise = np.sqrt(self.variance * q * (1 - q) / self.effective)
                 remaining = max(remaining, (abs(missed) - 3 * noise) / error)
         return ControlVariate(
@@ -258,11 +281,17 @@ def _with_kernels(draws: FinalDraws, emulated: Points, u: Points, values: Points
     def left_out(regression: KernelRegression) -> float:
         return float(w @ regression.left_out[:, 0].numpy() ** 2)
 
-    ways = (None, *range(u.shape[1]))
-    best = min((KernelRegression(draws.u[used], difference[:, None], w, rough=way) for way in ways), key=left_out)
+    ways, x = (None, *range(u.shape[1])), draws.u[used]
+    way, best = min(
+        ((way, KernelRegression(x, difference[:, None], w, rough=way)) for way in ways),
+        key=lambda pair: left_out(pair[1]),
+    )
     low, high = float(difference.min()), float(difference.max())
     added = best(draws.u)[:, 0]
-    added[used] = difference - best.left_out[:, 0]
+    for fold in range(FOLDS):
+        asked = np.arange(len(used)) % FOLDS == fold
+        others = KernelRegression(x[~asked], difference[~asked, None], w[~asked], best.scales, rough=way)
+        added[used[asked]] = others(x[asked])[:, 0]
     return emulated + added.clamp(low, high).numpy(), u, values + best(u)[:, 0].clamp(low, high).numpy()
 
 
