@@ -457,6 +457,20 @@ def test_emulated_draws_are_corrected_by_exact_ones(engine: ModuleType) -> None:
     assert again.control == found.control
 
 
+@pytest.mark.parametrize(
+    ("options", "status"),
+    [
+        ({"target_ess": 300, "budget": 360}, "unreliable"),  # no step of a search fits in
+        ({"target_ess": 5000, "budget": 900, "exact": "control"}, "reliable"),  # what is left for exact draws is enough
+    ],
+)
+def test_a_small_budget_gives_what_it_can(engine: ModuleType, options: dict[str, Any], status: str) -> None:
+    result = sixsa.fit(two_components(engine), xspec=engine, seed=1, workers=1, progress=False, polish=False, **options)
+    spent = sum(result.evaluations.values()) - result.evaluations.get("components", 0)
+    assert result.status == status and spent <= options["budget"] + 6  # the budget is for draws: probe and structure
+    assert ("search" in result.evaluations) == (status == "reliable")
+
+
 def test_emulated_draws_need_an_emulator(engine: ModuleType) -> None:
     with pytest.raises(ValueError, match='"simulated" has no emulator'):
         sixsa.fit(two_components(engine), xspec=engine, exact="control", training="simulated")

@@ -221,6 +221,8 @@ class FactoredSearch:
             curves = self._curves_of_a_step()
             if self._problem.left - CHECKS - curves < reserve:
                 log.info("the search ends: the budget leaves no room for another step")
+                if not self.steps:
+                    self.locate(trusted=False)
                 return
             power = self._check()
             if power == 1 and self.error < self.accuracy:

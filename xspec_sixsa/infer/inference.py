@@ -32,6 +32,7 @@ HOPELESS = 0.05  # effective samples per draw below which a better proposal is s
 GROWTH = 2  # times as many draws as there are, at most, of a proposal that may turn out to be worth little
 LEARNED = 0.85  # effective samples per draw of an emulator that has learned from draws of its own posterior
 BETTER = 1.1  # times as many effective per draw as before, from which a lesson has helped
+DEAR = 3  # times what a lesson and new draws cost: exact draws of a correction from which these are to be preferred
 NEEDS = 0.8  # of the exact draws that corrections needed before, from which a lesson has helped
 LESSON = 2  # steps that a lesson takes, with those that judge it
 RELEARNED = 5  # most sets of final draws that are given up because learning from them is cheaper than going on
@@ -104,10 +105,11 @@ class Inference:
         False where a lesson by these draws, and new ones, are cheaper than what the correction needs.
         """
         s, emulator = self.problem.settings, self.strategy.emulator
-        again = s.exact_ess / LEARNED + LESSON * self.strategy.step
+        again, first = s.exact_ess / LEARNED + LESSON * self.strategy.step, len(draws)
 
         def learns(needed: int) -> bool:
-            if not learning or needed - len(draws) < again or needed > NEEDS * min(self._needs, default=np.inf):
+            dear = needed - first > DEAR * again and needed < NEEDS * min(self._needs, default=np.inf)
+            if not (learning and dear and len(draws) == first):
                 return False
             log.info("the correction of emulated draws needs %d exact ones: the first teach the emulator", needed)
             self._needs.append(needed)

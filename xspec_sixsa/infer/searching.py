@@ -82,9 +82,9 @@ class Searching:
         return self.search.sample(self._problem.streams.numpy("posterior", earlier))
 
     def _search_on(self, reserve: float) -> None:
-        """Search, and record the steps; `reserve` evaluations are left for draws, for each one wanted."""
+        """Search, and record the steps; `reserve` evaluations are left for draws, for each exact one wanted."""
         s, done = self._problem.settings, len(self.search.steps)
-        self.search.run(s.searches, int(reserve * s.target_ess))
+        self.search.run(s.searches, int(reserve * s.exact_ess))
         for step in self.search.steps[done:]:
             self.rounds.records.append({"round": len(self.rounds) + 1, "training": {}} | step)
 
