@@ -75,7 +75,7 @@ class CurveLibrary:
     known : list of (ndarray (n, inputs), ndarray (n, channels))
         By part, as `Factors.known`.
     maps : list of PartMap
-        As `Factors.maps`: of the spectrum that was trained first.
+        As `Factors.maps`: of the spectrum that was trained last.
     """
 
     def __init__(self, factors: Factors, measure: Measure | None = None) -> None:

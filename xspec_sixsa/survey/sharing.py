@@ -86,7 +86,7 @@ def train(
             except Exception as error:  # it will say so itself, as one of all
                 log.debug("%s does not train: %s", observed[k].entry.name, error)
                 continue
-            library.maps = library.maps or member.strategy.search.emulator.maps
+            library.maps = member.strategy.search.emulator.maps
             learned = len(library) - before
             log.info("%s: %d curves measured, %d known", observed[k].entry.name, learned, len(library))
             satisfied = 0 if learned else satisfied + 1
