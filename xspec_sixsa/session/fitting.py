@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 NO_FIT = "no fit in XSPEC: "
 """How the reason begins why XSPEC is left without a valid fit."""
-AT_ONCE, GAIN = 2, 0.1  # iterations of a fit, and what they must gain in statistic to be followed by more
+AT_ONCE, GAIN = 3, 0.1  # iterations of a fit, and what they must gain in statistic to be followed by more
 ROUNDING = 1e-9  # of a statistic: a fit that begins at the best may end there by other sums
 AT_LIMIT = 1e-6  # of the limit: a fit that ends closer to it was held there
 
@@ -127,7 +127,7 @@ def native_fit(
     theta : ndarray (d,)
     iterations : int
         Where a fit stops at the latest: along a valley it would creep on for next to nothing, so it stops before where
-        two iterations gain no more than 0.1. Fit.nIterations is restored afterwards.
+        three iterations gain no more than 0.1. Fit.nIterations is restored afterwards.
 
     Returns
     -------
