@@ -165,7 +165,9 @@ def reach_the_best_fit(xspec: ModuleType, case: Case, log: pytest.LogCaptureFixt
         start = session.evaluate(found.theta, "start")
         best = session.best_fit(start.theta[np.nanargmin(start.statistic)], support)
     assert best.complaint == "" and best.statistic <= np.nanmin(start.statistic)
-    said = [record.message for record in log.records if "biased" not in record.message]
+    # not what the Dask client of an earlier test says
+    ours = [record.message for record in log.records if record.name.startswith("xspec_sixsa")]
+    said = [message for message in ours if "biased" not in message]
     assert not [message for message in said if "XSPEC's manual" not in message], said  # pgstat
     expected = session.evaluate(best.theta[None], "best").counts[0]
     observed = sum(float((s.counts - s.expected_background).sum()) for s in session.observation.spectra)
