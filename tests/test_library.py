@@ -299,6 +299,12 @@ def test_models_run_with_the_data_that_they_need_and_name_it_without(
             evaluate(models, name, **have)
 
 
+def test_models_that_are_not_the_same_each_time_are_refused(models: ModelLibrary) -> None:
+    assert "mekal" in models.served and not {"cemekl", "cevmkl"} & set(models.served)
+    with pytest.raises(XspecError, match="cemekl is not computed the same each time.*use XSPEC"):
+        models.component("cemekl")
+
+
 def test_gradients_are_refused_by_name(models: ModelLibrary) -> None:
     parameters = torch.tensor([[1.7, 100.0, 0.1, 0.0, 0.0]], dtype=torch.float64, requires_grad=True)
     with pytest.raises(XspecError, match="nthComp.*cannot be differentiated"):

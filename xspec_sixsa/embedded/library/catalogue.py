@@ -38,6 +38,7 @@ REFUSED = {
     "amx": "mixes the models of several spectra",
     "acn": "is folded with the response",
 }
+UNSURE = ("cemekl", "cevmkl")  # cemekl is right in one process, off by 13 % or not a number in another
 
 
 class Settings(Protocol):
@@ -48,6 +49,15 @@ class Settings(Protocol):
     cosmo: tuple[float, float, float]
     model_strings: dict[str, str]
     data_folder: str
+
+
+def _why_refused(definition: Definition) -> str:
+    """Why the engine does not evaluate a model; empty where it does."""
+    if definition.name in UNSURE:
+        return "is not computed the same each time by this library (XSPEC 12.15.0), and may be off by more than a tenth"
+    xflt = "depends on the XFLT keywords of each spectrum" if definition.per_spectrum else ""
+    why = REFUSED.get(definition.kind, xflt)
+    return why and f"{why}, which the embedded engine does not do"
 
 
 @dataclass(frozen=True)
@@ -87,7 +97,7 @@ class ModelLibrary:
     @property
     def served(self) -> tuple[str, ...]:
         """Names of the models that the engine can evaluate."""
-        return tuple(d.name for d in self.definitions.values() if d.kind not in REFUSED and not d.per_spectrum)
+        return tuple(d.name for d in self.definitions.values() if not _why_refused(d))
 
     def component(self, name: str) -> ComponentType:
         """Return a model as a component of the engine.
@@ -95,13 +105,12 @@ class ModelLibrary:
         Raises
         ------
         XspecError
-            For a mixing or pile-up model, or one that depends on the spectrum's XFLT keywords.
+            For a mixing or pile-up model, one that depends on the spectrum's XFLT keywords, or one that the library
+            does not compute the same each time.
         """
-        definition = self.definitions[name]
-        if definition.kind in REFUSED or definition.per_spectrum:
-            why = REFUSED.get(definition.kind, "depends on the XFLT keywords of each spectrum")
+        if why := _why_refused(self.definitions[name]):
             raise XspecError(
-                f"Model component {name} {why}, which the embedded engine does not do: use XSPEC (HEASoft, "
+                f"Model component {name} {why}: use XSPEC (HEASoft, "
                 "https://heasarc.gsfc.nasa.gov/docs/software/heasoft/)."
             )
         return _component(name)
