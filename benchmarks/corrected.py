@@ -80,7 +80,7 @@ def pulls(name: str, xspec: Any, repetitions: int, exact: int, wanted: int, trut
             draws.extend(problem, f"repetition {repetition}", exact)
             corrected = corrected_draws(draws, problem, f"repetition {repetition}", emulated)
             found["exact"].append(len(draws))
-            if corrected is None:
+            if not corrected.is_enough(wanted):
                 continue
             w = shares(corrected.log_weights)
             below = np.array(

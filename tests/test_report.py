@@ -106,6 +106,12 @@ def test_a_large_k_hat_of_nearly_equal_weights_is_explained(tmp_path: Path) -> N
     assert line in str(fitted(k_hat=0.97)) and line not in str(fitted(k_hat=0.97, status="unreliable", reasons=["it"]))
 
 
+def test_a_truth_is_marked_in_the_corner_plot(tmp_path: Path) -> None:
+    for truth, marked in ((dict.fromkeys(fitted().names, 0.5), True), (None, False)):
+        illustrate(fitted(), tmp_path, "svg", only=["corner"], truth=truth)
+        assert ("<!-- truth -->" in (tmp_path / "corner.svg").read_text()) == marked
+
+
 def test_the_page_holds_numbers_cost_and_provenance(tmp_path: Path) -> None:
     result = fitted()
     text = page(result, tmp_path).text

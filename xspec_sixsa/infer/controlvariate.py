@@ -5,7 +5,7 @@ the exact posterior is that under the emulated one plus a correction that the N 
 of ``L / L_e`` alone (Owen 2013, Monte Carlo theory, methods, examples, section 8.9). The correction is carried by the
 emulated draws' weights: ``log(L / L_e)`` is regressed on a quadratic in the parameters, so that evidence, means and
 covariances are the exact draws', and whatever else is read off the draws follows. Where more is missed than a quadratic
-follows (steps of a plasma's lines), kernels learn it first; each exact draw then meets what the others say of it.
+follows (steps of a plasma's lines), kernels learn it first; each fifth of the exact draws meets what the others say.
 """
 
 from __future__ import annotations
@@ -95,14 +95,18 @@ class ControlVariate:
         """How many times as many exact draws it needs for so many effective samples, where it is not enough."""
         return 1.1 * max(wanted / self.ess, 1.3)
 
+    def needed(self, wanted: float) -> int:
+        """How many exact draws that makes."""
+        return int(self.exact * self.more(wanted))
+
 
 def corrected_draws(
     draws: FinalDraws,
     problem: Problem,
     stage: str,
     log_likelihood: Callable[[Points], Points],
-    gives_up: Callable[[int], bool] = lambda needed: False,
-) -> ControlVariate | None:
+    gives_up: Callable[[ControlVariate], bool] = lambda found: False,
+) -> ControlVariate:
     """Emulated draws for the wanted effective samples, corrected by exact ones.
 
     Parameters
@@ -115,12 +119,13 @@ def corrected_draws(
     log_likelihood : callable
         Emulated, of points (n, d), shape (n,).
     gives_up : callable
-        Whether so many exact draws, if they were needed, would be too many.
+        Whether a correction that is not good enough is not to be pursued.
 
     Returns
     -------
-    ControlVariate or None
-        None where so many would have to be exact that all may as well be, or where it was given up.
+    ControlVariate
+        The last one. It is not good enough (`ControlVariate.is_enough`) where so many draws would have to be exact that
+        all may as well be, or where it was given up.
     """
     wanted = problem.settings.target_ess
     while True:
@@ -129,13 +134,11 @@ def corrected_draws(
             found = control_variate(draws, log_likelihood, wanted)
         if found.is_enough(wanted):
             return found
-        needed = int(len(draws) * found.more(wanted))
-        sure = len(draws) >= SURE * wanted
-        if gives_up(needed) or (needed > MOST_EXACT * wanted and sure):
-            return None
+        needed = found.needed(wanted)
         more = min(needed, GROWTH * len(draws)) - len(draws)
-        if more > problem.left:
-            return None
+        hopeless = needed > MOST_EXACT * wanted and len(draws) >= SURE * wanted
+        if gives_up(found) or hopeless or more > problem.left:
+            return found
         draws.extend(problem, stage, more)
 
 
@@ -167,7 +170,8 @@ def control_variate(
     plain = _regressed(draws, emulated, u, values)
     found = plain.judged(draws, u, values, density)
     if plain.quadratic and (plain.variance > ROUGH or not found.is_small):
-        learned = _regressed(draws, *_with_kernels(draws, emulated, u, values))
+        known, taught = _with_kernels(draws, emulated, u, values)
+        learned = _regressed(draws, known, u, taught)
         if learned.variance < BETTER * plain.variance:
             return learned.judged(draws, u, values, density)
     return found
@@ -267,13 +271,14 @@ def _regressed(draws: FinalDraws, emulated: Points, u: Points, values: Points) -
     return _Regressed(corrected(u, values), own, left / ratio, ratio, variance, effective, quadratic)
 
 
-def _with_kernels(draws: FinalDraws, emulated: Points, u: Points, values: Points) -> tuple[Points, Points, Points]:
-    """Emulated values with kernels on what exact draws say they miss, which may go in steps along one parameter.
+def _with_kernels(draws: FinalDraws, emulated: Points, u: Points, values: Points) -> tuple[Points, Points]:
+    """Emulated values, (n,) and (m,), with kernels on what exact draws say they miss.
 
-    At an exact draw it is what the others say, so that what is left there is as elsewhere. Nowhere is more added than
-    was seen.
+    That may go in steps along one parameter. At an exact draw it is what other folds say, so that what is left there is
+    as elsewhere. Nowhere is more added than was seen.
     """
-    w = np.exp(emulated - draws.log_density - (emulated - draws.log_density).max())
+    base = emulated - draws.log_density
+    w = np.exp(base - base.max())
     used = np.flatnonzero(np.isfinite(draws.log_likelihood) & (w > RELEVANT))[:TEACHERS]
     difference = torch.tensor(draws.log_likelihood[used] - emulated[used])
     w = w[used] / w[used].sum()
@@ -292,7 +297,7 @@ def _with_kernels(draws: FinalDraws, emulated: Points, u: Points, values: Points
         asked = np.arange(len(used)) % FOLDS == fold
         others = KernelRegression(x[~asked], difference[~asked, None], w[~asked], best.scales, rough=way)
         added[used[asked]] = others(x[asked])[:, 0]
-    return emulated + added.clamp(low, high).numpy(), u, values + best(u)[:, 0].clamp(low, high).numpy()
+    return emulated + added.clamp(low, high).numpy(), values + best(u)[:, 0].clamp(low, high).numpy()
 
 
 def _features(w: Points, quadratic: bool) -> Points:

@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from xspec_sixsa.infer.importance import LARGEST_K_HAT, Weights, effective_sample_size, pareto_k
+from xspec_sixsa.infer.importance import Weights, effective_sample_size, pareto_k
 from xspec_sixsa.infer.problem import Problem
 from xspec_sixsa.infer.proposal import Proposal
 from xspec_sixsa.infer.simulations import Simulations
+from xspec_sixsa.result.weighted import LARGEST_K_HAT
 
 __all__ = ["FinalDraws", "Frozen", "Pilot"]
 

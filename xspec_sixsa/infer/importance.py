@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
-    "LARGEST_K_HAT",
     "Weights",
     "effective_error",
     "effective_sample_size",
@@ -24,7 +23,6 @@ __all__ = [
     "unseen_share",
 ]
 
-LARGEST_K_HAT = 0.7  # up to which the shape of the weights' tail is trusted (Vehtari et al. 2024, arXiv 1507.02646)
 NOTABLE = 1.25  # times their mean: weights below tell nothing of how the tail goes on
 LEAST_TAIL = 10  # weights, however small, that a tail is fitted to
 

@@ -78,24 +78,24 @@ class Inference:
             gives_up = self._worth_learning if learning else None if last else self._hopeless
             self.draws = draws = FinalDraws(frozen, problem.dimension)
             stage = "final" if attempt == 1 else f"final {attempt}"
-            finished = self._draw(draws, stage, gives_up)
-            good = (finished or not learning) and not self.verdict()
-            if good and s.exact == "control":
-                finished = self._correct(draws, stage, learning)
-            if finished or not learning:
-                judged += 1
-                reasons = self.verdict()
-                if not reasons or judged == s.attempts or problem.left < 2 * s.target_ess:
-                    return
-                log.info("the draws do not pass (%s): they now teach a better proposal", "; ".join(reasons))
-                if judged == 1:
-                    self.strategy.change_compressor()
-            elif not good:
+            finished = self._draw(draws, stage, gives_up) or not learning
+            reasons = self.verdict() if finished else []
+            if not finished:
                 self._rates.append(draws.weights.efficiency)
                 log.info(
                     "%.0f %% of the first draws are effective: they now teach a better proposal",
                     100 * draws.weights.efficiency,
                 )
+            elif not reasons and s.exact == "control":
+                finished = self._correct(draws, stage, learning)
+                reasons = self.verdict()
+            if finished:
+                judged += 1
+                if not reasons or judged == s.attempts or problem.left < 2 * s.target_ess:
+                    return
+                log.info("the draws do not pass (%s): they now teach a better proposal", "; ".join(reasons))
+                if judged == 1:
+                    self.strategy.change_compressor()
             self.strategy.learn(draws)
             self.draws = None
 
@@ -104,21 +104,21 @@ class Inference:
 
         False where a lesson by these draws, and new ones, are cheaper than what the correction needs.
         """
-        s, emulator = self.problem.settings, self.strategy.emulator
-        again, first = s.exact_ess / LEARNED + LESSON * self.strategy.step, len(draws)
+        s, emulator, first = self.problem.settings, self.strategy.emulator, len(draws)
+        again = s.exact_ess / LEARNED + LESSON * self.strategy.step
 
-        def learns(needed: int) -> bool:
-            dear = needed - first > DEAR * again and needed < NEEDS * min(self._needs, default=np.inf)
-            if not (learning and dear and len(draws) == first):
-                return False
-            log.info("the correction of emulated draws needs %d exact ones: the first teach the emulator", needed)
-            self._needs.append(needed)
-            return True
+        def is_dear(found: ControlVariate) -> bool:
+            needed = found.needed(s.target_ess)
+            helps = needed < NEEDS * min(self._needs, default=np.inf)
+            return learning and found.exact == first and helps and needed - first > DEAR * again
 
         if emulator is not None:
-            before = len(self._needs)
-            self.control = corrected_draws(draws, self.problem, stage, emulator.log_likelihood, learns)
-            if len(self._needs) > before:
+            found = corrected_draws(draws, self.problem, stage, emulator.log_likelihood, is_dear)
+            if found.is_enough(s.target_ess):
+                self.control = found
+            elif is_dear(found):
+                self._needs.append(found.needed(s.target_ess))
+                log.info("a correction needs %d exact draws: the first teach the emulator", self._needs[-1])
                 return False
         if self.control is None:
             log.warning("The emulator is not good enough for a correction by few exact draws: every draw is exact.")

@@ -31,9 +31,9 @@ WARPS = (
 )  # of a parameter's range: its lower or its upper end is stretched, by a factor of exp(3) on the other
 NEGLIGIBLE = 0.05  # error below which neither warps nor steps are sought
 BETTER = 0.8  # of the error without, that a warp, or kernels that know of steps, must leave
-# Times as many curves as warps, or roughness, were chosen with, with which they are anew: steps show late, where a
-# smooth map no longer improves, and are not doubted then.
-AGAIN, ROUGH_AGAIN, ROUGH_NOT_YET = 2, 2, 1.2
+# Times as many curves as warps, or roughness, were chosen with, with which they are anew; steps that were not found
+# show late, where a smooth map no longer improves.
+AGAIN, NOT_YET = 2, 1.2
 MOST_LOG = 60.0  # of counts: beyond what single precision holds is no spectrum
 KEPT = 200  # curves, those that matter most, that say how far off a map is and which bins are alike
 LOST = 1e-5  # squared distance per curve, in units of the noise's variance, that principal components may lose
@@ -122,8 +122,7 @@ class PartMap:
 
         if previous is not None and len(x) < AGAIN * previous.chosen_with:
             self.warps, self.chosen_with = previous.warps, previous.chosen_with
-        again = ROUGH_NOT_YET if previous is None or previous.rough is None else ROUGH_AGAIN
-        if previous is not None and len(x) < again * previous.rough_with:
+        if previous is not None and len(x) < (NOT_YET if previous.rough is None else AGAIN) * previous.rough_with:
             self.rough, self.rough_with = previous.rough, previous.rough_with
         scales_of_counts = (True, False) if kept is None else (kept,)
         tried = [fitted(self.warps, logarithmic, self.rough) for logarithmic in scales_of_counts]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from scipy import stats
 
 from xspec_sixsa.infer.draws import FinalDraws
-from xspec_sixsa.infer.importance import LARGEST_K_HAT
 from xspec_sixsa.infer.problem import Problem
+from xspec_sixsa.result.weighted import LARGEST_K_HAT
 
 __all__ = ["verdict"]
 

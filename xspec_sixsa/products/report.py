@@ -24,7 +24,8 @@ from xspec_sixsa.infer.importance import negligible_share, unseen_share
 from xspec_sixsa.products.plots import plot_all
 from xspec_sixsa.products.plots.learned import LEARNED
 from xspec_sixsa.products.publish import citation, common_power, latex_table
-from xspec_sixsa.result.summary import TRUSTED_BELOW, format_value
+from xspec_sixsa.result.summary import format_value
+from xspec_sixsa.result.weighted import LARGEST_K_HAT
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -185,8 +186,8 @@ def _verdict(result: Result) -> tuple[list[str], list[str]]:
     """What the verdict means, and what to do about it, for somebody who knows neither k-hat nor Kish."""
     counts = f"{len(result.samples):,} exact evaluations are worth {result.ess:,.0f} independent draws"
     if result.reliable:
-        tail = f"k-hat {result.k_hat:.2f}, trusted below {TRUSTED_BELOW}"
-        if result.k_hat > TRUSTED_BELOW:
+        tail = f"k-hat {result.k_hat:.2f}, trusted below {LARGEST_K_HAT}"
+        if result.k_hat > LARGEST_K_HAT:
             unseen, limit = 100 * unseen_share(result.log_weights), 100 * negligible_share(result.ess)
             tail = (
                 f"k-hat {result.k_hat:.2f} would be too much for weights that differ; of these, {unseen:.2g} % of the "
@@ -197,7 +198,7 @@ def _verdict(result: Result) -> tuple[list[str], list[str]]:
             f"{counts}, and no few of them dominate ({tail})."
         ], []
     return ["Do not use these numbers as they are. What the run itself found wrong:"], [
-        f"For what it is worth, {counts}; k-hat is {result.k_hat:.2f}, and weights are trusted below {TRUSTED_BELOW}.",
+        f"For what it is worth, {counts}; k-hat is {result.k_hat:.2f}, and weights are trusted below {LARGEST_K_HAT}.",
         "What to do: if the run was stopped, go on with --resume; else look at the pictures for a posterior cut by its "
         "prior or a model that misses the data, then widen the priors or raise the budget, or compare with BXA.",
     ]

@@ -7,21 +7,13 @@ import textwrap
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from xspec_sixsa.result.weighted import LARGEST_K_HAT
+
 if TYPE_CHECKING:
     from xspec_sixsa.result.result import Result
 
-__all__ = [
-    "HEAD",
-    "NO_POSTERIOR",
-    "TRUSTED_BELOW",
-    "format_value",
-    "numbers",
-    "parameter_rows",
-    "percent",
-    "summary_text",
-]
+__all__ = ["HEAD", "NO_POSTERIOR", "format_value", "numbers", "parameter_rows", "percent", "summary_text"]
 
-TRUSTED_BELOW = 0.7  # k-hat of weights whose tail matters
 WIDTH = 118  # characters of a note's line
 HEAD = ("unit", "median", "68 %", "90 %", "best fit")
 NO_POSTERIOR = "No draw has a finite likelihood: there is no posterior to describe."
@@ -66,7 +58,7 @@ def numbers(result: Result) -> list[tuple[str, str]]:
     """Name and text of what the table does not hold: statistic, evidence, effective sample size, cost, folder."""
     total = sum(result.evaluations.values())
     k_hat = f"k-hat {result.k_hat:.2f}"
-    if result.reliable and result.k_hat > TRUSTED_BELOW:
+    if result.reliable and result.k_hat > LARGEST_K_HAT:
         k_hat += " (no matter: that tail holds next to nothing)"
     lines = [
         ("Fit statistic at the best fit", f"{result.best_statistic:.2f}"),

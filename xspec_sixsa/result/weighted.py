@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-__all__ = ["WeightedDraws", "weighted_quantile"]
+__all__ = ["LARGEST_K_HAT", "WeightedDraws", "weighted_quantile"]
+
+LARGEST_K_HAT = 0.7  # up to which the shape of the weights' tail is trusted (Vehtari et al. 2024, arXiv 1507.02646)
 
 
 class WeightedDraws:

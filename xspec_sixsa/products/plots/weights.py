@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xspec_sixsa.products.plots.style import BLUE, ORANGE, STYLE, VERMILION, mark_verdict, new_figure, save_figure
+from xspec_sixsa.result.weighted import LARGEST_K_HAT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["cost_plot", "weights_plot"]
 
 NARROW = 3.0  # highest over lowest weight up to which an axis is linear
-LIMIT = 0.7  # of k-hat, as in importance.pareto_k
 
 
 def weights_plot(result: Result, path: str | os.PathLike[str]) -> Path:
@@ -145,7 +145,7 @@ def _draw_tail(axis: Axes, positive: np.ndarray, n: int, k_hat: float) -> None:
         x = threshold + np.geomspace(excess * 1e-3, max(positive[-1] - threshold, excess) * 3, 200)
         for shape, colour, line, label in (
             (k_hat, VERMILION, "-", f"tail of k-hat = {k_hat:.2f}"),
-            (LIMIT, "0.4", "--", f"limit: k-hat = {LIMIT}"),
+            (LARGEST_K_HAT, "0.4", "--", f"limit: k-hat = {LARGEST_K_HAT}"),
         ):
             if np.isfinite(shape) and excess > 0:
                 # Generalised Pareto of shape k whose median excess is that of the tail.
