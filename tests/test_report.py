@@ -16,6 +16,7 @@ from test_result import gaussian_result
 
 from xspec_sixsa.interfaces import cli
 from xspec_sixsa.products import publish
+from xspec_sixsa.products.plots import cost_plot
 from xspec_sixsa.products.report import illustrate, write_report
 from xspec_sixsa.result import Result
 
@@ -104,6 +105,20 @@ def test_a_large_k_hat_of_nearly_equal_weights_is_explained(tmp_path: Path) -> N
     assert "would be too much" not in page(fitted(k_hat=0.3), tmp_path).text
     line = "draws; k-hat 0.97 (no matter: that tail holds next to nothing)"
     assert line in str(fitted(k_hat=0.97)) and line not in str(fitted(k_hat=0.97, status="unreliable", reasons=["it"]))
+
+
+def test_emulated_draws_are_not_called_exact(tmp_path: Path) -> None:
+    result = fitted(k_hat=0.97, control={"exact": 150, "shift": 0.3, "remaining": 0.0})
+    made = [path.stem for path in illustrate(result, tmp_path)]
+    assert "weights" in made and "cost" not in made
+    with pytest.raises(ValueError, match="emulated and cost no evaluation"):
+        cost_plot(result, tmp_path / "cost.png")
+    words = page(result, tmp_path).text
+    assert f"150 exact evaluations, which correct {len(result.samples):,} emulated draws, are worth" in words
+    assert "emulated, and set right by XSPEC's own fit statistic" in words and "posterior is exact" not in words
+    assert "k-hat 0.97 is no matter" in words
+    assert "which 150 evaluations of XSPEC's own fit statistic correct" in publish.citation(result)
+    assert "made exact by importance weights" in publish.citation(fitted())
 
 
 def test_a_truth_is_marked_in_the_corner_plot(tmp_path: Path) -> None:

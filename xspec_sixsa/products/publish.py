@@ -287,10 +287,13 @@ def citation(result: Result | None = None, *, bibtex: bool = False) -> str:
     if bibtex:
         return "\n\n".join(reference.bibtex() for reference in chosen)
     version = __version__ if result is None else result.versions.get("xspec_sixsa", __version__)
-    text = (
-        f"Posteriors were computed with xspec_sixsa {version}: {_way(result)} proposed draws, made exact by importance "
-        "weights from XSPEC's own fit statistic."
-    )
+    weighted = "made exact by importance weights from XSPEC's own fit statistic"
+    if result is not None and result.control:
+        weighted = (
+            f"weighted by their emulated likelihoods, which {result.control['exact']:,.0f} evaluations of XSPEC's own "
+            "fit statistic correct as a control variate"
+        )
+    text = f"Posteriors were computed with xspec_sixsa {version}: {_way(result)} proposed draws, {weighted}."
     if result is not None:
         evaluations = sum(result.evaluations.values())
         text += (

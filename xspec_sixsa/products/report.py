@@ -184,17 +184,23 @@ def _content(result: Result, directory: Path) -> dict[str, Any]:
 
 def _verdict(result: Result) -> tuple[list[str], list[str]]:
     """What the verdict means, and what to do about it, for somebody who knows neither k-hat nor Kish."""
-    counts = f"{len(result.samples):,} exact evaluations are worth {result.ess:,.0f} independent draws"
+    exact, correct = len(result.samples), ""
+    if result.control:
+        exact, correct = int(result.control["exact"]), f", which correct {exact:,} emulated draws,"
+    counts = f"{exact:,} exact evaluations{correct} are worth {result.ess:,.0f} independent draws"
     if result.reliable:
         tail = f"k-hat {result.k_hat:.2f}, trusted below {LARGEST_K_HAT}"
-        if result.k_hat > LARGEST_K_HAT:
+        if result.k_hat > LARGEST_K_HAT and result.control:
+            tail = f"k-hat {result.k_hat:.2f} is no matter: that tail holds next to nothing"
+        elif result.k_hat > LARGEST_K_HAT:
             unseen, limit = 100 * unseen_share(result.log_weights), 100 * negligible_share(result.ess)
             tail = (
                 f"k-hat {result.k_hat:.2f} would be too much for weights that differ; of these, {unseen:.2g} % of the "
                 f"evidence is expected beyond the largest, where {limit:.2g} % may be"
             )
         return [
-            "These numbers can be used. The posterior is exact under XSPEC's own fit statistic: its "
+            "These numbers can be used. The posterior is "
+            f"{'emulated, and set right by' if result.control else 'exact under'} XSPEC's own fit statistic: its "
             f"{counts}, and no few of them dominate ({tail})."
         ], []
     return ["Do not use these numbers as they are. What the run itself found wrong:"], [

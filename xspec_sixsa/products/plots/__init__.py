@@ -77,7 +77,9 @@ def plot_all(
     if result.rounds:
         jobs.append(("rounds", rounds_plot, {}))
     if (result.weights > 0).any():
-        jobs += [("weights", weights_plot, {}), ("cost", cost_plot, {})]
+        jobs.append(("weights", weights_plot, {}))
+        if not result.control:  # emulated draws cost no evaluation
+            jobs.append(("cost", cost_plot, {}))
     jobs += [(name, draw, {}) for name, draw in learned_plots(result)]
     wanted = None if only is None else set(only)
     for name, draw, options in jobs:

@@ -79,7 +79,8 @@ def weights_plot(result: Result, path: str | os.PathLike[str]) -> Path:
 def cost_plot(result: Result, path: str | os.PathLike[str]) -> Path:
     """Draw effective samples against evaluations of the model: round by round, and draw by draw at the end.
 
-    Evaluations made after the last draw (component curves, the native fit, fluxes) are left out.
+    Evaluations made after the last draw (component curves, the native fit, fluxes) are left out. Of emulated draws
+    (`Result.control`) there is no such picture.
 
     Parameters
     ----------
@@ -95,12 +96,14 @@ def cost_plot(result: Result, path: str | os.PathLike[str]) -> Path:
     Raises
     ------
     ValueError
-        Where no draw has weight.
+        Where no draw has weight, or draws are emulated.
     """
     import matplotlib as mpl
 
     if not (result.weights > 0).any():
         raise ValueError("No draw has weight, so there are no effective samples to draw.")
+    if result.control:
+        raise ValueError("The draws are emulated and cost no evaluation each, so there is no cost to draw.")
     with mpl.rc_context(STYLE):
         figure = new_figure(5.6, 4.2)
         axis = figure.add_subplot()
