@@ -8,7 +8,7 @@ import numpy as np
 
 from xspec_sixsa.embedded.compiled import Program, program
 from xspec_sixsa.embedded.evaluate import current
-from xspec_sixsa.embedded.levenberg import Minimum, curvature, minimise
+from xspec_sixsa.embedded.levenberg import Minimum, curvature, linearise, minimise
 from xspec_sixsa.embedded.parameterstate import ParameterState, bump_values
 from xspec_sixsa.embedded.renorm import scale_norms
 from xspec_sixsa.embedded.scoring import fit_statistic
@@ -18,6 +18,9 @@ __all__ = ["degrees_of_freedom", "fit", "last_fit", "present_statistic", "presen
            "simulated_parameters"]  # fmt: skip
 
 logger = logging.getLogger(__name__)
+
+SHARE = 0.1
+"""Of `Fit.criticalDelta`, to which a fit goes on: it ends a hundredth of an uncertainty from the minimum."""
 
 
 def present_statistic() -> float:
@@ -104,21 +107,22 @@ def refit(compiled: Program, theta: np.ndarray, max_iterations: int) -> Minimum:
     max_iterations : int
         Bound on the number of iterations.
     """
-    found = minimise(compiled, theta, max_iterations=max_iterations)
+    found = minimise(compiled, theta, max_iterations=max_iterations, tolerance=SHARE * session.critical_delta)
     for state, value in zip(compiled.free, found.theta, strict=True):
         state.value = float(value)
     bump_values()
-    _set_covariance(compiled, found.pegged)
+    _set_covariance(compiled, found)
     return found
 
 
-def _set_covariance(compiled: Program, pegged: np.ndarray) -> None:
-    """Compute covariance and sigmas at the present values."""
-    theta = np.array([state.value for state in compiled.free])
+def _set_covariance(compiled: Program, found: Minimum) -> None:
+    """Compute covariance and sigmas at a minimum over all free parameters."""
+    theta, pegged = found.theta, found.pegged
     covariance = np.zeros((len(theta), len(theta)))
     vary = np.flatnonzero(~pegged)
     if len(vary):
-        half = curvature(compiled, theta, vary)
+        model = found.linearised or linearise(compiled, theta, np.arange(len(theta)), found.rates)
+        half = curvature(compiled, theta, model)[np.ix_(vary, vary)]
         scale = np.sqrt(np.where(np.diag(half) > 0.0, np.diag(half), 1.0))
         # A singular value below 1e-12 of the largest is dropped, as XSPEC's fit does, rather than inverted.
         inverse = np.linalg.pinv(half / np.outer(scale, scale), rcond=1.0e-12, hermitian=True)

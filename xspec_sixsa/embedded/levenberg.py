@@ -20,19 +20,39 @@ from xspec_sixsa.embedded.evaluate import area_time, evaluate
 from xspec_sixsa.embedded.scoring import fit_statistic
 from xspec_sixsa.embedded.state import XspecError, session
 
-__all__ = ["Minimum", "curvature", "minimise"]
+__all__ = ["Linearised", "Minimum", "curvature", "linearise", "minimise"]
 
 logger = logging.getLogger(__name__)
 
 STEP = 1.0e-5
 """Relative step of the central differences: near the cube root of the float64 precision."""
 DAMPINGS = (0.1, 1.0, 10.0, 1.0e3)
-"""Factors on the damping tried together in one batch."""
+"""Factors on the damping: the first is tried alone, the others together in one batch where it disappoints."""
 RADII = (0.1, 0.3, 1.0, 3.0)
 """Trust-region radii tried in the same batch, in units of the largest single step (`_reach`)."""
 
 NOTHING = 0.1
 """Share of the tolerance that is not worth a step."""
+
+KEPT = 0.5
+"""Share of the promised gain from which a step is taken without trying others."""
+
+
+@dataclass(frozen=True)
+class Linearised:
+    """The folded model about a point.
+
+    Attributes
+    ----------
+    vary : ndarray of int (d',)
+        Which parameters it is linearised in.
+    rates, slopes : list of Tensor
+        Folded rates (m,) and their derivatives (m, d'), by spectrum.
+    """
+
+    vary: np.ndarray
+    rates: list[Tensor]
+    slopes: list[Tensor]
 
 
 @dataclass
@@ -45,38 +65,42 @@ class Minimum:
     statistic : float
     iterations : int
     converged : bool
+    rates : list of Tensor (m,)
+        Folded rates there, by spectrum.
     pegged : ndarray of bool (d,)
         Parameters held at a hard limit with the statistic falling beyond it.
+    linearised : Linearised or None
+        About there, where no step followed on it.
     """
 
     theta: np.ndarray
     statistic: float
     iterations: int
     converged: bool
+    rates: list[Tensor]
     pegged: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
+    linearised: Linearised | None = None
 
 
 def _bounds(program: Program) -> tuple[np.ndarray, np.ndarray]:
     return (np.array([s.hard_min for s in program.free]), np.array([s.hard_max for s in program.free]))
 
 
-def _linearise(program: Program, theta: np.ndarray, vary: np.ndarray) -> tuple[list[Tensor], list[Tensor]]:
-    """Return folded rates (m,) and their derivatives (m, d') in the varied parameters, by spectrum."""
+def linearise(program: Program, theta: np.ndarray, vary: np.ndarray, rates: list[Tensor]) -> Linearised:
+    """Take the derivatives of the folded rates at a point, whose rates (m,) are known, in the varied parameters."""
     low, high = _bounds(program)
     deltas = np.array([s.delta for s in program.free])
     steps = STEP * np.where(theta != 0.0, np.abs(theta), deltas)
-    rows, spans = [theta], []
+    rows, spans = [], []
     for k in vary:
         up, down = theta.copy(), theta.copy()
         up[k], down[k] = min(theta[k] + steps[k], high[k]), max(theta[k] - steps[k], low[k])
         rows += [up, down]
         spans.append(up[k] - down[k] or 1.0)
     with torch.no_grad():
-        result = evaluate(np.array(rows), statistic=False)
-    rates = [rate[0] for rate in result.folded]
+        folded = evaluate(np.array(rows), statistic=False).folded
     scale = torch.tensor(spans, dtype=torch.float64)
-    slopes = [((rate[1::2] - rate[2::2]) / scale[:, None]).T for rate in result.folded]
-    return rates, slopes
+    return Linearised(vary, rates, [((rate[0::2] - rate[1::2]) / scale[:, None]).T for rate in folded])
 
 
 def _statistic_derivatives(number: int, rate: Tensor) -> tuple[Tensor, Tensor]:
@@ -107,12 +131,12 @@ def _prior_derivatives(program: Program, theta: np.ndarray) -> tuple[np.ndarray,
 
 
 def _normal_equations(
-    program: Program, theta: np.ndarray, vary: np.ndarray, observed: bool
+    program: Program, theta: np.ndarray, model: Linearised, observed: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return gradient (d',) and approximate second derivatives (d', d') of the statistic."""
-    rates, slopes = _linearise(program, theta, vary)
+    vary = model.vary
     gradient, hessian = np.zeros(len(vary)), np.zeros((len(vary), len(vary)))
-    for number, rate, slope in zip(program.modelled, rates, slopes, strict=True):
+    for number, rate, slope in zip(program.modelled, model.rates, model.slopes, strict=True):
         first, second = _statistic_derivatives(number, rate)
         if not observed and session.spectra[number - 1].statMethod != "chi":
             # Far from the minimum the observed curvature 2S/m^2 of a Poisson bin is useless (it explodes where the
@@ -166,7 +190,8 @@ def minimise(
     theta = np.clip(np.array(theta, dtype=float), low, high)
     vary = np.arange(len(theta)) if vary is None else np.asarray(vary, dtype=int)
     with torch.no_grad():
-        best = float(evaluate(theta[None, :]).statistic[0])
+        present = evaluate(theta[None, :])
+    best, rates = float(present.statistic[0]), [rate[0] for rate in present.folded]
     if not np.isfinite(best):
         raise XspecError(
             f"Error: Unable to fit when starting with fit statistic = {best}: give starting values "
@@ -174,9 +199,11 @@ def minimise(
         )
     damping, converged, iteration, quiet = 1.0e-3, not len(vary), 0, 0
     pegged = np.zeros(len(theta), bool)
+    model = None
     while not converged and iteration < max_iterations:
         iteration += 1
-        gradient, hessian = _normal_equations(program, theta, vary, observed=False)
+        model = linearise(program, theta, vary, rates)
+        gradient, hessian = _normal_equations(program, theta, model, observed=False)
         at_low, at_high = theta[vary] <= low[vary], theta[vary] >= high[vary]
         held = (at_low & (gradient > 0.0)) | (at_high & (gradient < 0.0))
         pegged[:] = False
@@ -186,22 +213,25 @@ def minimise(
         if not len(loose):
             converged = True
             break
-        if _gain(gradient[loose], hessian[np.ix_(loose, loose)]) <= NOTHING * tolerance:
+        promised = _gain(gradient[loose], hessian[np.ix_(loose, loose)])
+        if promised <= NOTHING * tolerance:
             converged = True
             break
         while damping < 1.0e14:
             near, far = _reach(program, theta)
-            damped = [_trial(theta, vary, loose, gradient, hessian, damping * f, near, far) for f in DAMPINGS]
-            trials = np.array(damped + _trust_trials(theta, vary, loose, gradient, hessian, near, far))
-            with torch.no_grad():
-                statistics = evaluate(trials).statistic.numpy()
-            statistics = np.where(np.isfinite(statistics), statistics, np.inf)
+            trials = [_trial(theta, vary, loose, gradient, hessian, damping * f, near, far) for f in DAMPINGS]
+            tried = [_try(trials[:1])]
+            if not best - tried[0][0].min() >= KEPT * promised:
+                trials += _trust_trials(theta, vary, loose, gradient, hessian, near, far)
+                tried.append(_try(trials[1:]))
+            statistics = np.concatenate([values for values, _ in tried])
             winner = int(np.argmin(statistics))
             if statistics[winner] < best:
                 gained, best, theta = best - statistics[winner], float(statistics[winner]), trials[winner]
+                rates = [torch.cat(spectrum)[winner] for spectrum in zip(*(folded for _, folded in tried), strict=True)]
                 if winner < len(DAMPINGS):
                     damping = max(damping * DAMPINGS[winner], 1.0e-12)
-                step_taken = True
+                step_taken, model = True, None
                 break
             damping *= 1.0e4
         if not step_taken:
@@ -213,7 +243,15 @@ def minimise(
         else:
             quiet = 0
         logger.debug("iteration %d: statistic %.8g, damping %.1e", iteration, best, damping)
-    return Minimum(theta, best, iteration, converged, pegged)
+    return Minimum(theta, best, iteration, converged, rates, pegged, model)
+
+
+def _try(trials: list[np.ndarray]) -> tuple[np.ndarray, list[Tensor]]:
+    """Return the statistics (n,) of trials, infinite where they are none, and their folded rates (n, m)."""
+    with torch.no_grad():
+        result = evaluate(np.array(trials))
+    statistics = result.statistic.numpy()
+    return np.where(np.isfinite(statistics), statistics, np.inf), result.folded
 
 
 def _gain(gradient: np.ndarray, hessian: np.ndarray) -> float:
@@ -316,6 +354,6 @@ def _trust_trials(
     return trials
 
 
-def curvature(program: Program, theta: np.ndarray, vary: np.ndarray) -> np.ndarray:
-    """Return half the second derivatives of the statistic, with observed weights, as XSPEC's covariance uses."""
-    return 0.5 * _normal_equations(program, np.asarray(theta, float), np.asarray(vary, int), observed=True)[1]
+def curvature(program: Program, theta: np.ndarray, model: Linearised) -> np.ndarray:
+    """Return half the second derivatives (d', d') of the statistic, with observed weights, as XSPEC's covariance."""
+    return 0.5 * _normal_equations(program, np.asarray(theta, float), model, observed=True)[1]

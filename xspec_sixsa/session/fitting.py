@@ -21,6 +21,7 @@ NO_FIT = "no fit in XSPEC: "
 """How the reason begins why XSPEC is left without a valid fit."""
 AT_ONCE, GAIN = 3, 0.1  # iterations of a fit, and what they must gain in statistic to be followed by more
 ROUNDING = 1e-9  # of a statistic: a fit that begins at the best may end there by other sums
+NO_GAIN = 1e6  # in statistic: a fit that has converged whatever it gains, and leaves XSPEC with a valid fit
 AT_LIMIT = 1e-6  # of the limit: a fit that ends closer to it was held there
 
 Trial = Callable[[np.ndarray, Measure, int, Callable[[], None]], Values]
@@ -83,7 +84,7 @@ def best_fit(
     best, statistic, spent = values[0, :-2], float(values[0, -2]), int(values[0, -1])
     held = _held(evaluator, best, low, high)
     if not held:
-        found, reached, more = native_fit(module, evaluator, best, 1)  # it was fitted: this leaves a valid fit in XSPEC
+        found, reached, more = native_fit(module, evaluator, best, 1, NO_GAIN)  # it was fitted
         spent += more
         held = _beyond(evaluator, found, low, high)
         if not held:
@@ -116,7 +117,7 @@ def _beyond(evaluator: Evaluator, best: np.ndarray, low: np.ndarray, high: np.nd
 
 
 def native_fit(
-    module: ModuleType, evaluator: Evaluator, theta: np.ndarray, iterations: int
+    module: ModuleType, evaluator: Evaluator, theta: np.ndarray, iterations: int, delta: float | None = None
 ) -> tuple[np.ndarray, float, int]:
     """Fit from `theta` with XSPEC's present method, and leave the model at the best of start and fit.
 
@@ -128,6 +129,8 @@ def native_fit(
     iterations : int
         Where a fit stops at the latest: along a valley it would creep on for next to nothing, so it stops before where
         three iterations gain no more than 0.1. Fit.nIterations is restored afterwards.
+    delta : float, optional
+        Gain in statistic from which an iteration is not the last; default: Fit.criticalDelta as it is.
 
     Returns
     -------
@@ -139,7 +142,7 @@ def native_fit(
         changed, so this counts less than the model calls and as much as the work.
     """
     fit = module.Fit
-    saved, chatter = fit.nIterations, module.Xset.chatter
+    saved, chatter = (fit.nIterations, fit.criticalDelta), module.Xset.chatter
     embedded = hasattr(module, "evaluate_batch")
     before = _count(module)
     _, start, reason = evaluator(theta)
@@ -151,6 +154,8 @@ def native_fit(
     try:
         if embedded:
             module.Xset.chatter = 0  # or each part would warn that it is not the last
+        if delta is not None:
+            fit.criticalDelta = delta
         for done in range(0, iterations, AT_ONCE):
             fit.nIterations = min(AT_ONCE, iterations - done)
             reached = float(fit.statistic)
@@ -164,8 +169,8 @@ def native_fit(
     except Exception as error:  # PyXspec raises plain Exception, e.g. for more parameters than bins
         log.warning("XSPEC's own fit failed (%s): the best point found so far is kept, without a valid fit.", error)
     finally:
-        if fit.nIterations != saved:
-            fit.nIterations = saved
+        if (fit.nIterations, fit.criticalDelta) != saved:
+            fit.nIterations, fit.criticalDelta = saved
         if embedded:
             module.Xset.chatter = chatter
     spent = time.perf_counter() - begin
