@@ -30,10 +30,10 @@ WARPS = (
     3.0,
 )  # of a parameter's range: its lower or its upper end is stretched, by a factor of exp(3) on the other
 NEGLIGIBLE = 0.05  # error below which neither warps nor steps are sought
-BETTER = 0.8  # of the error without, that a warp, or kernels that know of steps, must leave
+BETTER, SMOOTHED = 0.8, 0.9  # of the error without, that a warp, or that kernels which know of steps, must leave
 # Times as many curves as warps, or roughness, were chosen with, with which they are anew; steps that were not found
 # show late, where a smooth map no longer improves.
-AGAIN, NOT_YET = 2, 1.2
+AGAIN, NOT_YET = 2, 1.1
 MOST_LOG = 60.0  # of counts: beyond what single precision holds is no spectrum
 KEPT = 200  # curves, those that matter most, that say how far off a map is and which bins are alike
 LOST = 1e-5  # squared distance per curve, in units of the noise's variance, that principal components may lose
@@ -114,8 +114,10 @@ class PartMap:
         share = torch.tensor(weights / weights.sum())
         kept = None if previous is None else previous.logarithmic
 
-        def fitted(warps: Points, logarithmic: bool, rough: int | None) -> _Fit:
+        def fitted(warps: Points, logarithmic: bool, rough: int | None, smooth: _Fit | None = None) -> _Fit:
             scales = None if previous is None or previous.rough != rough else previous.regression.scales
+            if smooth is not None:
+                scales = smooth.regression.scales
             return self._fitted(
                 warped(x, warps), counts, weights, share, torch.tensor(variance), logarithmic, scales, rough
             )
@@ -134,10 +136,11 @@ class PartMap:
             other = fitted(warps, best.logarithmic, self.rough)
             if other.error < BETTER * best.error:
                 best, self.warps = other, warps
+        smooth = best
         for column in columns if self.rough_with == len(x) else ():
-            other = fitted(self.warps, best.logarithmic, column)
-            # steps make a smooth map wrong everywhere; a rough one is at the edges only, where it leads nowhere
-            if other.typical < BETTER * best.typical:
+            other = fitted(self.warps, best.logarithmic, column, smooth)
+            # steps make a smooth map wrong everywhere, not at the edges only
+            if other.typical < SMOOTHED * best.typical:
                 best, self.rough = other, column
         self.error, self.logarithmic, self.regression = best.error, best.logarithmic, best.regression
         self._centre, self._decoder = best.centre, best.decoder

@@ -27,7 +27,10 @@ RELEVANT = 0.01  # share of the largest weight from which a parameter set counts
 SHORTEST_LONGEST = (-3, 5)  # logarithms of length scales, in standard deviations of the points
 IMPOSSIBLE = 1e12  # loss of length scales that give no kernel
 SCALE_STEPS, SCALE_STEPS_AGAIN = 30, 12  # of the search for length scales: from nothing, and from earlier ones
-WIDE, SHORT = 0.7, -2.5  # logarithms of length scales that a search begins with
+WIDE, SHORT, NOISELESS = 0.7, -2.5, -8.0  # logarithms of length scales, and of noise, that a search begins with
+ROUGH = (-8.0, 0.0)  # logarithms of steps' variance, relative to smooth kernels', that searches begin with
+LEAST_MOST_ROUGH = (-14, 3)
+FAR = 20.0  # standard deviations: steps are a random walk over what points there are
 UNEXPLAINED = -3.0  # logarithm of the noise from which kernels explain so little that other beginnings are tried
 
 
@@ -40,13 +43,14 @@ class KernelRegression:
     y : Tensor, shape (n, k)
     weights : ndarray, shape (n,)
         Where the map must be right: they set the coordinates, the trend, and which points set the length scales.
-    scales : Tensor, shape (d + 1,), optional
-        Where the search for the logarithms of length scales and noise begins: those of an earlier regression.
+    scales : Tensor, shape (d + 1,) or (d + 2,), optional
+        Where the search for the logarithms of length scales, roughness (where there is any) and noise begins: those of
+        an earlier regression, or of a smooth one.
     noiseless : bool, default False
         Whether noise that is found there is but what a wider kernel cannot follow.
     rough : int, optional
-        Coordinate along which the map is not smooth, but goes in steps: kernels are exponential there, so that a step
-        is known to lie between two points, and what is beyond the nearest ones hardly matters.
+        Coordinate along which the map goes in steps beside what is smooth: beside Gaussian kernels there are
+        exponential ones along it, so that a step is known to lie between two points.
     """
 
     def __init__(
@@ -59,12 +63,14 @@ class KernelRegression:
         noiseless: bool = False,
         rough: int | None = None,
     ) -> None:
-        self._smooth = int(rough is not None)  # the first whitened coordinate along which kernels are Gaussian
+        self._rough = rough is not None  # along the first coordinate
         self._centre = np.average(x, axis=0, weights=weights)
         spread = (weights / weights.sum())[:, None] * (x - self._centre)
         covariance = spread.T @ (x - self._centre)
         covariance += 1e-12 * max(np.trace(covariance), 1e-300) * np.eye(x.shape[1])
-        order = sorted(range(x.shape[1]), key=lambda column: column != rough)  # what comes first is mixed with no other
+        order = sorted(range(x.shape[1]), key=lambda column: column != rough)
+        if self._rough:  # one coordinate is like no other: they are not mixed
+            covariance = np.diag(covariance.diagonal())
         self._whitening = np.empty_like(covariance)
         self._whitening[order] = np.linalg.inv(np.linalg.cholesky(covariance[np.ix_(order, order)])).T
         self._pairs = torch.triu_indices(x.shape[1], x.shape[1])
@@ -78,10 +84,11 @@ class KernelRegression:
         relevant = max(int((w > RELEVANT * w.max()).sum()), min(SCALED_ON, len(w)))
         chosen = torch.linspace(0, relevant - 1, min(SCALED_ON, relevant)).long()
         best = torch.argsort(w, descending=True, stable=True)[chosen]
-        self.scales = _length_scales(points[best], residual[best], scales, noiseless, self._smooth)
-        self._widths = self.scales[:-1].exp()
+        if self._rough and scales is not None and len(scales) == len(order) + 1:
+            scales = torch.cat([scales[order], torch.tensor(ROUGH[:1]), scales[-1:].clamp(max=NOISELESS)])
+        self.scales, self.loss = _length_scales(points[best], residual[best], scales, noiseless, self._rough)
+        self._widths = self.scales[: x.shape[1]].exp()
         scaled = points / self._widths
-        self._steps, scaled = scaled[:, : self._smooth].T, scaled[:, self._smooth :]
         self._points = torch.cat([scaled, -0.5 * (scaled * scaled).sum(1, keepdim=True)], dim=1).T.contiguous()
         kernel = self._kernel(points)
         kernel.diagonal().add_(float(self.scales[-1].exp()) + 1e-10)
@@ -91,11 +98,14 @@ class KernelRegression:
 
     def _kernel(self, x: Tensor) -> Tensor:
         """Kernels (n, centres) at whitened points (n, d): the squared distance's three terms in one product."""
-        x = x / self._widths
-        rough, x = x[:, : self._smooth], x[:, self._smooth :]
-        extended = torch.cat([x, x.new_ones(len(x), 1)], dim=1)
-        exponents = torch.addmm(-0.5 * (x * x).sum(1, keepdim=True), extended, self._points)
-        return (exponents.sub_((rough - self._steps).abs()) if self._smooth else exponents).exp_()
+        scaled = x / self._widths
+        extended = torch.cat([scaled, scaled.new_ones(len(x), 1)], dim=1)
+        exponents = torch.addmm(-0.5 * (scaled * scaled).sum(1, keepdim=True), extended, self._points)
+        return self._with_steps(exponents, scaled[:, :1] - self._points[:1]) if self._rough else exponents.exp_()
+
+    def _with_steps(self, exponents: Tensor, apart: Tensor) -> Tensor:
+        """Gaussian kernels of `exponents` (n, m), and those of points so far apart in steps (n, m)."""
+        return exponents.exp() + _steps(exponents, apart, self._widths[0], self.scales[-2])
 
     def _coordinates(self, x: Points) -> Tensor:
         return torch.tensor((x - self._centre) @ self._whitening)
@@ -117,8 +127,8 @@ class KernelRegression:
         kernels = self._kernel(self._coordinates(x))
         told = torch.linalg.solve_triangular(self._cholesky, kernels.T, upper=False)
         scaled = self._coordinates(x) / self._widths
-        rough, scaled = scaled[:, : self._smooth], scaled[:, self._smooth :]
-        prior = (-0.5 * torch.cdist(scaled, scaled) ** 2 - torch.cdist(rough, rough, p=1)).exp()
+        exponents = -0.5 * torch.cdist(scaled, scaled) ** 2
+        prior = self._with_steps(exponents, scaled[:, :1] - scaled[:, :1].T) if self._rough else exponents.exp()
         return self._spread * (prior - told.T @ told)
 
     def __call__(self, x: Points) -> Tensor:
@@ -134,44 +144,53 @@ class KernelRegression:
         return self._trend(points) @ self._coefficients + self._kernel(points) @ self._links
 
 
-def _length_scales(x: Tensor, y: Tensor, begin: Tensor | None, noiseless: bool, smooth: int) -> Tensor:
-    """Logarithms of length scales and relative noise that maximise the marginal likelihood, one variance for all y.
+def _steps(exponents: Tensor, apart: Tensor, width: Tensor, roughness: Tensor) -> Tensor:
+    """Kernels (n, m) of steps along a coordinate, of which points are so many `width` apart; `exponents`: Gaussian."""
+    steps: Tensor = (exponents + 0.5 * apart * apart - apart.abs() * (width / FAR) + roughness).exp_()
+    return steps
+
+
+def _length_scales(x: Tensor, y: Tensor, begin: Tensor | None, noiseless: bool, rough: bool) -> tuple[Tensor, float]:
+    """Logarithms of length scales, roughness and relative noise that maximise the marginal likelihood, one variance for all y.
 
     Seen from wide kernels, what varies within a small part of one parameter's range (a line's energy) is noise, and
     taking it for that a maximum of its own: where there can be none, searches also begin with one short scale each.
-    Kernels are exponential along the coordinates before `smooth`.
     """
     d = x.shape[1]
-    wide = torch.tensor([WIDE] * d + [-8.0], dtype=torch.float64)
-    best, value = _maximised(
-        x, y, wide if begin is None else begin, SCALE_STEPS if begin is None else SCALE_STEPS_AGAIN, smooth
-    )
+    starts = [torch.tensor([WIDE] * d + roughness + [NOISELESS], dtype=torch.float64) for roughness in ([[r] for r in ROUGH] if rough else [[]])]
+    steps = SCALE_STEPS
+    if begin is not None:
+        starts, steps = [begin], SCALE_STEPS_AGAIN
+    best, value = min((_maximised(x, y, start, steps, rough) for start in starts), key=lambda found: found[1])
     if noiseless and best[-1] > UNEXPLAINED:
-        short = wide.repeat(d, 1) + (SHORT - WIDE) * torch.eye(d + 1, dtype=torch.float64)[:d]
-        tried = [(best, value)] + [_maximised(x, y, start, SCALE_STEPS, smooth) for start in short]
-        best, _ = min(tried, key=lambda found: found[1])
-    return best
+        wide = torch.tensor([WIDE] * d + [ROUGH[0]] * rough + [NOISELESS], dtype=torch.float64)
+        short = wide.repeat(d, 1) + (SHORT - WIDE) * torch.eye(len(wide), dtype=torch.float64)[:d]
+        tried = [(best, value)] + [_maximised(x, y, start, SCALE_STEPS, rough) for start in short]
+        best, value = min(tried, key=lambda found: found[1])
+    return best, value
 
 
-def _maximised(x: Tensor, y: Tensor, start: Tensor, steps: int, smooth: int) -> tuple[Tensor, float]:
+def _maximised(x: Tensor, y: Tensor, start: Tensor, steps: int, rough: bool) -> tuple[Tensor, float]:
     """The local maximum of the marginal likelihood that `start` leads to, and its loss."""
     # not torch's optimisers: loading them takes seconds
     found = minimize(
-        lambda values: _loss(x, y, torch.tensor(values), smooth), start.numpy(), jac=True, method="L-BFGS-B",
-        bounds=[SHORTEST_LONGEST] * x.shape[1] + [(-20, 0)], options={"maxiter": steps},
+        lambda values: _loss(x, y, torch.tensor(values), rough), start.numpy(), jac=True, method="L-BFGS-B",
+        bounds=[SHORTEST_LONGEST] * x.shape[1] + [LEAST_MOST_ROUGH] * rough + [(-20, 0)], options={"maxiter": steps},
     )  # fmt: skip
     return (torch.tensor(found.x) if found.fun < IMPOSSIBLE else start), float(found.fun)
 
 
-def _loss(x: Tensor, y: Tensor, scales: Tensor, smooth: int) -> tuple[float, Points]:
-    """Negative logarithm of the marginal likelihood, and its derivatives (d + 1,): Rasmussen & Williams, eq. 5.9."""
-    n = len(x)
-    scaled, noise = x / scales[:-1].exp(), scales[-1].exp()
-    rough, scaled = scaled[:, :smooth], scaled[:, smooth:]
+def _loss(x: Tensor, y: Tensor, scales: Tensor, rough: bool) -> tuple[float, Points]:
+    """Negative logarithm of the marginal likelihood, and its derivatives: Rasmussen & Williams, eq. 5.9."""
+    n, widths, noise = len(x), scales[: x.shape[1]].exp(), scales[-1].exp()
+    scaled = x / widths
     squares = -0.5 * (scaled * scaled).sum(dim=1)
-    kernel = torch.addmm(squares[:, None] + squares, scaled, scaled.T).clamp_(max=0)
-    apart = (rough.T[:, :, None] - rough.T[:, None]).abs()  # (smooth, n, n)
-    kernel = kernel.sub_(apart.sum(dim=0)).exp_()
+    exponents = torch.addmm(squares[:, None] + squares, scaled, scaled.T).clamp_(max=0)
+    kernel = exponents.exp()
+    if rough:
+        apart = scaled[:, :1] - scaled[:, :1].T
+        steps = _steps(exponents, apart, widths[0], scales[-2])
+        kernel += steps
     covariance = kernel.clone()
     covariance.diagonal().add_(noise + 1e-10)
     factor, info = torch.linalg.cholesky_ex(covariance)
@@ -182,11 +201,14 @@ def _loss(x: Tensor, y: Tensor, scales: Tensor, smooth: int) -> tuple[float, Poi
     slope = torch.addmm(torch.cholesky_inverse(factor), links, links.T, alpha=-float(n / misfit))
     shared = slope * kernel
     # the sum over pairs of what they share times their squared distance, axis by axis
-    of_scales = shared.sum(dim=1) @ (scaled * scaled) - (scaled * (shared @ scaled)).sum(dim=0)
-    of_steps = 0.5 * (shared * apart).sum(dim=(1, 2))
-    of_noise = 0.5 * slope.diagonal().sum() * noise
+    slopes = [shared.sum(dim=1) @ (scaled * scaled) - (scaled * (shared @ scaled)).sum(dim=0)]
+    if rough:  # steps are as wide whatever the first length scale
+        of_steps = slope * steps
+        slopes[0][0] -= 0.5 * (of_steps * apart * apart).sum()
+        slopes.append(0.5 * of_steps.sum()[None])
+    slopes.append((0.5 * slope.diagonal().sum() * noise)[None])
     loss = 0.5 * n * torch.log(misfit) + torch.log(factor.diagonal()).sum()
-    return float(loss), torch.cat([of_steps, of_scales, of_noise[None]]).numpy()
+    return float(loss), torch.cat(slopes).numpy()
 
 
 def principal_components(y: Tensor, w: Tensor, most_lost: float, most: int = MOST_COMPONENTS) -> Tensor:
