@@ -19,9 +19,6 @@ __all__ = ["degrees_of_freedom", "fit", "last_fit", "present_statistic", "presen
 
 logger = logging.getLogger(__name__)
 
-SHARE = 0.1
-"""Of `Fit.criticalDelta`, to which a fit goes on: it ends a hundredth of an uncertainty from the minimum."""
-
 
 def present_statistic() -> float:
     """Return the fit statistic at the present values; 0 without data or model, as in PyXspec."""
@@ -107,7 +104,7 @@ def refit(compiled: Program, theta: np.ndarray, max_iterations: int) -> Minimum:
     max_iterations : int
         Bound on the number of iterations.
     """
-    found = minimise(compiled, theta, max_iterations=max_iterations, tolerance=SHARE * session.critical_delta)
+    found = minimise(compiled, theta, max_iterations=max_iterations, tolerance=session.critical_delta)
     for state, value in zip(compiled.free, found.theta, strict=True):
         state.value = float(value)
     bump_values()

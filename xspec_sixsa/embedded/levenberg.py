@@ -31,8 +31,8 @@ DAMPINGS = (0.1, 1.0, 10.0, 1.0e3)
 RADII = (0.1, 0.3, 1.0, 3.0)
 """Trust-region radii tried in the same batch, in units of the largest single step (`_reach`)."""
 
-NOTHING = 0.1
-"""Share of the tolerance that is not worth a step."""
+NOTHING = 0.01
+"""Share of the tolerance that is not worth a step: of XSPEC's 0.01, what a hundredth of an uncertainty changes."""
 
 KEPT = 0.5
 """Share of the promised gain from which a step is taken without trying others."""
@@ -197,7 +197,7 @@ def minimise(
             f"Error: Unable to fit when starting with fit statistic = {best}: give starting values "
             "where the model is finite and positive."
         )
-    damping, converged, iteration, quiet = 1.0e-3, not len(vary), 0, 0
+    damping, converged, iteration = 1.0e-3, not len(vary), 0
     pegged = np.zeros(len(theta), bool)
     model = None
     while not converged and iteration < max_iterations:
@@ -238,10 +238,7 @@ def minimise(
             # No direction lowers it: a minimum to the precision of the numbers.
             converged = True
         elif gained <= tolerance:
-            quiet += 1
-            converged = quiet >= 2
-        else:
-            quiet = 0
+            converged = True
         logger.debug("iteration %d: statistic %.8g, damping %.1e", iteration, best, damping)
     return Minimum(theta, best, iteration, converged, rates, pegged, model)
 
