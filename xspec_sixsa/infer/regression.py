@@ -69,7 +69,7 @@ class KernelRegression:
         covariance = spread.T @ (x - self._centre)
         covariance += 1e-12 * max(np.trace(covariance), 1e-300) * np.eye(x.shape[1])
         order = sorted(range(x.shape[1]), key=lambda column: column != rough)
-        if self._rough:  # one coordinate is like no other: they are not mixed
+        if self._rough or noiseless:  # one coordinate is like no other: they are not mixed
             covariance = np.diag(covariance.diagonal())
         self._whitening = np.empty_like(covariance)
         self._whitening[order] = np.linalg.inv(np.linalg.cholesky(covariance[np.ix_(order, order)])).T
