@@ -42,7 +42,7 @@ FIRST = 8  # space-filling points of a part, for each of its shape parameters an
 STEP = 6  # curves measured a step, for each shape parameter of each part
 GROWTH = 1.5  # of a step's curves over the last's, where the last has not raised the likelihood's power, or been better
 LESSON = 2  # times a step's curves, where final draws teach: these are many more than a step's checks
-CHECKS = 16  # whole spectra evaluated a step
+CHECKS, FEW_CHECKS = 16, 8  # whole spectra evaluated a step, and one that is not the last
 TRUSTED = 0.5  # of them, that are effective with the power that the emulator's errors allow
 POOL = 400  # points of the emulated posterior among which those to be measured are chosen
 KNOWN = 1e-6  # of the largest variance in a pool: what rounding leaves of a point that has been chosen
@@ -338,7 +338,7 @@ class FactoredSearch:
             )
             self._population = _refined(self._rough, coarse, emulator, rng)
         points = self._population.u
-        checked = points[rng.choice(len(points), CHECKS, replace=False)]
+        checked = points[rng.choice(len(points), CHECKS if power == 1 else FEW_CHECKS, replace=False)]
         new = problem.simulate(checked, "search")
         difference = self._compare(checked, new.log_likelihood)
         self._take(new)
@@ -347,14 +347,14 @@ class FactoredSearch:
             spread = float(np.std(difference[finite]))
             self.error = effective_error(difference)
             # where an emulator is too hopeful, points go there and curves are measured: it is its doubts that mislead
-            self._trusted = tempering_power(difference, TRUSTED * CHECKS)
+            self._trusted = tempering_power(difference, TRUSTED * len(checked))
         self.steps.append(
             {
                 "power": power,
                 "error": spread,
                 "effective_error": self.error,
                 "samples": points,
-                "evaluations": CHECKS,
+                "evaluations": len(checked),
                 "curves": self.measured,
             }
         )
