@@ -229,6 +229,38 @@ def test_settings_are_sized_by_the_parameters() -> None:
     assert Settings(accuracy=0.3).sized(5).accuracy == 0.3
 
 
+def test_a_regression_knows_small_steps_beside_what_is_smooth() -> None:
+    def f(x: np.ndarray) -> torch.Tensor:
+        return torch.tensor(np.sin(4 * x[:, :1]) * np.exp(x[:, 1:]) + 0.02 * np.floor(15 * x[:, 1:]))
+
+    rng = np.random.default_rng(4)
+    x, new = rng.random((150, 2)), rng.random((400, 2))
+    smooth = KernelRegression(x, f(x), np.ones(150), noiseless=True, mixed=False)
+    rough = KernelRegression(x, f(x), np.ones(150), smooth.scales, noiseless=True, rough=1, mixed=False)
+    off = [(fitted(new) - f(new)).abs() for fitted in (smooth, rough)]
+    # nine points in ten have no step between their neighbour and them
+    assert off[1].median() < 0.5 * off[0].median()
+    # what it says of its errors: right within a factor of two
+    assert 0.5 < rough.uncertainty(new).diagonal().mean().sqrt() / off[1].square().mean().sqrt() < 2
+    assert rough.differentiable(torch.tensor(new)).numpy() == pytest.approx(rough(new).numpy(), abs=1e-12)
+
+
+def test_coordinates_that_points_are_correlated_in_may_be_kept_apart() -> None:
+    rng = np.random.default_rng(5)
+    x = rng.random((80, 2))
+    x[:, 1] = 0.8 * x[:, 0] + 0.2 * x[:, 1]
+    new = rng.permutation(x)
+    new[:, 0] += 0.02 * rng.normal(size=80)
+
+    def f(x: np.ndarray) -> torch.Tensor:
+        return torch.tensor(np.tanh(10 * (x[:, 1:] - 0.5)) + x[:, :1])
+
+    mixed, apart = (KernelRegression(x, f(x), np.ones(80), noiseless=True, mixed=mixed) for mixed in (True, False))
+    off = [float((fitted(new) - f(new)).square().mean().sqrt()) for fitted in (mixed, apart)]
+    # the bend is along one coordinate only: what the other adds is in the trend
+    assert off[1] < 0.5 * off[0]
+
+
 @pytest.mark.parametrize("rough", [False, True])
 def test_the_derivatives_of_the_marginal_likelihood_are_its_own(rough: bool) -> None:
     rng = torch.Generator().manual_seed(1)

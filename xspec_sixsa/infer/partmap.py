@@ -174,7 +174,7 @@ class PartMap:
         basis = principal_components(apart, share, LOST, MOST)
         latents = apart @ basis
         decoder = basis.T / unit
-        regression = KernelRegression(x, latents, weights, scales, noiseless=True, rough=rough)
+        regression = KernelRegression(x, latents, weights, scales, noiseless=True, rough=rough, mixed=False)
         judged = torch.argsort(share, descending=True, stable=True)[:KEPT]
         missed, raised = regression.left_out[judged] @ decoder, raised[judged]
         if logarithmic:

@@ -51,6 +51,9 @@ class KernelRegression:
     rough : int, optional
         Coordinate along which the map goes in steps beside what is smooth: beside Gaussian kernels there are
         exponential ones along it, so that a step is known to lie between two points.
+    mixed : bool, default True
+        Whether length scales belong to coordinates in which the points are uncorrelated; else, and with steps, to those
+        of x: a curve may bend along one that points are correlated in with another.
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class KernelRegression:
         *,
         noiseless: bool = False,
         rough: int | None = None,
+        mixed: bool = True,
     ) -> None:
         self._rough = rough is not None  # along the first coordinate
         self._centre = np.average(x, axis=0, weights=weights)
@@ -69,7 +73,7 @@ class KernelRegression:
         covariance = spread.T @ (x - self._centre)
         covariance += 1e-12 * max(np.trace(covariance), 1e-300) * np.eye(x.shape[1])
         order = sorted(range(x.shape[1]), key=lambda column: column != rough)
-        if self._rough or noiseless:  # one coordinate is like no other: they are not mixed
+        if self._rough or not mixed:
             covariance = np.diag(covariance.diagonal())
         self._whitening = np.empty_like(covariance)
         self._whitening[order] = np.linalg.inv(np.linalg.cholesky(covariance[np.ix_(order, order)])).T
@@ -86,7 +90,7 @@ class KernelRegression:
         best = torch.argsort(w, descending=True, stable=True)[chosen]
         if self._rough and scales is not None and len(scales) == len(order) + 1:
             scales = torch.cat([scales[order], torch.tensor(ROUGH[:1]), scales[-1:].clamp(max=NOISELESS)])
-        self.scales, self.loss = _length_scales(points[best], residual[best], scales, noiseless, self._rough)
+        self.scales = _length_scales(points[best], residual[best], scales, noiseless, self._rough)
         self._widths = self.scales[: x.shape[1]].exp()
         scaled = points / self._widths
         self._points = torch.cat([scaled, -0.5 * (scaled * scaled).sum(1, keepdim=True)], dim=1).T.contiguous()
@@ -150,24 +154,26 @@ def _steps(exponents: Tensor, apart: Tensor, width: Tensor, roughness: Tensor) -
     return steps
 
 
-def _length_scales(x: Tensor, y: Tensor, begin: Tensor | None, noiseless: bool, rough: bool) -> tuple[Tensor, float]:
-    """Logarithms of length scales, roughness and relative noise that maximise the marginal likelihood, one variance for all y.
+def _length_scales(x: Tensor, y: Tensor, begin: Tensor | None, noiseless: bool, rough: bool) -> Tensor:
+    """What maximises the marginal likelihood, one variance for all y: logarithms of length scales, roughness and noise.
 
     Seen from wide kernels, what varies within a small part of one parameter's range (a line's energy) is noise, and
     taking it for that a maximum of its own: where there can be none, searches also begin with one short scale each.
     """
     d = x.shape[1]
-    starts = [torch.tensor([WIDE] * d + roughness + [NOISELESS], dtype=torch.float64) for roughness in ([[r] for r in ROUGH] if rough else [[]])]
-    steps = SCALE_STEPS
+    first, *others = (
+        torch.tensor([WIDE] * d + [roughness] * rough + [NOISELESS], dtype=torch.float64) for roughness in ROUGH
+    )
     if begin is not None:
-        starts, steps = [begin], SCALE_STEPS_AGAIN
-    best, value = min((_maximised(x, y, start, steps, rough) for start in starts), key=lambda found: found[1])
+        tried = [_maximised(x, y, begin, SCALE_STEPS_AGAIN, rough)]
+    else:
+        tried = [_maximised(x, y, start, SCALE_STEPS, rough) for start in [first, *(others if rough else [])]]
+    best, _ = min(tried, key=lambda found: found[1])
     if noiseless and best[-1] > UNEXPLAINED:
-        wide = torch.tensor([WIDE] * d + [ROUGH[0]] * rough + [NOISELESS], dtype=torch.float64)
-        short = wide.repeat(d, 1) + (SHORT - WIDE) * torch.eye(len(wide), dtype=torch.float64)[:d]
-        tried = [(best, value)] + [_maximised(x, y, start, SCALE_STEPS, rough) for start in short]
-        best, value = min(tried, key=lambda found: found[1])
-    return best, value
+        short = first.repeat(d, 1) + (SHORT - WIDE) * torch.eye(len(first), dtype=torch.float64)[:d]
+        tried += [_maximised(x, y, start, SCALE_STEPS, rough) for start in short]
+        best, _ = min(tried, key=lambda found: found[1])
+    return best
 
 
 def _maximised(x: Tensor, y: Tensor, start: Tensor, steps: int, rough: bool) -> tuple[Tensor, float]:
