@@ -150,8 +150,9 @@ class KernelRegression:
 
 def _steps(exponents: Tensor, apart: Tensor, width: Tensor, roughness: Tensor) -> Tensor:
     """Kernels (n, m) of steps along a coordinate, of which points are so many `width` apart; `exponents`: Gaussian."""
-    steps: Tensor = (exponents + 0.5 * apart * apart - apart.abs() * (width / FAR) + roughness).exp_()
-    return steps
+    far = width / FAR
+    beyond = apart.abs().sub_(far)  # of the square of which a linear term is left, once the Gaussian's is taken out
+    return torch.addcmul(exponents, beyond, beyond, value=0.5).add_(roughness - 0.5 * far * far).exp_()
 
 
 def _length_scales(x: Tensor, y: Tensor, begin: Tensor | None, noiseless: bool, rough: bool) -> Tensor:
