@@ -28,7 +28,8 @@ SHORTEST_LONGEST = (-3, 5)  # logarithms of length scales, in standard deviation
 IMPOSSIBLE = 1e12  # loss of length scales that give no kernel
 SCALE_STEPS, SCALE_STEPS_AGAIN = 30, 12  # of the search for length scales: from nothing, and from earlier ones
 WIDE, SHORT, NOISELESS = 0.7, -2.5, -8.0  # logarithms of length scales, and of noise, that a search begins with
-ROUGH = (-8.0, 0.0)  # logarithms of steps' variance, relative to smooth kernels', that searches begin with
+# Of length scales, and of steps' variance relative to smooth kernels': rough beginnings beside those of a smooth map.
+WIDER, ROUGH, HARDLY_ROUGH = 2.0, -4.0, -8.0
 LEAST_MOST_ROUGH = (-14, 3)
 FAR = 20.0  # standard deviations: steps are a random walk over what points there are
 UNEXPLAINED = -3.0  # logarithm of the noise from which kernels explain so little that other beginnings are tried
@@ -88,9 +89,7 @@ class KernelRegression:
         relevant = max(int((w > RELEVANT * w.max()).sum()), min(SCALED_ON, len(w)))
         chosen = torch.linspace(0, relevant - 1, min(SCALED_ON, relevant)).long()
         best = torch.argsort(w, descending=True, stable=True)[chosen]
-        if self._rough and scales is not None and len(scales) == len(order) + 1:
-            scales = torch.cat([scales[order], torch.tensor(ROUGH[:1]), scales[-1:].clamp(max=NOISELESS)])
-        self.scales = _length_scales(points[best], residual[best], scales, noiseless, self._rough)
+        self.scales = _length_scales(points[best], residual[best], scales, noiseless, order if self._rough else None)
         self._widths = self.scales[: x.shape[1]].exp()
         scaled = points / self._widths
         self._points = torch.cat([scaled, -0.5 * (scaled * scaled).sum(1, keepdim=True)], dim=1).T.contiguous()
@@ -155,23 +154,27 @@ def _steps(exponents: Tensor, apart: Tensor, width: Tensor, roughness: Tensor) -
     return torch.addcmul(exponents, beyond, beyond, value=0.5).add_(roughness - 0.5 * far * far).exp_()
 
 
-def _length_scales(x: Tensor, y: Tensor, begin: Tensor | None, noiseless: bool, rough: bool) -> Tensor:
+def _length_scales(x: Tensor, y: Tensor, begin: Tensor | None, noiseless: bool, order: list[int] | None) -> Tensor:
     """What maximises the marginal likelihood, one variance for all y: logarithms of length scales, roughness and noise.
 
     Seen from wide kernels, what varies within a small part of one parameter's range (a line's energy) is noise, and
     taking it for that a maximum of its own: where there can be none, searches also begin with one short scale each.
+    There are steps where `order`, that of the coordinates, is given; beside them the rest may be smoother than it was
+    without, so that searches begin with both.
     """
-    d = x.shape[1]
-    first, *others = (
-        torch.tensor([WIDE] * d + [roughness] * rough + [NOISELESS], dtype=torch.float64) for roughness in ROUGH
-    )
-    if begin is not None:
-        tried = [_maximised(x, y, begin, SCALE_STEPS_AGAIN, rough)]
-    else:
-        tried = [_maximised(x, y, start, SCALE_STEPS, rough) for start in [first, *(others if rough else [])]]
+    d, rough = x.shape[1], order is not None
+    wide = torch.tensor([WIDE] * d + [NOISELESS], dtype=torch.float64)
+    starts, steps = [wide if begin is None else begin], SCALE_STEPS if begin is None else SCALE_STEPS_AGAIN
+    if order is not None:
+        wide, (first,), steps = torch.tensor([WIDER] * d + [ROUGH, NOISELESS], dtype=torch.float64), starts, SCALE_STEPS
+        if len(first) == d + 1:  # a smooth map's
+            first = torch.cat([first[order], torch.tensor([HARDLY_ROUGH]), first[-1:].clamp(max=NOISELESS)])
+        starts = [first, wide]
+    tried = [_maximised(x, y, start, steps, rough) for start in starts]
     best, _ = min(tried, key=lambda found: found[1])
     if noiseless and best[-1] > UNEXPLAINED:
-        short = first.repeat(d, 1) + (SHORT - WIDE) * torch.eye(len(first), dtype=torch.float64)[:d]
+        short = wide.repeat(d, 1)
+        short.diagonal().fill_(SHORT)
         tried += [_maximised(x, y, start, SCALE_STEPS, rough) for start in short]
         best, _ = min(tried, key=lambda found: found[1])
     return best
