@@ -17,7 +17,7 @@ from xspec_sixsa.common.files import working_directory
 from xspec_sixsa.common.progress import Progress
 from xspec_sixsa.common.seeding import Streams
 from xspec_sixsa.infer.checkpoint import Checkpoint
-from xspec_sixsa.infer.factoredsearch import CHECKS, FactoredSearch
+from xspec_sixsa.infer.factoredsearch import FEW_CHECKS, FactoredSearch
 from xspec_sixsa.infer.importance import effective_error
 from xspec_sixsa.infer.noise import Noise
 from xspec_sixsa.infer.optimum import optimum
@@ -40,17 +40,19 @@ def black_bodies(x: np.ndarray) -> np.ndarray:
 
 
 def test_a_map_predicts_curves_that_it_has_not_seen_and_knows_how_well() -> None:
-    rng = np.random.default_rng(1)
-    x, new = rng.random((60, 2)), 0.1 + 0.8 * rng.random((200, 2))
-    variance = np.full(len(ENERGY), 100.0)
-    learned = PartMap(x, black_bodies(x), np.ones(60), 1.0, variance)
-    off = (learned(new).numpy() - black_bodies(new)) / np.sqrt(variance + black_bodies(new))
-    found = float(np.sqrt((off**2).sum(axis=1).mean()))
-    # away from the prior's edge, where points have neighbours on all sides; the map's own number has the edge in it
-    assert found < learned.error < 1.0
-    # and the measured errors are no larger than what the map says at these points, within its factor of two
-    said = float(learned.uncertainty(new).diagonal().mean().sqrt())
-    assert 0.2 * said < found < 2 * said
+    variance, ratios = np.full(len(ENERGY), 100.0), []
+    for seed in range(1, 6):
+        rng = np.random.default_rng(seed)
+        x, new = rng.random((60, 2)), 0.1 + 0.8 * rng.random((200, 2))
+        learned = PartMap(x, black_bodies(x), np.ones(60), 1.0, variance)
+        off = (learned(new).numpy() - black_bodies(new)) / np.sqrt(variance + black_bodies(new))
+        found = float(np.sqrt((off**2).sum(axis=1).mean()))
+        # away from the prior's edge, where points have neighbours on all sides; the map's own number has the edge in it
+        assert found < learned.error < 1.0
+        ratios.append(found / float(learned.uncertainty(new).diagonal().mean().sqrt()))
+    # the measured errors are what the map says at these points, typically: one variance for the whole prior, of which
+    # the edge may have most, and few points to find it by
+    assert 0.5 < np.median(ratios) < 2
 
 
 def moving_lines(x: np.ndarray) -> np.ndarray:
@@ -298,8 +300,9 @@ def test_whole_spectra_of_a_model_of_one_part_are_curves(engine: ModuleType) -> 
     ]  # fmt: skip
     model, search = searching(priors, engine)
     measured, spent = search.measured, model.evaluations["curves"]
-    search._check()
-    assert (search.measured, model.evaluations["curves"]) == (measured + CHECKS, spent)
+    assert search._check() < 1
+    assert (search.measured, model.evaluations["curves"]) == (measured + FEW_CHECKS, spent)
+    assert model.evaluations["search"] == FEW_CHECKS
     x, curves = search._curves[0].x[-3:], search._curves[0].curves[-3:]
     np.testing.assert_allclose(curves, search._factors.curves(0, x), rtol=1e-6)  # kept in single precision
     # of two parts the sum is known only

@@ -42,7 +42,7 @@ FIRST = 8  # space-filling points of a part, for each of its shape parameters an
 STEP = 6  # curves measured a step, for each shape parameter of each part
 GROWTH = 1.5  # of a step's curves over the last's, where the last has not raised the likelihood's power, or been better
 LESSON = 2  # times a step's curves, where final draws teach: these are many more than a step's checks
-CHECKS, FEW_CHECKS = 16, 8  # whole spectra evaluated a step, and one that is not the last
+CHECKS, FEW_CHECKS = 16, 8  # whole spectra evaluated a step, and one with less than the likelihood's full power
 TRUSTED = 0.5  # of them, that are effective with the power that the emulator's errors allow
 POOL = 400  # points of the emulated posterior among which those to be measured are chosen
 KNOWN = 1e-6  # of the largest variance in a pool: what rounding leaves of a point that has been chosen
@@ -338,7 +338,7 @@ class FactoredSearch:
             )
             self._population = _refined(self._rough, coarse, emulator, rng)
         points = self._population.u
-        checked = points[rng.choice(len(points), CHECKS if power == 1 else FEW_CHECKS, replace=False)]
+        checked = points[rng.choice(len(points), FEW_CHECKS if power < 1 else CHECKS, replace=False)]
         new = problem.simulate(checked, "search")
         difference = self._compare(checked, new.log_likelihood)
         self._take(new)

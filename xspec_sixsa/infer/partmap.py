@@ -140,7 +140,7 @@ class PartMap:
         for column in columns if self.rough_with == len(x) else ():
             other = fitted(self.warps, best.logarithmic, column, smooth)
             # steps make a smooth map wrong everywhere, not at the edges only
-            if other.typical < SMOOTHED * best.typical:
+            if other.typical < SMOOTHED * best.typical and other.error < best.error:
                 best, self.rough = other, column
         self.error, self.logarithmic, self.regression = best.error, best.logarithmic, best.regression
         self._centre, self._decoder = best.centre, best.decoder
