@@ -44,6 +44,26 @@ def two_groups(shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Mode
     return first, second
 
 
+def test_a_fit_ends_where_the_critical_delta_says(epic_pn: Model) -> None:
+    epic_pn.setPars(0.1, 0.7, 0.25, 2.0, 2.5e-4)
+    Fit.renorm()
+    start, statistic = _values(epic_pn), Fit.statistic
+    Fit.criticalDelta = 1e6
+    before = evaluations()
+    Fit.perform()
+    # renorm takes two, the start one, derivatives two for each parameter: no step is promised to gain enough
+    assert evaluations() - before == 2 + 1 + 2 * 5
+    np.testing.assert_array_equal(_values(epic_pn), start)
+    assert len(Fit.covariance) == 15 and all(epic_pn(i).sigma > 0 for i in range(1, 6))
+    Fit.criticalDelta = 0.01
+    Fit.perform()
+    assert Fit.statistic < statistic - 1
+    before = evaluations()
+    Fit.perform()
+    # at the minimum a fit sees that it is there
+    assert evaluations() - before == 2 + 1 + 2 * 5
+
+
 def test_epic_pn_from_the_defaults(epic_pn: Model) -> None:
     Fit.perform()
     # XSPEC 12.9.1 from the same start: 95.8525 at these values; 0.01: the tabulated cross-sections.
