@@ -292,6 +292,21 @@ def test_a_search_goes_on_while_its_points_are_where_the_emulator_is_wrong(
     assert not search.has_failed
 
 
+def test_steps_of_a_search_grow_where_curves_go_in_steps(engine: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, search = searched(engine)
+    search.run(25, 0)
+    assert search.steps[-1]["power"] == 1
+    few = search._curves_of_a_step()
+    assert few < 0.3 * 2000
+    search.emulator.maps[0].rough = 1
+    assert search._curves_of_a_step() == max(few, int(0.3 * search.measured))
+    monkeypatch.setattr(FactoredSearch, "measured", 2000)
+    assert search._curves_of_a_step() == 600
+    # not while the emulator cannot be trusted: these may be steps that are none
+    search._trusted = 0.5
+    assert search._curves_of_a_step() < 600
+
+
 def test_whole_spectra_of_a_model_of_one_part_are_curves(engine: ModuleType) -> None:
     m = engine.Model("TBabs*powerlaw", setPars=(0.1, 1.8, 3e-3))
     priors = [

@@ -41,6 +41,7 @@ Points = NDArray[np.float64]
 FIRST = 8  # space-filling points of a part, for each of its shape parameters and one
 STEP = 6  # curves measured a step, for each shape parameter of each part
 GROWTH = 1.5  # of a step's curves over the last's, where the last has not raised the likelihood's power, or been better
+SLOW = 0.3  # of the curves so far: a step's at least, where steps of a plasma leave errors as the square root of curves
 LESSON = 2  # times a step's curves, where final draws teach: these are many more than a step's checks
 CHECKS, FEW_CHECKS = 16, 8  # whole spectra evaluated a step, and one with less than the likelihood's full power
 TRUSTED = 0.5  # of them, that are effective with the power that the emulator's errors allow
@@ -318,7 +319,10 @@ class FactoredSearch:
         if self._trusted < 1:
             powers = [*(step["power"] for step in self.steps), self._trusted]
             stalled = sum(after <= before for before, after in itertools.pairwise(powers))
-        return int(STEP * sum(curve.x.shape[1] for curve in self._curves) * GROWTH**stalled)
+        n = int(STEP * sum(curve.x.shape[1] for curve in self._curves) * GROWTH**stalled)
+        if self._trusted == 1 and any(known.rough is not None for known in self.emulator.maps):
+            n = max(n, int(SLOW * self.measured))
+        return n
 
     def _check(self) -> float:
         """Draw the emulated posterior as far as the emulator can be trusted, and evaluate a few of its points."""
