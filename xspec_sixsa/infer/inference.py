@@ -110,7 +110,7 @@ class Inference:
         def is_dear(found: ControlVariate) -> bool:
             needed = found.needed(s.target_ess)
             helps = needed < NEEDS * min(self._needs, default=np.inf)
-            return learning and found.exact == first and helps and needed - first > DEAR * again
+            return learning and helps and needed - first > DEAR * again and needed - found.exact > again
 
         if emulator is not None:
             found = corrected_draws(draws, self.problem, stage, emulator.log_likelihood, is_dear)
