@@ -49,6 +49,21 @@ def test_a_peak_within_the_priors_is_found_and_leaves_a_valid_fit(engine: Module
     assert low < found.theta[1] < high
 
 
+def test_the_valid_fit_that_is_left_costs_what_its_covariance_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for engine in fresh("xspec_sixsa.embedded", tmp_path):
+        session, support = power_law(engine, -2, 9)
+        session.native_fit([1.0, 3.0, 1e-2], iterations=1)
+        apart = session.evaluations["polish"]
+        found = session.best_fit([1.0, 3.0, 1e-2], support, iterations=1)
+        # a look at where the first fit ended; one before the second, renorm's three, the start, two for each of three
+        # derivatives, and the same points again where the session asks for its statistic: but no step is tried
+        assert found.evaluations - apart <= 1 + 1 + 3 + 1 + 6 + 3
+        assert engine.Fit.criticalDelta == 0.01 and len(engine.Fit.covariance) == 6
+
+
 def test_a_peak_outside_the_priors_gives_the_best_fit_within_them(engine: ModuleType) -> None:
     session, support = power_law(engine, -2, 9)
     free, lowest = session.native_fit([0.3, 2.0, 1e-2])

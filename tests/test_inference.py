@@ -11,6 +11,7 @@ import toy
 
 from xspec_sixsa.common.progress import Progress
 from xspec_sixsa.common.seeding import Streams
+from xspec_sixsa.infer.controlvariate import ControlVariate
 from xspec_sixsa.infer.coordinates import Whitening
 from xspec_sixsa.infer.draws import FinalDraws
 from xspec_sixsa.infer.emulatedproposal import EmulatedProposal, RejectionProposal
@@ -179,6 +180,22 @@ def test_exact_draws_teach_where_a_correction_would_need_many_more_but_only_if_i
     # as it would be if nothing had been learned
     assert inference._correct(draws(inference), "final", learning=True)
     assert len(draws(inference)) > first and inference.control is not None
+
+
+def test_exact_draws_teach_where_a_correction_comes_to_need_many_more_than_it_promised(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = dataclasses.replace(SMALL, target_ess=6000, exact="control", budget=20000)
+    inference = run(settings)
+    proper = inference.strategy.search.emulator.log_likelihood
+    inference.strategy.search.emulator.log_likelihood = lambda u: proper(u) + 0.5 * np.sign(np.sin(2000 * u[:, 0]))
+    inference.control, first = None, len(draws(inference))
+    # at first few more seem to do, and then it is always half as many again
+    monkeypatch.setattr(ControlVariate, "is_enough", lambda self, wanted: False)
+    monkeypatch.setattr(ControlVariate, "needed", lambda self, wanted: int(1.5 * self.exact))
+    assert not inference._correct(draws(inference), "final", learning=True)
+    # DEAR times a lesson and new draws, about 200 here, and not the half of all that are wanted
+    assert first < len(draws(inference)) < 1500 and inference.control is None
 
 
 def test_where_the_correction_would_need_too_many_all_draws_are_exact() -> None:

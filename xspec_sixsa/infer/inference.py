@@ -109,8 +109,11 @@ class Inference:
 
         def is_dear(found: ControlVariate) -> bool:
             needed = found.needed(s.target_ess)
-            helps = needed < NEEDS * min(self._needs, default=np.inf)
-            return learning and helps and needed - first > DEAR * again and needed - found.exact > again
+            if found.exact > first:  # it has come to that
+                worth = not self._needs and needed - found.exact > again
+            else:
+                worth = needed < NEEDS * min(self._needs, default=np.inf)
+            return learning and worth and needed - first > DEAR * again
 
         if emulator is not None:
             found = corrected_draws(draws, self.problem, stage, emulator.log_likelihood, is_dear)
