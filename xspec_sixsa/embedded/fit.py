@@ -198,7 +198,7 @@ class FitManager:
 
     @property
     def criticalDelta(self) -> float:
-        """Change of the statistic below which a fit has converged (default 0.01; the engine goes on to a tenth)."""
+        """Change of the statistic below which a fit has converged (default 0.01)."""
         return session.critical_delta
 
     @criticalDelta.setter
