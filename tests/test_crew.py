@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import pickle
@@ -53,8 +54,11 @@ def surveyed(priors: list[Any], output: str, **options: Any) -> Any:
 
 
 def slots_of(worker: int) -> list[psutil.Process]:
-    children = psutil.Process(worker).children(recursive=True)
-    return [child for child in children if "xspec_sixsa.survey.remote" in child.cmdline()]
+    found = []
+    for child in psutil.Process(worker).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has ended since, or waits to be reaped
+            found += [child] if "xspec_sixsa.survey.remote" in child.cmdline() else []
+    return found
 
 
 def kill_when_busy(worker: int) -> None:
