@@ -39,19 +39,62 @@ KEPT = 200  # curves, those that matter most, that say how far off a map is and 
 LOST = 1e-5  # squared distance per curve, in units of the noise's variance, that principal components may lose
 
 
-@dataclass(frozen=True, eq=False)
-class _Fit:
-    """A map in one scale, and the error of left-out curves in units of noise (root of the sum over bins).
+class _Scaled:
+    """Curves in one scale, as principal components in units of the noise.
 
-    Root mean square and, hardly raised by a few curves at the edges, geometric mean.
+    Parameters
+    ----------
+    raised : Tensor (n, n_bins)
+        Counts above a floor.
+    share : Tensor (n,)
+        Weights that sum to one.
+    variance : Tensor (n_bins,)
+    logarithmic : bool
+        Logarithms, or square roots.
+
+    Attributes
+    ----------
+    centre, decoder : Tensor (n_bins,), (components, n_bins)
+    latents : Tensor (n, components)
     """
 
+    def __init__(self, raised: Tensor, share: Tensor, variance: Tensor, logarithmic: bool) -> None:
+        self.logarithmic, self._raised, self._share, self._variance = logarithmic, raised, share, variance
+        self._y = raised.log() if logarithmic else 2 * raised.sqrt()
+        self.centre = share @ self._y
+        # counts per unit of y, over the noise that a spectrum so bright would have
+        typical = self.centre.exp() if logarithmic else (0.5 * self.centre).square()
+        unit = (typical if logarithmic else typical.sqrt()) / (variance + typical).sqrt()
+        apart = (self._y - self.centre) * unit
+        basis = principal_components(apart, share, LOST, MOST)
+        self.latents, self.decoder = apart @ basis, basis.T / unit
+
+    def errors(self, left_out: Tensor) -> tuple[float, float]:
+        """Of curves that were left out, (n, components), in units of noise (root of the sum over bins).
+
+        Root mean square and, hardly raised by a few curves at the edges, geometric mean.
+        """
+        judged = torch.argsort(self._share, descending=True, stable=True)[:KEPT]
+        missed, raised, share = left_out[judged] @ self.decoder, self._raised[judged], self._share[judged]
+        if self.logarithmic:
+            change = raised * torch.expm1(missed.clamp(-50, 50))
+        else:
+            change = (0.5 * self._y[judged] + 0.5 * missed) ** 2 - raised
+        squared = (change**2 / (self._variance + raised)).sum(dim=1)
+        # a curve that is far off must not drown the others
+        error = (share @ squared.clamp(max=1e6) / share.sum()).sqrt()
+        typical = (share @ squared.clamp(min=LOST).log() / share.sum() / 2).exp()
+        return float(error), float(typical)
+
+
+@dataclass(frozen=True, eq=False)
+class _Fit:
+    """A map in one scale, and its `_Scaled.errors`."""
+
+    scaled: _Scaled
+    regression: KernelRegression
     error: float
     typical: float
-    logarithmic: bool
-    centre: Tensor
-    decoder: Tensor
-    regression: KernelRegression
 
 
 def warped(x: Points, warps: Points) -> Points:
@@ -114,78 +157,44 @@ class PartMap:
         share = torch.tensor(weights / weights.sum())
         kept = None if previous is None else previous.logarithmic
 
-        def fitted(warps: Points, logarithmic: bool, rough: int | None, smooth: _Fit | None = None) -> _Fit:
-            scales = None if previous is None or previous.rough != rough else previous.regression.scales
-            if smooth is not None:
-                scales = smooth.regression.scales
-            return self._fitted(
-                warped(x, warps), counts, weights, share, torch.tensor(variance), logarithmic, scales, rough
-            )
+        def fitted(warps: Points, scaled: _Scaled, rough: int | None, scales: Tensor | None = None) -> _Fit:
+            if scales is None and previous is not None and previous.rough == rough:
+                scales = previous.regression.scales
+            y, bent = scaled.latents, warped(x, warps)
+            regression = KernelRegression(bent, y, weights, scales, noiseless=True, rough=rough, mixed=False)
+            return _Fit(scaled, regression, *scaled.errors(regression.left_out))
 
         if previous is not None and len(x) < AGAIN * previous.chosen_with:
             self.warps, self.chosen_with = previous.warps, previous.chosen_with
         if previous is not None and len(x) < (NOT_YET if previous.rough is None else AGAIN) * previous.rough_with:
             self.rough, self.rough_with = previous.rough, previous.rough_with
-        scales_of_counts = (True, False) if kept is None else (kept,)
-        tried = [fitted(self.warps, logarithmic, self.rough) for logarithmic in scales_of_counts]
-        best = min(tried, key=lambda fit: fit.error)
+        raised = counts.clamp(min=0) + self._floor
+        ways = (True, False) if kept is None else (kept,)
+        scalings = (_Scaled(raised, share, torch.tensor(variance), logarithmic) for logarithmic in ways)
+        best = min((fitted(self.warps, scaled, self.rough) for scaled in scalings), key=lambda fit: fit.error)
         columns = range(x.shape[1]) if best.error > NEGLIGIBLE else ()
         for column, warp in itertools.product(columns, WARPS) if self.chosen_with == len(x) else ():
             warps = self.warps.copy()
             warps[column] = warp
-            other = fitted(warps, best.logarithmic, self.rough)
+            other = fitted(warps, best.scaled, self.rough)
             if other.error < BETTER * best.error:
                 best, self.warps = other, warps
-        smooth = best
+        smooth = best.regression.scales
         for column in columns if self.rough_with == len(x) else ():
-            other = fitted(self.warps, best.logarithmic, column, smooth)
+            other = fitted(self.warps, best.scaled, column, smooth)
             # steps make a smooth map wrong everywhere, not at the edges only
             if other.typical < SMOOTHED * best.typical and other.error < best.error:
                 best, self.rough = other, column
-        self.error, self.logarithmic, self.regression = best.error, best.logarithmic, best.regression
-        self._centre, self._decoder = best.centre, best.decoder
+        self.error, self.logarithmic, self.regression = best.error, best.scaled.logarithmic, best.regression
+        self._centre, self._decoder = best.scaled.centre, best.scaled.decoder
         self._single = (self._centre.float(), self._decoder.float(), self._floor.float())
         known = np.sort(np.argsort(-weights, kind="stable")[:KEPT])
         shares = weights[known] / weights[known].sum()
-        self._known, self._variance = (counts[known].clamp(min=0) + self._floor).numpy(), variance
+        self._known, self._variance = raised[known].numpy(), variance
         self._typical = shares @ self._known
         distances = ((self._known - self._typical) ** 2 / (variance + self._typical)).sum(axis=1)
         # of its own distance from the others, or of the noise: curves far from the posterior must not speak for it
         self._shares = shares / np.maximum(distances, 1.0)
-
-    def _fitted(
-        self,
-        x: Points,
-        counts: Tensor,
-        weights: Points,
-        share: Tensor,
-        variance: Tensor,
-        logarithmic: bool,
-        scales: Tensor | None,
-        rough: int | None,
-    ) -> _Fit:
-        raised = counts.clamp(min=0) + self._floor
-        y = raised.log() if logarithmic else 2 * raised.sqrt()
-        centre = share @ y
-        # counts per unit of y, over the noise that a spectrum so bright would have
-        typical = centre.exp() if logarithmic else (0.5 * centre).square()
-        unit = (typical if logarithmic else typical.sqrt()) / (variance + typical).sqrt()
-        apart = (y - centre) * unit
-        basis = principal_components(apart, share, LOST, MOST)
-        latents = apart @ basis
-        decoder = basis.T / unit
-        regression = KernelRegression(x, latents, weights, scales, noiseless=True, rough=rough, mixed=False)
-        judged = torch.argsort(share, descending=True, stable=True)[:KEPT]
-        missed, raised = regression.left_out[judged] @ decoder, raised[judged]
-        if logarithmic:
-            change = raised * torch.expm1(missed.clamp(-50, 50))
-        else:
-            change = (0.5 * y[judged] + 0.5 * missed) ** 2 - raised
-        squared = (change**2 / (variance + raised)).sum(dim=1)
-        # a curve that is far off must not drown the others
-        error = (share[judged] @ squared.clamp(max=1e6) / share[judged].sum()).sqrt()
-        typical = (share[judged] @ squared.clamp(min=LOST).log() / share[judged].sum() / 2).exp()
-        return _Fit(float(error), float(typical), logarithmic, centre, decoder, regression)
 
     def lost(self, starts: NDArray[np.int_]) -> Points:
         """What known curves differ by, (groups,), beyond their sums over groups of bins that begin at `starts`.
