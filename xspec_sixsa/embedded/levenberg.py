@@ -219,11 +219,13 @@ def minimise(
             break
         while damping < 1.0e14:
             near, far = _reach(program, theta)
-            trials = [_trial(theta, vary, loose, gradient, hessian, damping * f, near, far) for f in DAMPINGS]
-            tried = [_try(trials[:1])]
+            first, *others = (damping * factor for factor in DAMPINGS)
+            trials = [_trial(theta, vary, loose, gradient, hessian, first, near, far)]
+            tried = [_try(trials)]
             if not best - tried[0][0].min() >= KEPT * promised:
-                trials += _trust_trials(theta, vary, loose, gradient, hessian, near, far)
-                tried.append(_try(trials[1:]))
+                more = [_trial(theta, vary, loose, gradient, hessian, other, near, far) for other in others]
+                more += _trust_trials(theta, vary, loose, gradient, hessian, near, far)
+                trials, tried = trials + more, [*tried, _try(more)]
             statistics = np.concatenate([values for values, _ in tried])
             winner = int(np.argmin(statistics))
             if statistics[winner] < best:
@@ -234,11 +236,8 @@ def minimise(
                 step_taken, model = True, None
                 break
             damping *= 1.0e4
-        if not step_taken:
-            # No direction lowers it: a minimum to the precision of the numbers.
-            converged = True
-        elif gained <= tolerance:
-            converged = True
+        # where no direction lowers it, it is a minimum to the precision of the numbers
+        converged = not step_taken or gained <= tolerance
         logger.debug("iteration %d: statistic %.8g, damping %.1e", iteration, best, damping)
     return Minimum(theta, best, iteration, converged, rates, pegged, model)
 
