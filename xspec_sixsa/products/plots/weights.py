@@ -113,7 +113,10 @@ def cost_plot(result: Result, path: str | os.PathLike[str]) -> Path:
             axis.plot(spent, sizes, "o--", color=ORANGE, label="rounds, each by its own proposal")
         start, n = _before_the_draws(result), len(result.samples)
         axis.axvspan(0, start, color="0.93", linewidth=0)
-        axis.text(start / 2, 1, "search and training", ha="center", fontsize=8, color="0.35")
+        # upright, since a search is narrow
+        axis.text(
+            start / 2, 1.5, "search and training", rotation=90, ha="center", va="bottom", fontsize=8, color="0.35"
+        )
         w = np.exp(result.log_weights - result.log_weights.max())
         with np.errstate(invalid="ignore"):
             running = np.cumsum(w) ** 2 / np.cumsum(w**2)
