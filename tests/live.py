@@ -35,6 +35,7 @@ def fresh(name: str, folder: Path) -> Iterator[ModuleType]:
     clear(xspec)
     xspec.Xset.abund, xspec.Xset.xsect = "wilm", "vern"
     xspec.Fit.statMethod, xspec.Fit.weight, xspec.Fit.bayes, xspec.Fit.query = "cstat", "standard", "off", "yes"
+    xspec.Fit.nIterations, xspec.Fit.criticalDelta = 10, 0.01  # XSPEC's defaults, whatever another test has left
     yield xspec
     clear(xspec)
     xspec.Xset.abund = "angr"  # XSPEC's default: other tests of this process run in the same engine
