@@ -88,6 +88,20 @@ def test_effective_samples_are_those_of_what_the_correction_leaves() -> None:
     assert 0.25 * most < rough.ess < most
 
 
+def test_errors_of_emulated_draws_and_of_the_correction_add_up() -> None:
+    enough = []
+    for board in (0.1, 0.2, 0.4):  # fields that no correction follows
+        found = corrected(5, tilted(0.0, board=board), exact=600)
+        own = controlvariate.effective_sample_size(found.log_weights)
+        assert found.ess == pytest.approx(1 / (1 / own + 1 / found.correction_ess))
+        enough.append(found.is_enough(5000))
+        if enough[-1]:
+            assert own > 5000  # more than are wanted, since some of the error is the correction's
+        else:
+            assert found.more(5000) * found.correction_ess > 1.25 * 5000  # it says how many more exact draws would do
+    assert enough == [True, True, False]
+
+
 def test_a_step_along_one_parameter_is_learned_from_the_exact_draws() -> None:
     # 75 draws on either side know within a few percent of the posterior where it is
     found = corrected(2, tilted(0.0, step=0.5))
@@ -105,10 +119,10 @@ def test_what_is_left_in_one_tail_costs_effective_samples(monkeypatch: pytest.Mo
         return toy.log_likelihood(u) + np.where(z[:, 0] < -1.3, 0.8 * np.sign(np.sin(20 * z)).prod(axis=1), 0.0)
 
     found = corrected(4, log_likelihood, exact=600, wanted=50000)
-    monkeypatch.setattr(controlvariate._Regressed, "_unevenness", lambda self, u, at: 1.0)
+    monkeypatch.setattr(controlvariate._Regressed, "_unevenness", 1.0)
     even = corrected(4, log_likelihood, exact=600, wanted=50000)
     # the tail's own quantile scatters with (1 - q) / q, half of it at q = 0.1, times the even variance
-    assert 1 / 20 < found.ess / even.ess < 1 / 3
+    assert 1 / 20 < found.correction_ess / even.correction_ess < 1 / 3
 
 
 def test_what_cannot_be_corrected_is_not_called_small(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ follows (steps of a plasma's lines), kernels learn it first; each fifth of the e
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -32,6 +33,7 @@ RIDGE = 1e-3  # of the features' own scatter
 LEAST = 5  # exact draws for each coefficient of a quadratic; with fewer the correction is linear
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)  # of every parameter's posterior, whose remaining error is measured
 ENOUGH = 0.95  # of the wanted effective samples: their own number scatters
+MOST_EMULATED = 5  # times the wanted effective samples: their own error is then a fifth of what is allowed
 MOST_EXACT = 0.5  # exact draws to a wanted effective sample from which all draws may as well be exact
 SURE = 0.05  # the same from which it is known how many are needed
 GROWTH = 3  # times as many exact draws, at most, before it is asked again how many are needed
@@ -58,8 +60,10 @@ class ControlVariate:
     exact : int
         Exact evaluations that the correction rests on.
     ess : float
-        ``exact / var(L / corrected L_e)``, relative to its mean, at most the draws' own; for the quantile that
-        what is left disturbs most.
+        Effective samples: the emulated draws' own error and the correction's, added.
+    correction_ess : float
+        As many as the correction alone would leave: ``exact / var(L / corrected L_e)``, relative to its mean, for the
+        quantile that what is left disturbs most.
     log_z, log_z_err : float
     shift : float
         The largest change of a quantile's probability that the correction made, in units of its statistical error.
@@ -72,6 +76,7 @@ class ControlVariate:
     log_density: Points
     exact: int
     ess: float
+    correction_ess: float
     log_z: float
     log_z_err: float
     shift: float
@@ -93,7 +98,7 @@ class ControlVariate:
 
     def more(self, wanted: float) -> float:
         """How many times as many exact draws it needs for so many effective samples, where it is not enough."""
-        return 1.1 * max(wanted / self.ess, 1.3)
+        return 1.1 * max(wanted / (1 - 1 / MOST_EMULATED) / self.correction_ess, 1.3)
 
     def needed(self, wanted: float) -> int:
         """How many exact draws that makes."""
@@ -163,30 +168,57 @@ def control_variate(
     """
     proposal = draws.frozen.proposal
     emulated = log_likelihood(draws.u)
-    base = emulated - draws.log_density
-    rate = effective_sample_size(base) / len(base)
-    u = proposal.draw(int(1.05 * wanted / max(own_rate or rate, 0.01)) + 1)
+    regression, learned = _regressed(draws, emulated), None
+    if regression.quadratic and (regression.variance > ROUGH or regression.remaining(wanted) >= TOO_LARGE):
+        known, kernels = _with_kernels(draws, emulated)
+        other = _regressed(draws, known)
+        if other.variance < BETTER * regression.variance:
+            regression, learned = other, kernels
+    # their own error adds to the correction's: as many as leave what is wanted, where the correction allows that
+    allowed = 1 - wanted / regression.ess
+    own_wanted = wanted / allowed if allowed > 1 / MOST_EMULATED else wanted
+    rate = own_rate or effective_sample_size(emulated - draws.log_density) / len(emulated)
+    u = proposal.draw(int(1.05 * own_wanted / max(rate, 0.01)) + 1)
     density, values = proposal.log_density(u), log_likelihood(u)
-    plain = _regressed(draws, emulated, u, values)
-    found = plain.judged(draws, u, values, density)
-    if plain.quadratic and (plain.variance > ROUGH or not found.is_small):
-        known, taught = _with_kernels(draws, emulated, u, values)
-        learned = _regressed(draws, known, u, taught)
-        if learned.variance < BETTER * plain.variance:
-            return learned.judged(draws, u, values, density)
-    return found
+    corrected = regression(u, values if learned is None else values + learned(u))
+    log_weights = corrected - density
+    ess = 1 / (1 / effective_sample_size(log_weights) + 1 / regression.ess)
+    log_z, log_z_err = log_evidence(log_weights)
+    return ControlVariate(
+        u=u,
+        log_likelihood=corrected,
+        log_density=density,
+        exact=len(draws),
+        ess=float(ess),
+        correction_ess=regression.ess,
+        log_z=float(log_z + np.log(regression.ratio)),
+        log_z_err=float(np.hypot(np.hypot(log_z_err, regression.error), draws.frozen.density_err)),
+        shift=_shift(u, values - density, log_weights, ess),
+        remaining=regression.remaining(ess),
+    )
+
+
+def _shift(u: Points, before: Points, after: Points, ess: float) -> float:
+    """The largest change of a quantile's probability from log weights (m,) before, in units of its error."""
+    before, after = np.exp(before - before.max()), np.exp(after - after.max())
+    levels, largest = np.array(QUANTILES), 0.0
+    for x in u.T:
+        ends = weighted_quantile(x, QUANTILES, after)
+        below = np.array([before[x <= end].sum() for end in ends]) / before.sum()
+        largest = max(largest, float((abs(below - levels) / np.sqrt(levels * (1 - levels) / ess)).max()))
+    return largest
 
 
 @dataclass(frozen=True, eq=False)
 class _Regressed:
-    """Emulated log likelihoods with a regression of the exact ones on the parameters.
+    """A regression of exact log likelihoods, less emulated ones, on the parameters.
 
     Attributes
     ----------
-    log_likelihood : ndarray (m,)
-        Corrected, of the emulated draws.
+    u : ndarray (n, d)
+        The exact draws.
     shares : ndarray (n,)
-        Corrected posterior weights of the exact draws; they sum to one.
+        Their corrected posterior weights, which sum to one.
     left : ndarray (n,)
         What the correction misses: exact over corrected weights, draw by draw, relative to their mean.
     ratio : float
@@ -197,54 +229,68 @@ class _Regressed:
         Whether there are draws enough for more than a linear correction.
     """
 
-    log_likelihood: Points
+    u: Points
     shares: Points
     left: Points
     ratio: float
     variance: float
     effective: float
     quadratic: bool
+    _whitening: Whitening
+    _centre: Points
+    _mean: float
+    _slope: Points
 
-    def _unevenness(self, u: Points, at: Points) -> float:
+    def __call__(self, points: Points, emulated: Points) -> Points:
+        """Corrected log likelihoods (m,) of points (m, d), from emulated ones."""
+        features = _features(self._whitening.forward(points), self.quadratic) - self._centre
+        corrected: Points = emulated + self._mean + features @ self._slope
+        return corrected
+
+    @property
+    def error(self) -> float:
+        """Of the mean of what is left, relative to it."""
+        return float(np.sqrt(self.variance / self.effective))
+
+    @functools.cached_property
+    def _quantiles(self) -> list[tuple[float, NDArray[np.bool_]]]:
+        """Levels, and which draws lie below, of all parameters."""
+        return [
+            (q, x <= end)
+            for x in self.u.T
+            for q, end in zip(QUANTILES, weighted_quantile(x, QUANTILES, self.shares), strict=True)
+        ]
+
+    @functools.cached_property
+    def _unevenness(self) -> float:
         """The largest variance of a quantile's probability, in units of what an even scatter would leave it.
 
-        What is left may lie in one tail. As if `LEAST` more draws beyond each quantile (d, QUANTILES) scattered evenly.
+        What is left may lie in one tail. As if `LEAST` more draws beyond each quantile scattered evenly.
         """
         squares, largest = self.shares * (self.left - 1) ** 2, 1.0
-        for x, ends in zip(u.T, at, strict=True):
-            for q, end in zip(QUANTILES, ends, strict=True):
-                ratio = squares @ ((x <= end) - q) ** 2 / max(squares.sum() * q * (1 - q), 1e-300)
-                beyond = self.effective * min(q, 1 - q)
-                largest = max(largest, (beyond * ratio + LEAST) / (beyond + LEAST))
+        for q, below in self._quantiles:
+            ratio = squares @ (below - q) ** 2 / max(squares.sum() * q * (1 - q), 1e-300)
+            beyond = self.effective * min(q, 1 - q)
+            largest = max(largest, float((beyond * ratio + LEAST) / (beyond + LEAST)))
+        return largest
+
+    @property
+    def ess(self) -> float:
+        """Effective samples whose statistical error is the correction's, for the quantile that it leaves least sure."""
+        return self.effective / max(self.variance * self._unevenness, 1e-12)
+
+    def remaining(self, ess: float) -> float:
+        """`ControlVariate.remaining`, where so many samples are effective."""
+        largest = 0.0
+        for q, below in self._quantiles:
+            missed = float(self.shares @ ((self.left - 1) * (below - q)))
+            noise = np.sqrt(self.variance * q * (1 - q) / self.effective)
+            largest = max(largest, (abs(missed) - 3 * noise) / np.sqrt(q * (1 - q) / ess))
         return float(largest)
 
-    def judged(self, draws: FinalDraws, u: Points, values: Points, density: Points) -> ControlVariate:
-        """Emulated draws u (m, d) of log densities (m,), emulated as `values` (m,), and how far they can be trusted."""
-        log_weights = self.log_likelihood - density
-        weights = np.exp(log_weights - log_weights.max())
-        at = np.array([weighted_quantile(x, QUANTILES, weights) for x in u.T])
-        uneven = self._unevenness(draws.u, at)
-        ess = min(effective_sample_size(log_weights), self.effective / max(self.variance * uneven, 1e-12))
-        log_z_m, log_z_err_m = log_evidence(log_weights)
-        err = float(np.hypot(log_z_err_m, np.hypot(np.sqrt(self.variance / self.effective), draws.frozen.density_err)))
-        shift, remaining = 0.0, 0.0
-        before = np.exp(values - density - (values - density).max())
-        for column, ends in enumerate(at):
-            x = u[:, column]
-            for q, end in zip(QUANTILES, ends, strict=True):
-                error = np.sqrt(q * (1 - q) / ess)
-                shift = max(shift, abs(before[x <= end].sum() / before.sum() - q) / error)
-                missed = float(self.shares @ ((self.left - 1) * ((draws.u[:, column] <= end) - q)))
-                noise = np.sqrt(self.variance * q * (1 - q) / self.effective)
-                remaining = max(remaining, (abs(missed) - 3 * noise) / error)
-        return ControlVariate(
-            u, self.log_likelihood, density, len(draws), float(ess), float(log_z_m + np.log(self.ratio)), err,
-            float(shift), float(remaining),
-        )  # fmt: skip
 
-
-def _regressed(draws: FinalDraws, emulated: Points, u: Points, values: Points) -> _Regressed:
-    """Correct emulated values, those of the exact draws (n,) and of emulated draws u (m, d), (m,)."""
+def _regressed(draws: FinalDraws, emulated: Points) -> _Regressed:
+    """Correct emulated log likelihoods (n,) of exact draws."""
     base = emulated - draws.log_density
     known = np.isfinite(draws.log_likelihood)
     difference = draws.log_likelihood[known] - emulated[known]
@@ -258,24 +304,23 @@ def _regressed(draws: FinalDraws, emulated: Points, u: Points, values: Points) -
     features -= centre
     gram = features.T @ (shares[:, None] * features)
     slope = np.linalg.solve(gram + RIDGE * np.diag(np.diag(gram)), features.T @ (shares * (difference - mean)))
-
-    def corrected(points: Points, emulated: Points) -> Points:
-        return emulated + mean + (_features(whitening.forward(points), quadratic) - centre) @ slope
-
-    control = corrected(draws.u, emulated)
+    control = emulated + mean + (_features(whitening.forward(draws.u), quadratic) - centre) @ slope
     left = np.where(known, np.exp(np.minimum(draws.log_likelihood - control, 50.0)), 0.0)
     own = np.exp(control - draws.log_density - base.max())
     own /= own.sum()
     ratio = float(own @ left)
     variance = float(own @ (left / ratio - 1) ** 2) * effective / max(effective - len(slope) - 1, 1.0)
-    return _Regressed(corrected(u, values), own, left / ratio, ratio, variance, effective, quadratic)
+    return _Regressed(
+        draws.u, own, left / ratio, ratio, variance, effective, quadratic, whitening, centre, mean, slope
+    )  # fmt: skip
 
 
-def _with_kernels(draws: FinalDraws, emulated: Points, u: Points, values: Points) -> tuple[Points, Points]:
-    """Emulated values, (n,) and (m,), with kernels on what exact draws say they miss.
+def _with_kernels(draws: FinalDraws, emulated: Points) -> tuple[Points, Callable[[Points], Points]]:
+    """Emulated values (n,) with what kernels learn from exact draws that they miss, and that at other points (m, d).
 
     That may go in steps along one parameter. At an exact draw it is what other folds say, so that what is left there is
-    as elsewhere. Nowhere is more added than was seen.
+    as elsewhere; at other points it is the folds' mean, whose error the exact draws thus measure. Nowhere is more added
+    than was seen.
     """
     base = emulated - draws.log_density
     w = np.exp(base - base.max())
@@ -286,18 +331,27 @@ def _with_kernels(draws: FinalDraws, emulated: Points, u: Points, values: Points
     def left_out(regression: KernelRegression) -> float:
         return float(w @ regression.left_out[:, 0].numpy() ** 2)
 
-    ways, x = (None, *range(u.shape[1])), draws.u[used]
+    ways, x = (None, *range(draws.u.shape[1])), draws.u[used]
     way, best = min(
         ((way, KernelRegression(x, difference[:, None], w, rough=way)) for way in ways),
         key=lambda pair: left_out(pair[1]),
     )
     low, high = float(difference.min()), float(difference.max())
-    added = best(draws.u)[:, 0]
-    for fold in range(FOLDS):
-        asked = np.arange(len(used)) % FOLDS == fold
-        others = KernelRegression(x[~asked], difference[~asked, None], w[~asked], best.scales, rough=way)
-        added[used[asked]] = others(x[asked])[:, 0]
-    return emulated + added.clamp(low, high).numpy(), values + best(u)[:, 0].clamp(low, high).numpy()
+    fold = np.arange(len(used)) % FOLDS
+    of_others = [
+        KernelRegression(x[fold != k], difference[fold != k, None], w[fold != k], best.scales, rough=way)
+        for k in range(FOLDS)
+    ]
+
+    def added(points: Points) -> Points:
+        told = torch.stack([regression(points)[:, 0] for regression in of_others])
+        return told.clamp_(low, high).mean(dim=0).numpy()
+
+    known = emulated + added(draws.u)
+    for k, regression in enumerate(of_others):
+        rows = used[fold == k]
+        known[rows] = emulated[rows] + regression(draws.u[rows])[:, 0].clamp(low, high).numpy()
+    return known, added
 
 
 def _features(w: Points, quadratic: bool) -> Points:
