@@ -55,7 +55,7 @@ def power_law_run(xspec: ModuleType, folder: Path, norm: tuple[float, float]) ->
     priors = [uniform(model.powerlaw.PhoIndex, 1, 3), loguniform(model.powerlaw.norm, *norm)]
     session = Session(xspec)
     return SimpleNamespace(
-        names=session.names, labels=session.labels, fingerprint=session.fingerprint(), output=None
+        names=session.names, labels=session.labels, fingerprint=session.fingerprint(), output=None, emulator={}
     ), priors
 
 

@@ -98,10 +98,12 @@ def ctrl_c(*_: Any) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("factored", [True, False])
 def test_ranks_are_those_of_the_exact_posterior_and_a_stopped_calibration_goes_on(
-    problem: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    factored: bool, problem: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, priors, xspec = problem
+    run.emulator = {"parts": 1} if factored else {}
     options = {"priors": priors, "box": BOX, "xspec": xspec, "workers": 2, "progress": False, "seed": 5}
     folder = tmp_path / "calibration"
     found = calibrate(run, 2, output=folder, **options)
@@ -116,7 +118,7 @@ def test_ranks_are_those_of_the_exact_posterior_and_a_stopped_calibration_goes_o
     counts = torch.tensor(bound.evaluate(v, "grid")[0])
     for k in range(2):
         truth, noise, _ = task.simulate(k)
-        np.testing.assert_allclose(bound.theta(truth)[0], found.truth[k])
+        np.testing.assert_allclose(bound.transform(truth)[0], found.truth[k])
         value = noise.statistics.log_likelihood(counts).numpy()
         w = np.exp(value - value.max())
         w /= w.sum()

@@ -382,6 +382,13 @@ class FactoredSearch:
             self._measure(curve, x)
         self._learn(points)
 
+    def teach_everywhere(self, n: int) -> None:
+        """Measure `n` curves where they are least known over the whole prior."""
+        pool = self._problem.streams.numpy("everywhere", self.measured).random((POOL, self._problem.dimension))
+        for curve, x in zip(self._curves, self._least_known(pool, n), strict=True):
+            self._measure(curve, x)
+        self._learn(None)
+
     def _doubts(self, points: Points) -> tuple[list[Points], list[torch.Tensor]]:
         """By curve: where points (n, d) need it, (parts * n, p), and the covariance of its errors there."""
         inputs = [self._inputs(curve, points) for curve in self._curves]

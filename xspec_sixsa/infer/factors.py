@@ -198,6 +198,21 @@ class Factors:
         """Bins, and what multiplies their counts (n,) at physical parameters (n, d)."""
         return [(s.bins, theta[:, s.column] / self._reference[s.column]) for s in self.scales]
 
+    def taught(self, measure: Measure, known: Sequence[tuple[Points, Points]], maps: Sequence[PartMap]) -> Factors:
+        """The same for another observation, with curves over the prior that were measured before.
+
+        Parameters
+        ----------
+        measure : as for `Factors`
+        known, maps : sequence
+            By curve (`sharing`): where curves were measured (n, inputs), these (n, n_bins), and their map.
+        """
+        other = copy.copy(self)
+        other._measure, other.known, other.maps, other.surveyed = measure, list(self.known), list(maps), True
+        for parts, measured in zip(self.sharing, known, strict=True):
+            other.known[parts[0]] = measured
+        return other
+
     def grouped(self, starts: NDArray[np.int_]) -> Factors:
         """The same for groups of bins that begin at `starts`; the curves that are known stay as they are."""
         other = copy.copy(self)

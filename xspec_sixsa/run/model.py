@@ -32,14 +32,24 @@ class RecordedModel:
     prior : JointPrior
     checkpoint : Checkpoint
     progress : Progress
+    transform : callable, optional
+        From points of the cube (n, d) to physical parameters; default: the prior's.
     """
 
-    def __init__(self, session: Session, prior: JointPrior, checkpoint: Checkpoint, progress: Progress) -> None:
+    def __init__(
+        self,
+        session: Session,
+        prior: JointPrior,
+        checkpoint: Checkpoint,
+        progress: Progress,
+        transform: Callable[[Points], Points] | None = None,
+    ) -> None:
         self.session, self.prior, self.checkpoint, self.progress = session, prior, checkpoint, progress
+        self._transform = transform or prior.transform
 
     def __call__(self, u: Points, stage: str, log_density: Points | None = None) -> Simulations:
         """Evaluate points (n, d), counted under `stage`; `log_density` (n,) is of what they were drawn from."""
-        batches = self._batches(u, stage, self.prior.transform, log_density)
+        batches = self._batches(u, stage, self._transform, log_density)
         return Simulations(
             u,
             torch.from_numpy(np.concatenate([b.counts for b in batches])),
@@ -88,7 +98,7 @@ class RecordedModel:
         constants = [k for k, p in enumerate(parameters) if p.response is None and p.component.startswith("constant")]
         kinds = {k: re.sub(r"_\d+$", "", p.component) if k in norms else p.name for k, p in enumerate(parameters)}
         hints = Hints(norms, own, constants, self.prior.columns, session.observation.slices, kinds)
-        return find_factors(self.prior.transform, self.curves, hints, session.n_free)
+        return find_factors(self._transform, self.curves, hints, session.n_free)
 
     @property
     def evaluations(self) -> dict[str, int]:

@@ -65,12 +65,12 @@ class Box:
         """What identifies session and prior."""
         return self.session.fingerprint() | {"priors": self.prior.to_dict()}
 
-    def theta(self, v: Points) -> Points:
+    def transform(self, v: Points) -> Points:
         """Physical parameters (n, d) at points of the box's unit cube."""
         low, high = self.limits.T
         return self.prior.transform(low + v * (high - low))
 
     def evaluate(self, v: Points, stage: str) -> tuple[Points, Points]:
         """Exact expected counts (n, n_bins), NaN where the model failed, and log L of the true observation (n,)."""
-        found = self.session.evaluate(self.theta(v), stage)
+        found = self.session.evaluate(self.transform(v), stage)
         return np.where(found.ok[:, None], found.counts, np.nan), found.log_likelihood

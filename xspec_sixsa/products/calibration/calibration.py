@@ -217,20 +217,21 @@ def calibrate(
         For input that cannot work, before anything is spent.
     """
     from xspec_sixsa.products.calibration.spectra import Task, infer_all, name_of
-    from xspec_sixsa.products.calibration.teacher import Teacher
+    from xspec_sixsa.products.calibration.teacher import teach
 
     began = time.monotonic()
     if n < 2:
         raise ValueError(f"n is {n}: ranks need several spectra (200 are customary).")
     restricted = Box.of(result, priors, box, xspec)
     folder = Path(output)
+    factored = "parts" in result.emulator
     setup = {"seed": seed, "target_ess": target_ess, "budget": budget, "box": restricted.limits.tolist()} | {
-        "fingerprint": restricted.fingerprint
-    }
+        "emulator": "factored" if factored else "of whole spectra", "fingerprint": restricted.fingerprint
+    }  # fmt: skip
     _prepare(folder, setup, resume)
     try:
         with one_thread():
-            teacher = Teacher.of(restricted, folder, seed)
+            teacher = teach(restricted, folder, seed, factored=factored)
         missing = [k for k in range(n) if not (folder / SPECTRA / name_of(k)).is_file()]
         if missing:
             infer_all(Task(restricted, teacher, folder / SPECTRA, seed, target_ess, budget), missing, workers, progress)

@@ -1,7 +1,7 @@
 """Posteriors of simulated spectra, by the method that `fit` uses: what `calibration` tests.
 
-One emulator of the calibration box begins every spectrum's search, and one network explores for it. A spectrum whose
-exact weights show that the emulator is not good enough there gets search steps of its own.
+What is known of the model over the calibration box begins every spectrum's search (`teacher.Teacher`). A spectrum whose
+exact weights show that this is not good enough there gets search steps of its own.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import logging
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,17 +22,15 @@ from xspec_sixsa.common.cores import available_cores, keep_to_one_core
 from xspec_sixsa.common.files import atomic_path
 from xspec_sixsa.common.progress import Progress
 from xspec_sixsa.common.seeding import Streams
-from xspec_sixsa.infer.emulated import Emulated
 from xspec_sixsa.infer.inference import Inference
 from xspec_sixsa.infer.noise import Noise
 from xspec_sixsa.infer.problem import Problem
-from xspec_sixsa.infer.search import Search
 from xspec_sixsa.infer.settings import Settings
 from xspec_sixsa.infer.simulations import Simulations
 from xspec_sixsa.products.calibration.box import Box
 from xspec_sixsa.products.calibration.observations import simulated_observation
 from xspec_sixsa.products.calibration.ranks import KINDS, uniform_rank
-from xspec_sixsa.products.calibration.teacher import Teacher
+from xspec_sixsa.products.calibration.teacher import Teacher, scored
 
 __all__ = ["Task", "infer_all", "name_of"]
 
@@ -42,31 +40,6 @@ Points = NDArray[np.float64]
 
 NETWORK_DRAWS = 500
 SEARCHES = 5  # steps of a spectrum's own search
-
-
-class _TaughtSearch(Search):
-    """A search that begins with the box's emulator, and makes steps only after that has failed."""
-
-    _tried = False
-
-    def run(self, most: int, reserve: int) -> None:
-        if self._tried:
-            self._learn(self.emulator)
-            super().run(most, reserve)
-        self._tried = True
-
-
-class _Taught(Emulated):
-    """The emulated strategy, begun with a teacher; it begins with what the teacher learned from."""
-
-    def __init__(self, problem: Problem, teacher: Teacher) -> None:
-        super().__init__(problem)
-        self._teacher = teacher
-
-    def begin(self, first: Simulations) -> None:
-        noise, self.prior, self._training = self._problem.noise, first, first
-        self.search = _TaughtSearch(self._problem, first, self._teacher.emulator.given(noise))
-        self.search.explorer = self._teacher.flow_given(noise)
 
 
 @dataclass
@@ -89,7 +62,6 @@ class Task:
     seed: int
     target_ess: int
     budget: int
-    spent: int = field(init=False, default=0)
 
     def simulate(self, k: int) -> tuple[Points, Noise, Streams]:
         """Truth (1, d) in the box's cube, the spectrum recorded there, and the streams of spectrum `k`."""
@@ -97,7 +69,7 @@ class Task:
         rng, observation = streams.numpy("truth"), self.box.session.observation
         while True:  # where the model fails, the likelihood is zero: no truth lies there
             truth = rng.random((1, self.box.session.n_free))
-            counts, _ = self._evaluate(truth)
+            counts = self._evaluate(truth)
             if np.isfinite(counts).all():
                 break
         with streams.torch("noise"):
@@ -106,20 +78,22 @@ class Task:
 
     def infer(self, k: int) -> None:
         """Do spectrum `k`; it depends on the seed and `k` alone."""
-        self.spent = 0
+        before = self._evaluations
         truth, noise, streams = self.simulate(k)
 
         def simulate(u: Points, stage: str, log_density: Points | None = None) -> Simulations:
-            return _scored(u, torch.tensor(self._evaluate(u)[0], dtype=torch.float32), noise)
+            return scored(u, torch.tensor(self._evaluate(u), dtype=torch.float32), noise)
+
+        def spent() -> int:
+            return self._evaluations - before  # a process that begins probes the model, too
 
         settings = Settings(target_ess=self.target_ess, budget=self.budget, searches=SEARCHES)
-        problem = Problem(truth.shape[1], simulate, lambda: self.spent, noise, settings, streams, Progress(show=False))
-        strategy = _Taught(problem, self.teacher)
-        inference = Inference(problem, strategy)
-        inference.begin(_scored(self.teacher.v, self.teacher.counts, noise))
+        problem = Problem(truth.shape[1], simulate, spent, noise, settings, streams, Progress(show=False))
+        explorer = self.teacher.explorer(noise)
+        inference = Inference(problem, self.teacher.strategy(problem, explorer))
         inference.run()
-        draws, explorer = inference.draws, strategy.search.explorer
-        if draws is None or explorer is None:
+        draws = inference.draws
+        if draws is None:
             raise RuntimeError("The inference ended without draws.")
         with streams.torch("network draws"):
             network = explorer.draw(NETWORK_DRAWS)
@@ -134,28 +108,23 @@ class Task:
             nearer = ((v - reference) ** 2).sum(axis=1) < ((truth - reference) ** 2).sum()
             coverage[kind] = uniform_rank(nearer, weights, uniform[0])
         record = {
-            "truth": self.box.theta(truth)[0].tolist(),
+            "truth": self.box.transform(truth)[0].tolist(),
             "ranks": ranks,
             "coverage": coverage,
             "ess": draws.weights.ess,
             "reasons": inference.verdict(),
-            "evaluations": self.spent,
+            "evaluations": spent(),
         }
         with atomic_path(self.folder / name_of(k)) as temporary:
             temporary.write_text(json.dumps(record) + "\n", encoding="utf-8")
 
-    def _evaluate(self, v: Points) -> tuple[Points, Points]:
-        evaluations = self.box.session.evaluations
-        before = sum(evaluations.values())
-        found = self.box.evaluate(v, "spectra")
-        self.spent += sum(evaluations.values()) - before  # a process that begins probes the model
-        return found
+    def _evaluate(self, v: Points) -> Points:
+        """Exact expected counts (n, n_bins), NaN where the model failed."""
+        return self.box.evaluate(v, "spectra")[0]
 
-
-def _scored(v: Points, counts: torch.Tensor, noise: Noise) -> Simulations:
-    """Simulations with the exact log L of a simulated observation, from exact expected counts."""
-    log_likelihood = noise.statistics.log_likelihood(counts.double()).numpy()
-    return Simulations(v, counts, np.where(np.isfinite(log_likelihood), log_likelihood, -np.inf))
+    @property
+    def _evaluations(self) -> int:
+        return sum(self.box.session.evaluations.values())
 
 
 def name_of(k: int) -> str:
