@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -43,6 +42,7 @@ log = logging.getLogger(__name__)
 Points = NDArray[np.float64]
 
 HELD_OUT = 100  # evaluations that judge the emulator
+ACCURACY = 0.5  # of the emulator in log L at which it is taught no further
 STEP = 200  # evaluations per parameter that teach an emulator of whole spectra at a time
 MOST_CURVES = 1000  # that teach a factored one: it is fitted anew for every spectrum
 NETWORK_SPECTRA = 4000
@@ -67,7 +67,6 @@ class Teacher(ABC):
         That it took, by stage.
     """
 
-    accuracy: ClassVar[float]  # of the emulator in log L at which it is taught no further
     error: float
 
     def __init__(self, model: RecordedModel, seed: int) -> None:
@@ -112,14 +111,12 @@ class Teacher(ABC):
         with self._streams.torch("held out"):
             self.error = _error(emulator, self._held, self._model.session.observation, self._noise)
         log.info("the box's emulator: %d evaluations, off by %.2f in log L", evaluations, self.error)
-        return self.error < self.accuracy
+        return self.error < ACCURACY
 
 
 class CurvesTeacher(Teacher):
     """Curves of a factored model, measured over the box."""
 
-    # as many curves as would halve the error cost less than the draws that they save several hundred spectra
-    accuracy = 0.2
     _factors: Factors
 
     def _learn(self) -> SpectrumEmulator:
@@ -151,8 +148,6 @@ class CurvesTeacher(Teacher):
 
 class SpectraTeacher(Teacher):
     """Whole spectra over the box, for models that are not factored."""
-
-    accuracy = 0.5
 
     def _learn(self) -> SpectrumEmulator:
         d = self.dimension
