@@ -23,6 +23,7 @@ from xspec_sixsa.common.files import plain
 from xspec_sixsa.common.progress import Progress
 from xspec_sixsa.common.seeding import Streams
 from xspec_sixsa.infer.checkpoint import Checkpoint
+from xspec_sixsa.infer.controlvariate import QUANTILES as MEASURED
 from xspec_sixsa.infer.controlvariate import control_variate, corrected_draws
 from xspec_sixsa.infer.draws import FinalDraws
 from xspec_sixsa.infer.factored import Factored
@@ -86,8 +87,9 @@ def pulls(name: str, xspec: Any, repetitions: int, exact: int, wanted: int, trut
             below = np.array(
                 [[w[x <= edge].sum() for edge in row] for x, row in zip(corrected.u.T, edges, strict=True)]
             )
-            error = np.sqrt(np.array(QUANTILES) * (1 - np.array(QUANTILES)) / corrected.ess)
-            found["means"].append((w @ corrected.u - mean) / (deviation / np.sqrt(corrected.ess)))
+            own = corrected.quantile_ess[:, [MEASURED.index(q) for q in QUANTILES]]
+            error = np.sqrt(np.array(QUANTILES) * (1 - np.array(QUANTILES)) / own)
+            found["means"].append((w @ corrected.u - mean) / (deviation / np.sqrt(corrected.mean_ess)))
             found["quantiles"].append((below - QUANTILES) / error)
             # the emulated evidence, the norm of the proposal, is common to all
             error_z = np.sqrt(corrected.log_z_err**2 + best.log_z_err**2 - 2 * frozen.density_err**2)

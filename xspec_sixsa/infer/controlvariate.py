@@ -25,7 +25,7 @@ from xspec_sixsa.infer.problem import Problem
 from xspec_sixsa.infer.regression import KernelRegression
 from xspec_sixsa.result.weighted import weighted_quantile
 
-__all__ = ["MOST_EXACT", "ControlVariate", "control_variate", "corrected_draws"]
+__all__ = ["MOST_EXACT", "QUANTILES", "ControlVariate", "control_variate", "corrected_draws"]
 
 Points = NDArray[np.float64]
 
@@ -63,7 +63,9 @@ class ControlVariate:
         Effective samples: the emulated draws' own error and the correction's, added.
     correction_ess : float
         As many as the correction alone would leave: ``exact / var(L / corrected L_e)``, relative to its mean, for the
-        quantile that what is left disturbs most.
+        mean or quantile that what is left disturbs most.
+    mean_ess, quantile_ess : ndarray, shape (d,), (d, QUANTILES)
+        The same for each parameter's mean and quantiles: errors of their own.
     log_z, log_z_err : float
     shift : float
         The largest change of a quantile's probability that the correction made, in units of its statistical error.
@@ -77,6 +79,8 @@ class ControlVariate:
     exact: int
     ess: float
     correction_ess: float
+    mean_ess: Points
+    quantile_ess: Points
     log_z: float
     log_z_err: float
     shift: float
@@ -182,7 +186,8 @@ def control_variate(
     density, values = proposal.log_density(u), log_likelihood(u)
     corrected = regression(u, values if learned is None else values + learned(u))
     log_weights = corrected - density
-    ess = 1 / (1 / effective_sample_size(log_weights) + 1 / regression.ess)
+    own = 1 / effective_sample_size(log_weights)
+    ess = 1 / (own + 1 / regression.ess)
     log_z, log_z_err = log_evidence(log_weights)
     return ControlVariate(
         u=u,
@@ -191,6 +196,8 @@ def control_variate(
         exact=len(draws),
         ess=float(ess),
         correction_ess=regression.ess,
+        mean_ess=1 / (own + 1 / regression.mean_ess),
+        quantile_ess=1 / (own + 1 / regression.quantile_ess),
         log_z=float(log_z + np.log(regression.ratio)),
         log_z_err=float(np.hypot(np.hypot(log_z_err, regression.error), draws.frozen.density_err)),
         shift=_shift(u, values - density, log_weights, ess),
@@ -261,23 +268,31 @@ class _Regressed:
             for q, end in zip(QUANTILES, weighted_quantile(x, QUANTILES, self.shares), strict=True)
         ]
 
-    @functools.cached_property
-    def _unevenness(self) -> float:
-        """The largest variance of a quantile's probability, in units of what an even scatter would leave it.
+    def _ess(self, off: NDArray[np.floating], seen: float) -> float:
+        """Effective samples whose statistical error is the correction's, for what differs from its mean by `off` (n,).
 
-        What is left may lie in one tail. As if `LEAST` more draws beyond each quantile scattered evenly.
+        What is left may lie where that is large: as if `LEAST` more draws than the `seen` ones there scattered evenly.
         """
-        squares, largest = self.shares * (self.left - 1) ** 2, 1.0
-        for q, below in self._quantiles:
-            ratio = squares @ (below - q) ** 2 / max(squares.sum() * q * (1 - q), 1e-300)
-            beyond = self.effective * min(q, 1 - q)
-            largest = max(largest, float((beyond * ratio + LEAST) / (beyond + LEAST)))
-        return largest
+        squares = self.shares * (self.left - 1) ** 2
+        uneven = squares @ off**2 / max(squares.sum() * (self.shares @ off**2), 1e-300)
+        return self.effective / max(self.variance * (seen * uneven + LEAST) / (seen + LEAST), 1e-12)
+
+    @functools.cached_property
+    def mean_ess(self) -> Points:
+        """Of every parameter's mean, (d,)."""
+        return np.array([self._ess(x - self.shares @ x, self.effective) for x in self.u.T])
+
+    @functools.cached_property
+    def quantile_ess(self) -> Points:
+        """Of every parameter's quantiles, (d, QUANTILES)."""
+        found = [self._ess(below - q, self.effective * min(q, 1 - q)) for q, below in self._quantiles]
+        return np.reshape(found, (-1, len(QUANTILES)))
 
     @property
     def ess(self) -> float:
-        """Effective samples whose statistical error is the correction's, for the quantile that it leaves least sure."""
-        return self.effective / max(self.variance * self._unevenness, 1e-12)
+        """Of the mean or quantile that the correction leaves least sure, or were what it leaves even."""
+        even = self.effective / max(self.variance, 1e-12)
+        return float(min(even, self.mean_ess.min(), self.quantile_ess.min()))
 
     def remaining(self, ess: float) -> float:
         """`ControlVariate.remaining`, where so many samples are effective."""

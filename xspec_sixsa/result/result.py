@@ -68,7 +68,9 @@ class Result(WeightedDraws, ResultMethods):
     control : dict
         Where the draws are emulated ones that exact ones correct (``exact="control"``): ``exact`` evaluations that the
         correction rests on, its largest ``shift`` of a quantile's probability and what is ``remaining``, in units of
-        the statistical error. Empty where every draw is an exact evaluation.
+        the statistical error; effective samples of each parameter's mean (``mean_ess``, d) and quantiles
+        (``quantile_ess``, d by level from ``"0.05"`` to ``"0.95"``), of which `ess` is the least. Empty where
+        every draw is an exact evaluation.
     predictive_data : list of SpectrumPredictive
         One per spectrum; empty when the run was told to make none.
     predictive_index : ndarray of int (k,)
@@ -135,7 +137,7 @@ class Result(WeightedDraws, ResultMethods):
     rounds: list[dict[str, Any]] = field(default_factory=list)
     emulator: dict[str, Any] = field(default_factory=dict)
     common_norm: dict[str, Any] = field(default_factory=dict)
-    control: dict[str, float] = field(default_factory=dict)
+    control: dict[str, Any] = field(default_factory=dict)
     predictive_data: list[SpectrumPredictive] = field(default_factory=list)
     predictive_index: np.ndarray = field(default_factory=lambda: NO_ROWS)
     network_data: dict[str, np.ndarray] = field(default_factory=dict)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from xspec_sixsa.result.weighted import LARGEST_K_HAT
@@ -64,7 +64,7 @@ def numbers(result: Result) -> list[tuple[str, str]]:
         ("Fit statistic at the best fit", f"{result.best_statistic:.2f}"),
         ("log Z", f"{result.log_z:.3f} +- {result.log_z_err:.3f}"),
         ("Effective sample size", f"{result.ess:.0f} of {len(result.samples)} draws; {k_hat}"),
-        *_control(result.control, len(result.samples)),
+        *_control(result.control, len(result.samples), result.labels),
         *_common_norm(result.common_norm),
         *_emulator(result.emulator),
         ("Evaluations", f"{total:d}{_by_stage(result.evaluations, 'd')}"),
@@ -141,16 +141,23 @@ def _parts(emulator: Mapping[str, Any]) -> str:
     return f"of {parts} part{'s' * (parts > 1)}; " if parts else ""
 
 
-def _control(control: Mapping[str, float], draws: int) -> list[tuple[str, str]]:
+def _control(control: Mapping[str, Any], draws: int, labels: Sequence[str]) -> list[tuple[str, str]]:
     if not control:
         return []
-    return [
+    rows = [
         (
             "Exact evaluations",
             f"{control['exact']:.0f}, which correct {draws} emulated draws (by at most {control['shift']:.2f} of their "
             f"statistical error; {control['remaining']:.2f} may remain)",
         )
     ]
+    if "quantile_ess" in control:
+        named = {f"{100 * float(level):g} % quantile": found for level, found in control["quantile_ess"].items()}
+        named["mean"] = control["mean_ess"]
+        ess = {f"{what} of {label}": n for what, found in named.items() for label, n in zip(labels, found, strict=True)}
+        least, most = min(ess, key=lambda what: ess[what]), max(ess, key=lambda what: ess[what])
+        rows.append(("Least and most sure", f"the {least} ({ess[least]:.0f} effective), the {most} ({ess[most]:.0f})"))
+    return rows
 
 
 def _common_norm(found: Mapping[str, float]) -> list[tuple[str, str]]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xspec_sixsa import __version__
-from xspec_sixsa.infer.controlvariate import ControlVariate
+from xspec_sixsa.infer.controlvariate import QUANTILES, ControlVariate
 from xspec_sixsa.infer.draws import FinalDraws
 from xspec_sixsa.infer.factoredemulator import FactoredEmulator
 from xspec_sixsa.infer.importance import Weights
@@ -118,7 +118,13 @@ def _take_emulated(result: Result, control: ControlVariate, prior: JointPrior) -
     result.log_likelihood, result.log_proposal = control.log_likelihood, control.log_density
     result.log_weights, result.ess = control.log_weights, control.ess
     result.log_z, result.log_z_err = control.log_z, control.log_z_err
-    result.control = {"exact": control.exact, "shift": control.shift, "remaining": max(control.remaining, 0.0)}
+    result.control = {
+        "exact": control.exact,
+        "shift": control.shift,
+        "remaining": max(control.remaining, 0.0),
+        "mean_ess": control.mean_ess.tolist(),
+        "quantile_ess": dict(zip(map(str, QUANTILES), control.quantile_ess.T.tolist(), strict=True)),
+    }
 
 
 def _draws(inference: Inference, first: Simulations, interrupted: str) -> _Draws:
