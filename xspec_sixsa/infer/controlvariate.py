@@ -41,7 +41,7 @@ TOO_LARGE = 0.5  # of its statistical error, that a quantile may still be off
 # Variance of exact over corrected weights from which kernels are asked in any case: an eighth of it, in nat, is all
 # that a histogram's divergence shows of it, and no comparison minds 0.002 nat.
 ROUGH = 0.01
-BETTER = 0.95  # of that variance, that they must leave at most
+BETTER = 0.95  # of the effective samples with them, that those without must fall short of
 RELEVANT = 0.01  # of the largest weight, from which an exact draw teaches them
 FOLDS = 5  # in turns: draws of one meet what those of the others say
 TEACHERS = 2000  # exact draws, at most, that teach them: their cost grows with the third power
@@ -63,7 +63,7 @@ class ControlVariate:
         Effective samples: the emulated draws' own error and the correction's, added.
     correction_ess : float
         As many as the correction alone would leave: ``exact / var(L / corrected L_e)``, relative to its mean, for the
-        mean or quantile that what is left disturbs most.
+        quantile that what is left disturbs most.
     mean_ess, quantile_ess : ndarray, shape (d,), (d, QUANTILES)
         The same for each parameter's mean and quantiles: errors of their own.
     log_z, log_z_err : float
@@ -176,7 +176,7 @@ def control_variate(
     if regression.quadratic and (regression.variance > ROUGH or regression.remaining(wanted) >= TOO_LARGE):
         known, kernels = _with_kernels(draws, emulated)
         other = _regressed(draws, known)
-        if other.variance < BETTER * regression.variance:
+        if BETTER * other.ess > regression.ess:
             regression, learned = other, kernels
     # their own error adds to the correction's: as many as leave what is wanted, where the correction allows that
     allowed = 1 - wanted / regression.ess
@@ -290,17 +290,19 @@ class _Regressed:
 
     @property
     def ess(self) -> float:
-        """Of the mean or quantile that the correction leaves least sure, or were what it leaves even."""
+        """Of the quantile that the correction leaves least sure, or were what it leaves even.
+
+        A mean may have fewer, by a single draw far off.
+        """
         even = self.effective / max(self.variance, 1e-12)
-        return float(min(even, self.mean_ess.min(), self.quantile_ess.min()))
+        return float(min(even, self.quantile_ess.min()))
 
     def remaining(self, ess: float) -> float:
         """`ControlVariate.remaining`, where so many samples are effective."""
         largest = 0.0
-        for q, below in self._quantiles:
-            missed = float(self.shares @ ((self.left - 1) * (below - q)))
-            noise = np.sqrt(self.variance * q * (1 - q) / self.effective)
-            largest = max(largest, (abs(missed) - 3 * noise) / np.sqrt(q * (1 - q) / ess))
+        for (q, below), own in zip(self._quantiles, self.quantile_ess.flat, strict=True):
+            missed = abs(float(self.shares @ ((self.left - 1) * (below - q)))) / np.sqrt(q * (1 - q))
+            largest = max(largest, (missed - 3 / np.sqrt(own)) * np.sqrt(ess))
         return float(largest)
 
 

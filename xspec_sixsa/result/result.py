@@ -69,7 +69,7 @@ class Result(WeightedDraws, ResultMethods):
         Where the draws are emulated ones that exact ones correct (``exact="control"``): ``exact`` evaluations that the
         correction rests on, its largest ``shift`` of a quantile's probability and what is ``remaining``, in units of
         the statistical error; effective samples of each parameter's mean (``mean_ess``, d) and quantiles
-        (``quantile_ess``, d by level from ``"0.05"`` to ``"0.95"``), of which `ess` is the least. Empty where
+        (``quantile_ess``, d by level from ``"0.05"`` to ``"0.95"``, of which `ess` is the least). Empty where
         every draw is an exact evaluation.
     predictive_data : list of SpectrumPredictive
         One per spectrum; empty when the run was told to make none.
