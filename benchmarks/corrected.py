@@ -27,12 +27,12 @@ from xspec_sixsa.infer.controlvariate import QUANTILES as MEASURED
 from xspec_sixsa.infer.controlvariate import control_variate, corrected_draws
 from xspec_sixsa.infer.draws import FinalDraws
 from xspec_sixsa.infer.factored import Factored
+from xspec_sixsa.infer.model import RecordedModel
 from xspec_sixsa.infer.noise import Noise
 from xspec_sixsa.infer.problem import Problem
 from xspec_sixsa.infer.settings import CONTROL_DRAWS, Settings
 from xspec_sixsa.priors import bind
 from xspec_sixsa.result.weighted import weighted_quantile
-from xspec_sixsa.run.model import RecordedModel
 from xspec_sixsa.session import Session
 from xspec_sixsa.session.engine import load_engine
 

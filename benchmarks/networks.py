@@ -33,12 +33,12 @@ from xspec_sixsa.infer.emulatedproposal import EmulatedProposal
 from xspec_sixsa.infer.estimate import estimator
 from xspec_sixsa.infer.factored import Factored
 from xspec_sixsa.infer.importance import effective_sample_size
+from xspec_sixsa.infer.model import RecordedModel
 from xspec_sixsa.infer.noise import Noise
 from xspec_sixsa.infer.problem import Problem
 from xspec_sixsa.infer.proposal import Proposal
 from xspec_sixsa.infer.settings import COMPRESSORS, Settings
 from xspec_sixsa.priors import bind
-from xspec_sixsa.run.model import RecordedModel
 from xspec_sixsa.session import Session
 from xspec_sixsa.session.engine import load_engine
 

@@ -19,6 +19,7 @@ from xspec_sixsa.common.seeding import Streams
 from xspec_sixsa.infer.checkpoint import Checkpoint
 from xspec_sixsa.infer.factoredsearch import FEW_CHECKS, FactoredSearch
 from xspec_sixsa.infer.importance import effective_error
+from xspec_sixsa.infer.model import RecordedModel
 from xspec_sixsa.infer.noise import Noise
 from xspec_sixsa.infer.optimum import optimum
 from xspec_sixsa.infer.partmap import PartMap
@@ -27,7 +28,6 @@ from xspec_sixsa.infer.problem import Problem
 from xspec_sixsa.infer.settings import Settings
 from xspec_sixsa.priors import bind
 from xspec_sixsa.result.chainfile import read_chain
-from xspec_sixsa.run.model import RecordedModel
 from xspec_sixsa.session import Session
 
 ENERGY = np.geomspace(0.3, 10, 80)

@@ -17,8 +17,8 @@ from xspec_sixsa.common.files import working_directory
 from xspec_sixsa.common.progress import Progress
 from xspec_sixsa.infer.checkpoint import Checkpoint
 from xspec_sixsa.infer.factors import Factors
+from xspec_sixsa.infer.model import RecordedModel
 from xspec_sixsa.priors import bind
-from xspec_sixsa.run.model import RecordedModel
 from xspec_sixsa.session import Session
 
 ENOUGH = 1e-5  # relative: spectra are kept in single precision, and parts are differences of them

@@ -19,12 +19,12 @@ from xspec_sixsa.common.progress import Progress
 from xspec_sixsa.embedded.ogip import read_pha, write_pha
 from xspec_sixsa.infer.checkpoint import Checkpoint
 from xspec_sixsa.infer.inference import Inference
+from xspec_sixsa.infer.model import RecordedModel
 from xspec_sixsa.priors import bind
 from xspec_sixsa.result.summary import _reused
 from xspec_sixsa.run import inverse
 from xspec_sixsa.run.first import first_simulations
 from xspec_sixsa.run.learned import save_network
-from xspec_sixsa.run.model import RecordedModel
 from xspec_sixsa.run.network import ARRAYS, Network
 from xspec_sixsa.run.run import Run
 from xspec_sixsa.session import Session

@@ -16,12 +16,12 @@ from xspec_sixsa.infer.draws import FinalDraws
 from xspec_sixsa.infer.factoredemulator import FactoredEmulator
 from xspec_sixsa.infer.importance import Weights
 from xspec_sixsa.infer.inference import Inference
+from xspec_sixsa.infer.model import RecordedModel
 from xspec_sixsa.infer.networkdata import network_data
 from xspec_sixsa.infer.normalisation import common_norm
 from xspec_sixsa.infer.simulations import Simulations
 from xspec_sixsa.priors import JointPrior
 from xspec_sixsa.result import Result, SpectrumPredictive
-from xspec_sixsa.run.model import RecordedModel
 
 __all__ = ["assemble"]
 

@@ -8,9 +8,9 @@ from collections import Counter
 import numpy as np
 import torch
 
+from xspec_sixsa.infer.model import RecordedModel
 from xspec_sixsa.infer.problem import Problem
 from xspec_sixsa.infer.simulations import Simulations
-from xspec_sixsa.run.model import RecordedModel
 from xspec_sixsa.run.network import Network
 from xspec_sixsa.session import Session
 

@@ -13,6 +13,7 @@ from xspec_sixsa.infer.checkpoint import Checkpoint
 from xspec_sixsa.infer.coverage import check_coverage
 from xspec_sixsa.infer.emulator import Recovery
 from xspec_sixsa.infer.factoredsearch import FactoredSearch
+from xspec_sixsa.infer.model import RecordedModel
 from xspec_sixsa.infer.noise import Noise
 from xspec_sixsa.infer.paired import PairedEmulator
 from xspec_sixsa.infer.problem import Problem
@@ -21,7 +22,6 @@ from xspec_sixsa.infer.settings import Settings
 from xspec_sixsa.infer.simulations import Simulations
 from xspec_sixsa.priors import JointPrior
 from xspec_sixsa.run.first import first_simulations
-from xspec_sixsa.run.model import RecordedModel
 from xspec_sixsa.run.network import Network
 from xspec_sixsa.session import Session
 

@@ -17,6 +17,7 @@ from xspec_sixsa.infer.checkpoint import Checkpoint
 from xspec_sixsa.infer.coverage import check_coverage
 from xspec_sixsa.infer.factored import Factored
 from xspec_sixsa.infer.inference import Inference
+from xspec_sixsa.infer.model import RecordedModel
 from xspec_sixsa.infer.noise import Noise
 from xspec_sixsa.infer.optimum import optimum
 from xspec_sixsa.infer.problem import Problem
@@ -30,7 +31,6 @@ from xspec_sixsa.run.assemble import assemble
 from xspec_sixsa.run.first import first_simulations
 from xspec_sixsa.run.folder import CHECKPOINT, begin
 from xspec_sixsa.run.learned import save_network
-from xspec_sixsa.run.model import RecordedModel
 from xspec_sixsa.run.network import Network
 from xspec_sixsa.session import Session
 

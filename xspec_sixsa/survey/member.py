@@ -27,6 +27,7 @@ from xspec_sixsa.infer.emulator import SpectrumEmulator
 from xspec_sixsa.infer.factored import Factored
 from xspec_sixsa.infer.importance import effective_sample_size
 from xspec_sixsa.infer.inference import Inference
+from xspec_sixsa.infer.model import RecordedModel
 from xspec_sixsa.infer.noise import Noise
 from xspec_sixsa.infer.optimum import optimum
 from xspec_sixsa.infer.problem import Problem
@@ -38,7 +39,6 @@ from xspec_sixsa.infer.simulations import Simulations
 from xspec_sixsa.priors import JointPrior, save_toml
 from xspec_sixsa.products.report import illustrate
 from xspec_sixsa.run.assemble import assemble
-from xspec_sixsa.run.model import RecordedModel
 from xspec_sixsa.session import FreeParameter
 from xspec_sixsa.survey.reference import fold_of
 from xspec_sixsa.survey.template import Observed

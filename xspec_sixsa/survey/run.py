@@ -22,11 +22,11 @@ from xspec_sixsa.common.progress import Progress
 from xspec_sixsa.common.seeding import Streams
 from xspec_sixsa.infer.checkpoint import Checkpoint
 from xspec_sixsa.infer.factors import Factors
+from xspec_sixsa.infer.model import RecordedModel
 from xspec_sixsa.infer.settings import Settings
 from xspec_sixsa.infer.sharedcurves import CurveLibrary
 from xspec_sixsa.priors import save_toml
 from xspec_sixsa.result import Result
-from xspec_sixsa.run.model import RecordedModel
 from xspec_sixsa.survey.catalogue import Row, failed_row, make_table, row_of, write_table
 from xspec_sixsa.survey.crew import Crew, Failure, LostWorkerError
 from xspec_sixsa.survey.entries import Entry

@@ -24,6 +24,7 @@ from xspec_sixsa.infer.estimate.npe import NeuralPosterior
 from xspec_sixsa.infer.factored import Factored
 from xspec_sixsa.infer.factoredsearch import FactoredSearch
 from xspec_sixsa.infer.factors import Factors
+from xspec_sixsa.infer.model import RecordedModel
 from xspec_sixsa.infer.noise import Noise
 from xspec_sixsa.infer.problem import Problem
 from xspec_sixsa.infer.proposal import FlowProposal
@@ -33,7 +34,6 @@ from xspec_sixsa.infer.simulations import Simulations
 from xspec_sixsa.infer.strategy import Strategy
 from xspec_sixsa.products.calibration.box import Box
 from xspec_sixsa.products.calibration.observations import simulated_observation
-from xspec_sixsa.run.model import RecordedModel
 
 __all__ = ["Teacher", "scored", "teach"]
 
