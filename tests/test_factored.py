@@ -275,6 +275,28 @@ def test_a_search_ends_with_an_emulator_that_is_right_over_the_posterior(engine:
     assert smooth.std() > 0.5
 
 
+def test_curves_measured_over_the_whole_prior_serve_another_observation(engine: ModuleType) -> None:
+    model, search = searched(engine)
+    u = np.random.default_rng(1).random((100, model.session.n_free))
+    exact = model(u, "check").counts.double()
+
+    def off(emulated: torch.Tensor) -> float:
+        """Root mean square distance in units of noise, of the spectra that are next to right: few are far off."""
+        distance = ((emulated - exact) ** 2 / (exact + 1)).sum(dim=1).sqrt()
+        return float(distance.sort().values[:80].square().mean().sqrt())
+
+    few, before = off(search.emulator.spectra(u)), search.measured
+    search.teach_everywhere(2 * before)
+    assert 2 * before < search.measured <= 3 * before  # points that are known well enough are not measured
+    many = off(search.emulator.spectra(u))
+    assert many < 0.5 * few
+    known = [(x, curves) for _, x, curves in search.known]
+    taught = search.emulator.factors.taught(pytest.fail, known, search.emulator.maps)  # it measures nothing
+    again = FactoredSearch(search._problem, taught)
+    assert again.measured == search.measured
+    assert off(again.emulator.spectra(u)) < 1.2 * many  # length scales are sought anew from where they were
+
+
 def test_a_search_goes_on_while_its_points_are_where_the_emulator_is_wrong(
     engine: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -127,8 +127,10 @@ class CurvesTeacher(Teacher):
         quiet = Progress(show=False)
         problem = Problem(self.dimension, model, model.spent, self._noise, Settings(), self._streams, quiet, factors)
         search = FactoredSearch(problem, factors)
-        while not self._is_accurate(search.emulator, search.measured) and 2 * search.measured <= MOST_CURVES:
-            search.teach_everywhere(search.measured)
+        before = 0
+        while not self._is_accurate(search.emulator, search.measured) and before < search.measured <= MOST_CURVES / 2:
+            before = search.measured
+            search.teach_everywhere(before)
         known = [(x, curves) for _, x, curves in search.known]
         self._factors = factors.taught(factors._measure, known, search.emulator.maps)
         return search.emulator
