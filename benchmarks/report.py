@@ -48,7 +48,8 @@ def seeds_table(reports: list[dict[str, Any]]) -> str:
         "## Several seeds",
         "",
         "Effective samples are those of the exact weights, or, where emulated draws are corrected "
-        '(`exact="control"`), what their own error and that of their correction leave of them. Seconds outside the model: the best of the runs '
+        '(`exact="control"`), what their own error and that of their correction leave of them. '
+        "Seconds outside the model: the best of the runs "
         "that began on a quiet machine (load below 2.5; ours makes up to 2). dlogZ: the seed whose evidence "
         "is farthest from nautilus's, on the same session. After a slash: the goal (`benchmarks/goals.toml`).",
         "",

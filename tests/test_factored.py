@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -506,7 +507,10 @@ def test_emulated_draws_are_corrected_by_exact_ones(engine: ModuleType) -> None:
     ("options", "status"),
     [
         ({"target_ess": 300, "budget": 360}, "unreliable"),  # no step of a search fits in
-        ({"target_ess": 5000, "budget": 900, "exact": "control"}, "reliable"),  # what is left for exact draws is enough
+        (
+            {"target_ess": 5000, "budget": 1500, "exact": "control"},
+            "reliable",
+        ),  # what is left for exact draws is enough
     ],
 )
 def test_a_small_budget_gives_what_it_can(engine: ModuleType, options: dict[str, Any], status: str) -> None:
@@ -514,6 +518,14 @@ def test_a_small_budget_gives_what_it_can(engine: ModuleType, options: dict[str,
     spent = sum(result.evaluations.values()) - result.evaluations.get("components", 0)
     assert result.status == status and spent <= options["budget"] + 6  # the budget is for draws: probe and structure
     assert ("search" in result.evaluations) == (status == "reliable")
+
+
+def test_a_correction_that_the_budget_ends_is_better_than_as_many_exact_draws(engine: ModuleType) -> None:
+    options: dict[str, Any] = {"target_ess": 5000, "budget": 500, "exact": "control", "seed": 1}
+    result = sixsa.fit(two_components(engine), xspec=engine, workers=1, progress=False, polish=False, **options)
+    assert result.status == "unreliable"
+    assert re.search(r"ESS \d+ below the wanted 5000: the budget of 500 evaluations is spent", result.reasons[0])
+    assert 2 * result.control["exact"] < result.ess < 0.95 * 5000
 
 
 def test_emulated_draws_need_an_emulator(engine: ModuleType) -> None:

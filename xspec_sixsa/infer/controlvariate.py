@@ -134,7 +134,7 @@ def corrected_draws(
     -------
     ControlVariate
         The last one. It is not good enough (`ControlVariate.is_enough`) where so many draws would have to be exact that
-        all may as well be, or where it was given up.
+        all may as well be, where it was given up, or where the budget is spent.
     """
     wanted = problem.settings.target_ess
     while True:
@@ -146,9 +146,9 @@ def corrected_draws(
         needed = found.needed(wanted)
         more = min(needed, GROWTH * len(draws)) - len(draws)
         hopeless = needed > MOST_EXACT * wanted and len(draws) >= SURE * wanted
-        if gives_up(found) or hopeless or more > problem.left:
+        if gives_up(found) or hopeless or problem.left <= 0:
             return found
-        draws.extend(problem, stage, more)
+        draws.extend(problem, stage, min(more, problem.left))
 
 
 def control_variate(

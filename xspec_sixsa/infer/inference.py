@@ -117,7 +117,8 @@ class Inference:
 
         if emulator is not None:
             found = corrected_draws(draws, self.problem, stage, emulator.log_likelihood, is_dear)
-            if found.is_enough(s.target_ess):
+            spent = self.problem.left <= 0
+            if found.is_enough(s.target_ess) or (spent and found.is_small and found.ess > draws.weights.ess):
                 self.control = found
             elif is_dear(found):
                 self._needs.append(found.needed(s.target_ess))
@@ -171,7 +172,18 @@ class Inference:
         """Reasons not to trust the final draws; empty for a reliable posterior."""
         if self.draws is None:
             return ["there are no final draws"]
-        return verdict(self.draws, self.problem, self.strategy.emulator_error(self.draws))
+        return verdict(self.draws, self.problem, self.strategy.emulator_error(self.draws)) + self.shortfall
+
+    @property
+    def shortfall(self) -> list[str]:
+        """The reason that corrected draws give, where the budget has ended their correction; empty without."""
+        s, control = self.problem.settings, self.control
+        if control is None or control.is_enough(s.target_ess):
+            return []
+        return [
+            f"ESS {control.ess:.0f} below the wanted {s.target_ess:.0f}: the budget of {s.budget} evaluations is spent "
+            f"({control.exact} of them correct emulated draws). Raise `budget`, or ask for fewer effective samples."
+        ]
 
 
 def _strategy(problem: Problem) -> Strategy:

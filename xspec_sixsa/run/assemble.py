@@ -102,7 +102,7 @@ def assemble(
         emulator=_emulator(inference, model),
         common_norm=_common_norm(inference, model, draws.weights, interrupted) if with_common_norm else {},
     )
-    if inference.control is not None and not draws.reasons:
+    if inference.control is not None and draws.reasons == inference.shortfall:
         _take_emulated(result, inference.control, prior)
     if draws.weights.ess > 0 and inference.draws is not None and len(inference.draws):
         result.predictive_index, result.predictive_data = _predictive(result, inference, inference.draws, model)
