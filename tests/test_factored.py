@@ -507,10 +507,7 @@ def test_emulated_draws_are_corrected_by_exact_ones(engine: ModuleType) -> None:
     ("options", "status"),
     [
         ({"target_ess": 300, "budget": 360}, "unreliable"),  # no step of a search fits in
-        (
-            {"target_ess": 5000, "budget": 1500, "exact": "control"},
-            "reliable",
-        ),  # what is left for exact draws is enough
+        ({"target_ess": 5000, "budget": 1500, "exact": "control"}, "reliable"),  # what is left for draws is enough
     ],
 )
 def test_a_small_budget_gives_what_it_can(engine: ModuleType, options: dict[str, Any], status: str) -> None:

@@ -173,7 +173,7 @@ def control_variate(
     proposal = draws.frozen.proposal
     emulated = log_likelihood(draws.u)
     regression, learned = _regressed(draws, emulated), None
-    if regression.quadratic and (regression.variance > ROUGH or regression.remaining(wanted) >= TOO_LARGE):
+    if regression.correction.quadratic and (regression.variance > ROUGH or regression.remaining(wanted) >= TOO_LARGE):
         known, kernels = _with_kernels(draws, emulated)
         other = _regressed(draws, known)
         if BETTER * other.ess > regression.ess:
@@ -184,7 +184,7 @@ def control_variate(
     rate = own_rate or effective_sample_size(emulated - draws.log_density) / len(emulated)
     u = proposal.draw(int(1.05 * own_wanted / max(rate, 0.01)) + 1)
     density, values = proposal.log_density(u), log_likelihood(u)
-    corrected = regression(u, values if learned is None else values + learned(u))
+    corrected = regression.correction(u, values if learned is None else values + learned(u))
     log_weights = corrected - density
     own = 1 / effective_sample_size(log_weights)
     ess = 1 / (own + 1 / regression.ess)
@@ -217,11 +217,38 @@ def _shift(u: Points, before: Points, after: Points, ess: float) -> float:
 
 
 @dataclass(frozen=True, eq=False)
+class _Correction:
+    """What a regression on the parameters adds to emulated log likelihoods.
+
+    Attributes
+    ----------
+    whitening : Whitening
+    quadratic : bool
+        Whether there are draws enough for more than a linear correction.
+    centre, slope : ndarray (features,)
+    mean : float
+    """
+
+    whitening: Whitening
+    quadratic: bool
+    centre: Points
+    slope: Points
+    mean: float
+
+    def __call__(self, points: Points, emulated: Points) -> Points:
+        """Corrected log likelihoods (m,) of points (m, d), from emulated ones."""
+        features = _features(self.whitening.forward(points), self.quadratic) - self.centre
+        corrected: Points = emulated + self.mean + features @ self.slope
+        return corrected
+
+
+@dataclass(frozen=True, eq=False)
 class _Regressed:
     """A regression of exact log likelihoods, less emulated ones, on the parameters.
 
     Attributes
     ----------
+    correction : _Correction
     u : ndarray (n, d)
         The exact draws.
     shares : ndarray (n,)
@@ -232,27 +259,15 @@ class _Regressed:
         That mean.
     variance, effective : float
         Of `left`, what the regression's coefficients hide included; effective exact draws.
-    quadratic : bool
-        Whether there are draws enough for more than a linear correction.
     """
 
+    correction: _Correction
     u: Points
     shares: Points
     left: Points
     ratio: float
     variance: float
     effective: float
-    quadratic: bool
-    _whitening: Whitening
-    _centre: Points
-    _mean: float
-    _slope: Points
-
-    def __call__(self, points: Points, emulated: Points) -> Points:
-        """Corrected log likelihoods (m,) of points (m, d), from emulated ones."""
-        features = _features(self._whitening.forward(points), self.quadratic) - self._centre
-        corrected: Points = emulated + self._mean + features @ self._slope
-        return corrected
 
     @property
     def error(self) -> float:
@@ -321,15 +336,14 @@ def _regressed(draws: FinalDraws, emulated: Points) -> _Regressed:
     features -= centre
     gram = features.T @ (shares[:, None] * features)
     slope = np.linalg.solve(gram + RIDGE * np.diag(np.diag(gram)), features.T @ (shares * (difference - mean)))
-    control = emulated + mean + (_features(whitening.forward(draws.u), quadratic) - centre) @ slope
+    correction = _Correction(whitening, quadratic, centre, slope, mean)
+    control = correction(draws.u, emulated)
     left = np.where(known, np.exp(np.minimum(draws.log_likelihood - control, 50.0)), 0.0)
     own = np.exp(control - draws.log_density - base.max())
     own /= own.sum()
     ratio = float(own @ left)
     variance = float(own @ (left / ratio - 1) ** 2) * effective / max(effective - len(slope) - 1, 1.0)
-    return _Regressed(
-        draws.u, own, left / ratio, ratio, variance, effective, quadratic, whitening, centre, mean, slope
-    )  # fmt: skip
+    return _Regressed(correction, draws.u, own, left / ratio, ratio, variance, effective)
 
 
 def _with_kernels(draws: FinalDraws, emulated: Points) -> tuple[Points, Callable[[Points], Points]]:

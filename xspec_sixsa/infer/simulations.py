@@ -31,6 +31,11 @@ class Simulations:
     counts: torch.Tensor
     log_likelihood: NDArray[np.float64]
 
+    @classmethod
+    def none(cls, dimension: int, n_bins: int) -> Simulations:
+        """No parameter set yet."""
+        return cls(np.empty((0, dimension)), torch.empty(0, n_bins), np.empty(0))
+
     @property
     def usable(self) -> NDArray[np.bool_]:
         """Whether a row's model gave a finite spectrum."""

@@ -148,7 +148,7 @@ class Member:
             Progress(False), library.folded(self._fold),
         )  # fmt: skip
         self.frozen: list[Frozen] = []
-        self._first = Simulations(np.empty((0, len(plan.parameters))), torch.empty(0, self._noise.n_bins), np.empty(0))
+        self._first = Simulations.none(len(plan.parameters), self._noise.n_bins)
         self._kept: list[tuple[NDArray[np.int_], Points, Points]] = []
         self._best = -np.inf
 

@@ -23,7 +23,6 @@ from xspec_sixsa.infer.emulator import CENTRES, Emulator, SpectrumEmulator
 from xspec_sixsa.infer.estimate.npe import NeuralPosterior
 from xspec_sixsa.infer.factored import Factored
 from xspec_sixsa.infer.factoredsearch import FactoredSearch
-from xspec_sixsa.infer.factors import Factors
 from xspec_sixsa.infer.model import RecordedModel
 from xspec_sixsa.infer.noise import Noise
 from xspec_sixsa.infer.problem import Problem
@@ -117,8 +116,6 @@ class Teacher(ABC):
 class CurvesTeacher(Teacher):
     """Curves of a factored model, measured over the box."""
 
-    _factors: Factors
-
     def _learn(self) -> SpectrumEmulator:
         model = self._model
         factors, why = model.factors()
@@ -126,25 +123,23 @@ class CurvesTeacher(Teacher):
             raise ValueError(f"The model cannot be factored over the calibration box ({why}): give another box.")
         quiet = Progress(show=False)
         problem = Problem(self.dimension, model, model.spent, self._noise, Settings(), self._streams, quiet, factors)
-        search = FactoredSearch(problem, factors)
+        self._search = search = FactoredSearch(problem, factors)
         before = 0
         while not self._is_accurate(search.emulator, search.measured) and before < search.measured <= MOST_CURVES / 2:
             before = search.measured
             search.teach_everywhere(before)
-        known = [(x, curves) for _, x, curves in search.known]
-        self._factors = factors.taught(factors._measure, known, search.emulator.maps)
         return search.emulator
 
     def strategy(self, problem: Problem, explorer: FlowProposal) -> Strategy:
         """See `Teacher`."""
-        session, factors = self._model.session, self._factors
-        problem.factors = factors.taught(
+        session, emulator = self._model.session, self._search.emulator
+        problem.factors = emulator.factors.taught(
             lambda theta: session.evaluate(theta, "spectra").counts,
-            [factors.known[parts[0]] for parts in factors.sharing],
-            factors.maps,
+            [(x, curves) for _, x, curves in self._search.known],
+            emulator.maps,
         )
         taught = _TaughtCurves(problem)
-        taught.begin(Simulations(np.empty((0, self.dimension)), torch.empty(0, self._noise.n_bins), np.empty(0)))
+        taught.begin(Simulations.none(self.dimension, self._noise.n_bins))
         return taught
 
 
@@ -154,7 +149,7 @@ class SpectraTeacher(Teacher):
     def _learn(self) -> SpectrumEmulator:
         d = self.dimension
         points = qmc.Sobol(d, rng=self._streams.numpy("prior")).random_base2(12)
-        done = Simulations(points[:0], torch.empty(0, self._noise.n_bins), np.empty(0))
+        done = Simulations.none(d, self._noise.n_bins)
         while True:
             done += self._model(points[len(done.u) :][: STEP * d], "box")
             self._v, self._counts = done.u[done.usable], done.counts[torch.as_tensor(done.usable)].double()
@@ -173,16 +168,13 @@ class SpectraTeacher(Teacher):
 class _TaughtCurves(Factored):
     """Begun with curves over the box; it makes search steps only after these have failed."""
 
-    _tried = False
-
     def begin(self, first: Simulations) -> None:
         super().begin(first)
         self.search.locate()
 
     def propose(self, attempt: int, *, last_resort: bool) -> Frozen:
-        if self._tried:
+        if attempt > 1:
             return super().propose(attempt, last_resort=last_resort)
-        self._tried = True
         return self._freeze(self.search.proposal(), attempt, None)
 
 
