@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -293,7 +294,8 @@ def test_curves_measured_over_the_whole_prior_serve_another_observation(engine: 
     assert many < 0.5 * few
     known = [(x, curves) for _, x, curves in search.known]
     taught = search.emulator.factors.taught(pytest.fail, known, search.emulator.maps)  # it measures nothing
-    again = FactoredSearch(search._problem, taught)
+    another = dataclasses.replace(search._problem, streams=Streams(2))  # the points that it would measure are others
+    again = FactoredSearch(another, taught)
     assert again.measured == search.measured
     assert off(again.emulator.spectra(u)) < 1.2 * many  # length scales are sought anew from where they were
 
